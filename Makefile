@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Included by the build directory's Makefile, which configure writes. Sources are listed by folder; an
+# object is built as <folder>/<file>.o in the build directory.
+
+ifndef SRC
+# In the source tree: hand over to the default build directory.
+all check install clean check-long:
+	@test -f build/Makefile || ./configure
+	@$(MAKE) -C build $@
+.PHONY: all check install clean check-long
+else
+
+VPATH := $(SRC)
+CFLAGS ?= -g
+# make V=1 shows whole commands.
+Q := $(if $(V),,@)
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+	-Wno-missing-field-initializers
+ALL_CFLAGS := -std=gnu17 -D_GNU_SOURCE $(WARN) -g $(CFLAGS_CONF) $(CFLAGS) -fno-strict-aliasing -pthread \
+	-I. -I$(SRC) $(DEPS_CFLAGS)
+LDLIBS := -Wl,--as-needed $(DEPS_LIBS) -lutil -lm
+
+core := access.c clock.c device.c error.c field.c lock.c log.c loop.c machine.c memory.c options.c ram.c state.c
+cpu := cpu.c
+cpu/x86 := cpu.c features.c models.c
+accel := accel.c vcpu.c
+accel/kvm := caps.c chips.c clock.c kvm.c slots.c state_x86.c vcpu.c
+chardev := chardev.c fd.c local.c socket.c
+hw/intc := i8259.c ioapic.c lapic.c
+hw/timer := hpet.c i8254.c kvmclock.c mc146818.c
+hw/pci := pci.c i440fx.c piix3.c
+hw/isa := isa.c
+hw/acpi := piix4_pm.c tables.c
+hw/firmware := fw_cfg.c loader.c smbios.c
+hw/char := debugcon.c ns16550.c
+hw/input := i8042.c ps2.c
+hw/misc := debugexit.c port80.c port92.c pvpanic.c
+hw/block := pflash.c
+hw/dma := i8237.c
+hw/board := pc.c pc_i440fx.c
+monitor := commands.c hmp.c info.c memory.c monitor.c qmp.c
+
+FOLDERS := core cpu cpu/x86 accel accel/kvm chardev hw/intc hw/timer hw/pci hw/isa hw/acpi hw/firmware hw/char \
+	hw/input hw/misc hw/block hw/dma hw/board monitor
+LIB_SRCS := $(foreach f,$(FOLDERS),$(addprefix $(f)/,$($(f))))
+DEVICE_SRCS := $(filter hw/% cpu/%,$(LIB_SRCS))
+LIB_OBJS := $(LIB_SRCS:.c=.o) devices.o
+CMD_OBJS := cmd/moa/main.o cmd/moa/cmdline.o
+
+include $(SRC)/tests/Makefile.inc
+
+# The host's compiler may not find generated headers before they are made.
+GENERATED := gen/dsdt.h
+
+all: moa fields.ok
+
+moa: $(CMD_OBJS) libmoa.a
+	$(Q)echo '  LINK ' $@
+	$(Q)$(CC) $(LDFLAGS_CONF) $(LDFLAGS) -pthread -o $@ $(CMD_OBJS) libmoa.a $(LDLIBS)
+
+libmoa.a: $(LIB_OBJS)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+%.o: %.c config.h $(GENERATED) | dirs
+	$(Q)echo '  CC   ' $@
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+devices.o: devices.c
+devices.c: $(DEVICE_SRCS) $(SRC)/scripts/gen-registry
+	$(Q)$(SRC)/scripts/gen-registry $(addprefix $(SRC)/,$(DEVICE_SRCS)) >$@
+
+gen/dsdt.h: hw/acpi/dsdt.asl | dirs
+	$(Q)iasl -vs -oa -p gen/dsdt $< >gen/dsdt.log 2>&1 || { cat gen/dsdt.log; exit 1; }
+	$(Q)$(SRC)/scripts/bin-to-header dsdt_aml <gen/dsdt.aml >$@
+
+# Every member of a device's struct is saved, a property, or named as the host's.
+list-fields: scripts/list-fields.o libmoa.a
+	$(Q)echo '  LINK ' $@
+	$(Q)$(CC) $(LDFLAGS_CONF) $(LDFLAGS) -pthread -o $@ $< libmoa.a $(LDLIBS)
+fields.ok: list-fields moa $(SRC)/scripts/check-fields
+	$(Q)./list-fields >fields.txt
+	$(Q)$(SRC)/scripts/check-fields fields.txt moa
+	@touch $@
+
+dirs:
+	@mkdir -p $(FOLDERS) cmd/moa scripts gen $(TEST_DIRS)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/moa $(DESTDIR)$(PREFIX)/share/doc/moa
+	install -m 755 moa $(DESTDIR)$(PREFIX)/bin/moa
+	install -m 644 $(SRC)/pc-bios/README.md $(DESTDIR)$(PREFIX)/share/moa/README.md
+	install -m 644 $(SRC)/README.md $(SRC)/LICENSE $(SRC)/docs/*.md $(DESTDIR)$(PREFIX)/share/doc/moa/
+
+clean:
+	rm -rf $(FOLDERS) cmd scripts gen tests hw libmoa.a moa devices.c devices.o list-fields fields.txt fields.ok
+
+.PHONY: all install clean dirs check check-long
+.DELETE_ON_ERROR:
+-include $(shell find . -name '*.d' 2>/dev/null)
+endif

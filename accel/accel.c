@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Choosing and freeing an engine. */
+#include "accel/accel.h"
+
+#include <string.h>
+
+#include "accel/kvm/kvm.h"
+
+const struct accel_ops *const accel_registry[] = { &accel_kvm, NULL };
+
+static const struct accel_ops *find_ops(const char *name, GError **err)
+{
+	g_autoptr(GPtrArray) names = g_ptr_array_new();
+
+	for (const struct accel_ops *const *o = accel_registry; *o; o++) {
+		if (!strcmp((*o)->name, name))
+			return *o;
+		g_ptr_array_add(names, (gpointer)(*o)->name);
+	}
+	g_ptr_array_add(names, NULL);
+	g_autofree char *list = g_strjoinv(", ", (char **)names->pdata);
+
+	error(err, "-accel: no engine '%s' in this build; there are: %s", name, list);
+	return NULL;
+}
+
+static bool try_engine(struct accel *a, const char *name, GError **err)
+{
+	a->ops = find_ops(name, err);
+	if (!a->ops)
+		return false;
+	return a->ops->init(a, err);
+}
+
+struct accel *accel_new(struct machine *m, const char *names, const struct accel_config *config, GError **err)
+{
+	g_auto(GStrv) list = g_strsplit(names, ":", -1);
+	g_autoptr(GString) why = g_string_new(NULL);
+	struct accel *a = g_new0(struct accel, 1);
+
+	a->machine = m;
+	a->config = *config;
+	a->vcpus = g_ptr_array_new();
+	for (char **name = list; *name; name++) {
+		GError *local = NULL;
+
+		if (try_engine(a, *name, &local)) {
+			m->accel = a;
+			m->pause_vcpus = vcpus_pause;
+			m->resume_vcpus = vcpus_resume;
+			if (why->len)
+				g_printerr("moa: %s; using '%s'\n", why->str, *name);
+			return a;
+		}
+		g_string_append_printf(why, "%s%s", why->len ? "; " : "", local->message);
+		g_error_free(local);
+	}
+	error(err, "%s", why->str);
+	g_ptr_array_unref(a->vcpus);
+	g_free(a);
+	return NULL;
+}
+
+void accel_free(struct accel *a)
+{
+	if (!a)
+		return;
+	if (a->ops->destroy)
+		a->ops->destroy(a);
+	a->machine->accel = NULL;
+	a->machine->pause_vcpus = a->machine->resume_vcpus = NULL;
+	g_ptr_array_unref(a->vcpus);
+	g_free(a);
+}

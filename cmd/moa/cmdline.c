@@ -1,0 +1,776 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The command line: the option table and a handler for each option. Spelling and defaults are QEMU's. */
+#include "cmd/moa/cmdline.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "chardev/chardev.h"
+#include "config.h"
+#include "core/log.h"
+#include "core/options.h"
+#include "hw/firmware/loader.h"
+
+#define DEFAULT_CPU "qemu64"
+#define MOST_RAM (UINT64_C(1) << 40)
+
+/* Parses a list, hands it to `take`, and refuses what is left over. */
+static bool with_list(struct vm_config *c, const char *option, const char *text, const char *first,
+		      bool (*take)(struct vm_config *c, struct optlist *l, GError **err), GError **err)
+{
+	struct optlist *l = optlist_parse(option, text, first);
+	bool ok = take(c, l, err) && optlist_finish(l, err);
+
+	optlist_free(l);
+	return ok;
+}
+
+static const char *const irqchip_names[] = { "on", "split", "off", NULL };
+
+static bool take_irqchip(struct vm_config *c, struct optlist *l, GError **err)
+{
+	const char *text = optlist_get(l, "kernel-irqchip");
+	unsigned mode = c->accel.irqchip;
+
+	if (!optlist_enum(l, "kernel-irqchip", irqchip_names, &mode, err))
+		return false;
+	c->accel.irqchip = (enum irqchip_mode)mode;
+	c->accel.irqchip_given |= text != NULL;
+	return true;
+}
+
+static const struct {
+	const char *name, *desc;
+} machines[] = {
+	{ "pc", "Standard PC (i440FX + PIIX, 1996) (alias of pc-i440fx-0.1)" },
+	{ "pc-i440fx-0.1", "Standard PC (i440FX + PIIX, 1996) (default)" },
+};
+
+static bool find_machine(const char *name, GError **err)
+{
+	const char *names[ARRAY_LEN(machines) + 1] = { NULL }, *near;
+
+	for (size_t i = 0; i < ARRAY_LEN(machines); i++) {
+		names[i] = machines[i].name;
+		if (!strcmp(machines[i].name, name))
+			return true;
+	}
+	near = nearest_name(name, names);
+	if (near)
+		return error(err, "-machine: no machine '%s'; did you mean '%s'?", name, near);
+	return error(err, "-machine: no machine '%s'; there are: pc, pc-i440fx-0.1", name);
+}
+
+static bool take_machine(struct vm_config *c, struct optlist *l, GError **err)
+{
+	const char *type = optlist_get(l, "type"), *accel = optlist_get(l, "accel");
+
+	if (type && !find_machine(type, err))
+		return false;
+	if (accel) {
+		g_free(c->accels);
+		c->accels = g_strdup(accel);
+	}
+	return take_irqchip(c, l, err) && optlist_bool(l, "acpi", &c->pc.acpi, err) &&
+	       optlist_bool(l, "hpet", &c->pc.hpet, err) && optlist_bool(l, "pit", &c->pc.pit, err) &&
+	       optlist_bool(l, "i8042", &c->pc.i8042, err);
+}
+
+static bool opt_machine(void *opaque, const char *arg, GError **err)
+{
+	struct vm_config *c = opaque;
+
+	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
+		printf("Supported machines are:\n");
+		for (size_t i = 0; i < ARRAY_LEN(machines); i++)
+			printf("%-20s %s\n", machines[i].name, machines[i].desc);
+		printf("Options: accel=, kernel-irqchip=on|split|off, acpi=on|off, hpet=on|off, pit=on|off, "
+		       "i8042=on|off\n");
+		c->done = true;
+		return true;
+	}
+	return with_list(c, "-machine", arg, "type", take_machine, err);
+}
+
+static bool take_accel(struct vm_config *c, struct optlist *l, GError **err)
+{
+	const char *name = optlist_get(l, "accel");
+
+	if (name) {
+		char *all = c->accels ? g_strdup_printf("%s:%s", c->accels, name) : g_strdup(name);
+
+		g_free(c->accels);
+		c->accels = all;
+	}
+	return take_irqchip(c, l, err);
+}
+
+static bool opt_accel(void *opaque, const char *arg, GError **err)
+{
+	struct vm_config *c = opaque;
+
+	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
+		printf("Engines in this build:\n");
+		for (const struct accel_ops *const *o = accel_registry; *o; o++)
+			printf("%-6s %s\n", (*o)->name, (*o)->desc);
+		c->done = true;
+		return true;
+	}
+	return with_list(c, "-accel", arg, "accel", take_accel, err);
+}
+
+static bool opt_enable_kvm(void *opaque, const char *arg, GError **err)
+{
+	(void)arg;
+	return opt_accel(opaque, "kvm", err);
+}
+
+static bool opt_cpu(void *opaque, const char *arg, GError **err)
+{
+	struct vm_config *c = opaque;
+
+	(void)err;
+	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
+		g_autofree char *text = x86_models_help();
+
+		fputs(text, stdout);
+		c->done = true;
+		return true;
+	}
+	g_free(c->cpu);
+	c->cpu = g_strdup(arg);
+	return true;
+}
+
+/* What is not given follows from the rest; sockets take what is left over. */
+static bool take_smp(struct vm_config *c, struct optlist *l, GError **err)
+{
+	uint64_t cpus = 0, max = 0, sockets = 0, cores = 0, threads = 0;
+
+	if (!optlist_uint(l, "cpus", 1, PC_MAX_CPUS, &cpus, err) ||
+	    !optlist_uint(l, "maxcpus", 1, PC_MAX_CPUS, &max, err) ||
+	    !optlist_uint(l, "sockets", 1, PC_MAX_CPUS, &sockets, err) ||
+	    !optlist_uint(l, "cores", 1, PC_MAX_CPUS, &cores, err) ||
+	    !optlist_uint(l, "threads", 1, PC_MAX_CPUS, &threads, err))
+		return false;
+	threads = threads ? threads : 1;
+	if (!cores)
+		cores = sockets && (cpus || max) ? (max ? max : cpus) / (sockets * threads) : 1;
+	cores = cores ? cores : 1;
+	if (!sockets)
+		sockets = cpus || max ? ((max ? max : cpus) + cores * threads - 1) / (cores * threads) : 1;
+	max = max ? max : sockets * cores * threads;
+	cpus = cpus ? cpus : max;
+	if (sockets * cores * threads != max)
+		return error(err, "-smp: sockets=%u * cores=%u * threads=%u are not maxcpus=%u: make the product %u",
+			     (unsigned)sockets, (unsigned)cores, (unsigned)threads, (unsigned)max, (unsigned)max);
+	if (cpus != max)
+		return error(err, "-smp: maxcpus=%u with cpus=%u needs CPU hotplug, which this moa does not have yet: "
+				  "leave maxcpus out",
+			     (unsigned)max, (unsigned)cpus);
+	c->pc.smp = (struct x86_topology){ (unsigned)cpus, (unsigned)sockets, (unsigned)cores, (unsigned)threads,
+					   (unsigned)max };
+	if (x86_apic_id(&c->pc.smp, (unsigned)cpus - 1) > 254)
+		return error(err, "-smp: this topology needs APIC ids above 254: use fewer cores or threads per socket");
+	return true;
+}
+
+static bool opt_smp(void *opaque, const char *arg, GError **err)
+{
+	return with_list(opaque, "-smp", arg, "cpus", take_smp, err);
+}
+
+static bool take_memory(struct vm_config *c, struct optlist *l, GError **err)
+{
+	const char *text = optlist_get(l, "size");
+	uint64_t size;
+
+	if (!text)
+		return error(err, "-m: needs a size, as in -m 256 or -m 2G");
+	if (!parse_size(text, MIB, &size) || size < MIB || size > MOST_RAM)
+		return error(err, "-m: '%s' is not a size from 1M to 1T; a bare number is in MiB", text);
+	c->pc.ram_size = align_up(size, 8192);
+	return true;
+}
+
+static bool opt_memory(void *opaque, const char *arg, GError **err)
+{
+	return with_list(opaque, "-m", arg, "size", take_memory, err);
+}
+
+static bool opt_bios(void *opaque, const char *arg, GError **err)
+{
+	struct vm_config *c = opaque;
+
+	(void)err;
+	g_free(c->bios);
+	c->bios = g_strdup(arg);
+	c->pc.bios = c->bios;
+	return true;
+}
+
+static bool opt_firmware_dir(void *opaque, const char *arg, GError **err)
+{
+	struct vm_config *c = opaque;
+
+	(void)err;
+	if (!strcmp(arg, "help")) {
+		g_autofree char *text = firmware_search_path();
+
+		printf("%s\n", text);
+		c->done = true;
+		return true;
+	}
+	firmware_add_dir(arg);
+	return true;
+}
+
+static bool take_drive(struct vm_config *c, struct optlist *l, GError **err)
+{
+	const char *interface = optlist_get(l, "if"), *file = optlist_get(l, "file"), *format = optlist_get(l, "format");
+	bool readonly = false;
+	uint64_t unit = 0;
+
+	if (!interface || strcmp(interface, "pflash"))
+		return error(err, "-drive: if=%s: this moa has only if=pflash (firmware flash); disks come later",
+			     interface ? interface : "ide");
+	if (!file)
+		return error(err, "-drive if=pflash: needs file=PATH");
+	if (format && strcmp(format, "raw"))
+		return error(err, "-drive if=pflash: format '%s': only raw is read", format);
+	if (!optlist_bool(l, "readonly", &readonly, err) || !optlist_bool(l, "read-only", &readonly, err))
+		return false;
+	while (unit < PC_PFLASH_UNITS && c->pc.pflash[unit].file)
+		unit++;
+	if (unit == PC_PFLASH_UNITS && !optlist_get(l, "unit"))
+		return error(err, "-drive if=pflash: the board has %d flash chips and all are given", PC_PFLASH_UNITS);
+	if (!optlist_uint(l, "unit", 0, PC_PFLASH_UNITS - 1, &unit, err))
+		return false;
+	if (c->pc.pflash[unit].file)
+		return error(err, "-drive if=pflash: unit=%u is given twice", (unsigned)unit);
+	c->pflash_file[unit] = g_strdup(file);
+	c->pc.pflash[unit].file = c->pflash_file[unit];
+	c->pc.pflash[unit].readonly = readonly;
+	return true;
+}
+
+static bool opt_drive(void *opaque, const char *arg, GError **err)
+{
+	return with_list(opaque, "-drive", arg, NULL, take_drive, err);
+}
+
+static void list_devices(void)
+{
+	for (const struct device_info *const *d = device_registry; *d; d++)
+		if (!(*d)->board_only)
+			printf("name \"%s\", bus %s, desc \"%s\"\n", (*d)->name, (*d)->bus ? (*d)->bus : "System",
+			       (*d)->desc);
+	printf("Part of the board, not for -device:\n");
+	for (const struct device_info *const *d = device_registry; *d; d++)
+		if ((*d)->board_only)
+			printf("name \"%s\", bus %s, desc \"%s\"\n", (*d)->name, (*d)->bus ? (*d)->bus : "System",
+			       (*d)->desc);
+}
+
+static bool describe_device(const char *name, GError **err)
+{
+	const struct device_info *d = device_find(name, err);
+
+	if (!d)
+		return false;
+	printf("%s: %s%s\n", d->name, d->desc, d->board_only ? " (part of the board)" : "");
+	for (const struct field *f = d->props; f && !field_end(f); f++) {
+		g_autofree char *text = prop_describe(f);
+
+		printf("  %s=<%s>\n", f->name, text);
+	}
+	if (!d->props || field_end(d->props))
+		printf("  takes no properties\n");
+	return true;
+}
+
+static bool opt_device(void *opaque, const char *arg, GError **err)
+{
+	struct vm_config *c = opaque;
+	g_auto(GStrv) parts = g_strsplit(arg, ",", 2);
+
+	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
+		list_devices();
+		c->done = true;
+		return true;
+	}
+	if (parts[0] && parts[1] && (!strcmp(parts[1], "help") || !strcmp(parts[1], "?"))) {
+		c->done = true;
+		return describe_device(parts[0], err);
+	}
+	g_ptr_array_add(c->devices, g_strdup(arg));
+	return true;
+}
+
+static bool opt_global(void *opaque, const char *arg, GError **err)
+{
+	(void)opaque;
+	return device_add_global(arg, err);
+}
+
+static bool opt_chardev(void *opaque, const char *arg, GError **err)
+{
+	struct vm_config *c = opaque;
+
+	(void)err;
+	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
+		g_autofree char *text = chr_help();
+
+		fputs(text, stdout);
+		c->done = true;
+		return true;
+	}
+	g_ptr_array_add(c->chardevs, g_strdup(arg));
+	return true;
+}
+
+static bool opt_serial(void *opaque, const char *arg, GError **err)
+{
+	struct vm_config *c = opaque;
+
+	if (c->serials->len == PC_SERIAL_PORTS)
+		return error(err, "-serial: the PC has %d serial ports", PC_SERIAL_PORTS);
+	g_ptr_array_add(c->serials, g_strdup(arg));
+	return true;
+}
+
+static bool opt_monitor(void *opaque, const char *arg, GError **err)
+{
+	(void)err;
+	g_ptr_array_add(((struct vm_config *)opaque)->monitors, g_strdup(arg));
+	return true;
+}
+
+static bool opt_qmp(void *opaque, const char *arg, GError **err)
+{
+	(void)err;
+	g_ptr_array_add(((struct vm_config *)opaque)->qmps, g_strdup(arg));
+	return true;
+}
+
+static bool opt_qmp_pretty(void *opaque, const char *arg, GError **err)
+{
+	((struct vm_config *)opaque)->qmp_pretty = true;
+	return opt_qmp(opaque, arg, err);
+}
+
+static bool opt_mon(void *opaque, const char *arg, GError **err)
+{
+	(void)err;
+	g_ptr_array_add(((struct vm_config *)opaque)->mons, g_strdup(arg));
+	return true;
+}
+
+static bool opt_debugcon(void *opaque, const char *arg, GError **err)
+{
+	(void)err;
+	g_ptr_array_add(((struct vm_config *)opaque)->debugcons, g_strdup(arg));
+	return true;
+}
+
+static bool opt_display(void *opaque, const char *arg, GError **err)
+{
+	struct vm_config *c = opaque;
+
+	if (!strcmp(arg, "help")) {
+		printf("Available display backend types:\nnone\n");
+		c->done = true;
+		return true;
+	}
+	c->display_given = true;
+	return !strcmp(arg, "none") || error(err, "-display: '%s': this moa has no display but none", arg);
+}
+
+static bool opt_nographic(void *opaque, const char *arg, GError **err)
+{
+	(void)arg;
+	(void)err;
+	((struct vm_config *)opaque)->nographic = true;
+	return true;
+}
+
+#define FLAG(name)                                                                                 \
+	static bool opt_##name(void *opaque, const char *arg, GError **err)                        \
+	{                                                                                          \
+		(void)arg;                                                                         \
+		(void)err;                                                                         \
+		((struct vm_config *)opaque)->name = true;                                         \
+		return true;                                                                       \
+	}
+FLAG(nodefaults)
+FLAG(no_reboot)
+FLAG(no_shutdown)
+FLAG(stopped)
+FLAG(daemonize)
+
+static bool take_name(struct vm_config *c, struct optlist *l, GError **err)
+{
+	const char *process = optlist_get(l, "process");
+	bool threads; /* our threads have names anyway */
+
+	g_free(c->name);
+	c->name = g_strdup(optlist_get(l, "guest"));
+	g_free(c->process_name);
+	c->process_name = g_strdup(process);
+	return optlist_bool(l, "debug-threads", &threads, err);
+}
+
+static bool opt_name(void *opaque, const char *arg, GError **err)
+{
+	return with_list(opaque, "-name", arg, "guest", take_name, err);
+}
+
+static bool opt_uuid(void *opaque, const char *arg, GError **err)
+{
+	struct vm_config *c = opaque;
+	unsigned at = 0;
+
+	for (const char *p = arg; *p && at < 32; p++) {
+		int v = g_ascii_xdigit_value(*p);
+
+		if (*p == '-')
+			continue;
+		if (v < 0)
+			break;
+		c->uuid[at / 2] = (uint8_t)(c->uuid[at / 2] << 4 | v);
+		at++;
+	}
+	c->uuid_set = true;
+	if (at != 32 || strlen(arg) != 36)
+		return error(err, "-uuid: '%s' is not a UUID, as in 550e8400-e29b-41d4-a716-446655440000", arg);
+	return true;
+}
+
+/* "2006-06-17T16:01:21" or "2006-06-17" */
+static bool parse_date(const char *text, int64_t *sec)
+{
+	struct tm tm;
+	const char *end;
+
+	memset(&tm, 0, sizeof(tm));
+	end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+	if (!end || *end) {
+		memset(&tm, 0, sizeof(tm));
+		end = strptime(text, "%Y-%m-%d", &tm);
+	}
+	*sec = timegm(&tm);
+	return end && !*end;
+}
+
+static bool take_rtc(struct vm_config *c, struct optlist *l, GError **err)
+{
+	static const char *const clocks[] = { "host", "rt", "vm", NULL };
+	static const char *const drift[] = { "none", "slew", NULL };
+	const char *base = optlist_get(l, "base");
+	unsigned fix = c->pc.rtc_slew;
+
+	if (!optlist_enum(l, "clock", clocks, &c->pc.rtc_clock, err) || !optlist_enum(l, "driftfix", drift, &fix, err))
+		return false;
+	c->pc.rtc_slew = fix;
+	if (base && !strcmp(base, "localtime")) {
+		time_t now = wall_clock_ns() / NS_PER_SEC;
+		struct tm tm;
+
+		localtime_r(&now, &tm);
+		c->pc.rtc_base = timegm(&tm);
+	} else if (base && strcmp(base, "utc") && !parse_date(base, &c->pc.rtc_base)) {
+		return error(err, "-rtc: base '%s' is not utc, localtime or a date like 2006-06-17T16:01:21", base);
+	}
+	return true;
+}
+
+static bool opt_rtc(void *opaque, const char *arg, GError **err)
+{
+	return with_list(opaque, "-rtc", arg, NULL, take_rtc, err);
+}
+
+static bool take_boot(struct vm_config *c, struct optlist *l, GError **err)
+{
+	const char *order = optlist_get(l, "order");
+
+	for (const char *p = order; p && *p; p++)
+		if (!strchr("abcdn", *p) || strchr(p + 1, *p))
+			return error(err, "-boot: order '%s': each of a b (floppy) c (disk) d (CD) n (network) at most once",
+				     order);
+	if (order) {
+		g_free(c->boot_order);
+		c->boot_order = g_strdup(order);
+		c->pc.boot_order = c->boot_order;
+	}
+	return optlist_bool(l, "menu", &c->pc.boot_menu, err);
+}
+
+static bool opt_boot(void *opaque, const char *arg, GError **err)
+{
+	return with_list(opaque, "-boot", arg, "order", take_boot, err);
+}
+
+static bool opt_log(void *opaque, const char *arg, GError **err)
+{
+	struct vm_config *c = opaque;
+
+	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
+		g_autofree char *text = log_help();
+
+		fputs(text, stdout);
+		c->done = true;
+		return true;
+	}
+	return log_set_mask(arg, err);
+}
+
+static bool opt_log_file(void *opaque, const char *arg, GError **err)
+{
+	(void)opaque;
+	return log_set_file(arg, err);
+}
+
+static bool opt_trace(void *opaque, const char *arg, GError **err)
+{
+	struct vm_config *c = opaque;
+	struct optlist *l;
+	const char *pattern;
+	bool ok;
+
+	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
+		g_autofree char *text = trace_help();
+
+		fputs(text, stdout);
+		c->done = true;
+		return true;
+	}
+	l = optlist_parse("-trace", arg, "enable");
+	pattern = optlist_get(l, "enable");
+	ok = optlist_finish(l, err) && (pattern ? trace_enable(pattern, true, err) : error(err, "-trace: needs a pattern"));
+	optlist_free(l);
+	return ok;
+}
+
+static bool opt_pidfile(void *opaque, const char *arg, GError **err)
+{
+	struct vm_config *c = opaque;
+
+	(void)err;
+	g_free(c->pidfile);
+	c->pidfile = g_strdup(arg);
+	return true;
+}
+
+static bool opt_version(void *opaque, const char *arg, GError **err)
+{
+	(void)arg;
+	(void)err;
+	printf("moa version " MOA_VERSION "\n");
+	((struct vm_config *)opaque)->done = true;
+	return true;
+}
+
+static bool opt_help(void *opaque, const char *arg, GError **err);
+
+/* clang-format off */
+static const struct option options[] = {
+	{ NULL, NULL, "Machine:", NULL },
+	{ "machine", "[type=]NAME[,...]", "the board; see -machine help", opt_machine },
+	{ "M", "[type=]NAME[,...]", "the same", opt_machine },
+	{ "accel", "[accel=]NAME[,...]", "the engine, several in order of preference; see -accel help", opt_accel },
+	{ "enable-kvm", NULL, "-accel kvm", opt_enable_kvm },
+	{ "cpu", "MODEL[,+F][,-F][,...]", "the CPU model; see -cpu help", opt_cpu },
+	{ "smp", "[cpus=]N[,sockets=][,cores=][,threads=][,maxcpus=]", "the number of CPUs and their topology", opt_smp },
+	{ "m", "[size=]N", "RAM in MiB, or with a suffix: 2G (default 128)", opt_memory },
+	{ "device", "NAME[,PROP=VALUE...]", "add a device; see -device help and -device NAME,help", opt_device },
+	{ "global", "TYPE.PROP=VALUE", "a default for every device of a type, the board's too", opt_global },
+	{ "name", "NAME[,process=NAME]", "the VM's name", opt_name },
+	{ "uuid", "UUID", "the VM's UUID", opt_uuid },
+	{ "rtc", "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]", "the real-time clock", opt_rtc },
+	{ NULL, NULL, "Firmware and boot:", NULL },
+	{ "bios", "FILE", "the firmware (default bios-256k.bin, SeaBIOS)", opt_bios },
+	{ "L", "DIR", "search firmware here first; -L help prints the search path", opt_firmware_dir },
+	{ "drive", "if=pflash,format=raw,file=FILE[,unit=N][,readonly=on]", "a flash chip with firmware or its variables", opt_drive },
+	{ "boot", "[order=]abcdn[,menu=on]", "boot order", opt_boot },
+	{ NULL, NULL, "Consoles:", NULL },
+	{ "chardev", "BACKEND,id=ID[,...]", "a character device; see -chardev help", opt_chardev },
+	{ "serial", "DEV", "a serial port on DEV: stdio, mon:stdio, pty, file:PATH, tcp:HOST:PORT, telnet:HOST:PORT, unix:PATH, null, none, chardev:ID", opt_serial },
+	{ "debugcon", "DEV", "the firmware's debug port 0x402 on DEV", opt_debugcon },
+	{ "monitor", "DEV", "a monitor for people on DEV", opt_monitor },
+	{ "qmp", "DEV", "a monitor for programs (QMP) on DEV", opt_qmp },
+	{ "qmp-pretty", "DEV", "the same, indented", opt_qmp_pretty },
+	{ "mon", "[chardev=]ID[,mode=readline|control][,pretty=on]", "a monitor on a chardev", opt_mon },
+	{ "display", "none", "the display", opt_display },
+	{ "nographic", NULL, "serial port and monitor on the terminal; Ctrl-A h for help", opt_nographic },
+	{ "nodefaults", NULL, "no default serial port and monitor", opt_nodefaults },
+	{ NULL, NULL, "Running:", NULL },
+	{ "S", NULL, "do not start; use the monitor's cont", opt_stopped },
+	{ "no-reboot", NULL, "end instead of rebooting", opt_no_reboot },
+	{ "no-shutdown", NULL, "stop instead of ending at shutdown", opt_no_shutdown },
+	{ "daemonize", NULL, "go to the background once the VM is ready", opt_daemonize },
+	{ "pidfile", "FILE", "write the process id", opt_pidfile },
+	{ NULL, NULL, "Debugging:", NULL },
+	{ "d", "ITEM[,...]", "logs; see -d help", opt_log },
+	{ "D", "FILE", "logs and traces go here instead of stderr", opt_log_file },
+	{ "trace", "[enable=]PATTERN", "trace points; see -trace help", opt_trace },
+	{ "version", NULL, "the version", opt_version },
+	{ "help", NULL, "this", opt_help },
+	{ "h", NULL, "this", opt_help },
+	{ NULL, NULL, NULL, NULL },
+};
+/* clang-format on */
+
+static bool opt_help(void *opaque, const char *arg, GError **err)
+{
+	g_autofree char *text = options_help(options);
+
+	(void)arg;
+	(void)err;
+	printf("moa " MOA_VERSION ", a PC emulator\nUsage: moa [options]\n%s", text);
+	((struct vm_config *)opaque)->done = true;
+	return true;
+}
+
+/* What nobody asked for otherwise: the terminal has the serial port and, behind Ctrl-A c, the monitor. */
+static void add_defaults(struct vm_config *c)
+{
+	/* There is no graphical display in this build, so without a -display the terminal is it. */
+	bool terminal = c->nographic || !c->display_given;
+
+	c->pc.nographic = c->nographic || terminal;
+	if (c->nodefaults || c->serials->len || c->mons->len || c->qmps->len || c->debugcons->len)
+		terminal = terminal && c->nographic && !c->nodefaults && !c->serials->len;
+	if (!terminal) {
+		/* COM1 is there for the guest even when nobody listens. */
+		if (!c->nodefaults && !c->serials->len)
+			g_ptr_array_add(c->serials, g_strdup("null"));
+		return;
+	}
+	if (c->monitors->len) {
+		g_ptr_array_add(c->serials, g_strdup("stdio"));
+	} else {
+		g_ptr_array_add(c->serials, g_strdup("mon:stdio"));
+		g_ptr_array_add(c->monitors, g_strdup("mon:stdio"));
+	}
+}
+
+bool config_parse(struct vm_config *c, int argc, char **argv, GError **err)
+{
+	memset(c, 0, sizeof(*c));
+	pc_config_default(&c->pc);
+	c->pc.rtc_base = wall_clock_ns() / NS_PER_SEC;
+	c->chardevs = g_ptr_array_new_with_free_func(g_free);
+	c->serials = g_ptr_array_new_with_free_func(g_free);
+	c->monitors = g_ptr_array_new_with_free_func(g_free);
+	c->qmps = g_ptr_array_new_with_free_func(g_free);
+	c->mons = g_ptr_array_new_with_free_func(g_free);
+	c->debugcons = g_ptr_array_new_with_free_func(g_free);
+	c->devices = g_ptr_array_new_with_free_func(g_free);
+	if (!options_parse(options, argc, argv, c, err) || c->done)
+		return c->done && !(err && *err);
+	if (!c->accels)
+		c->accels = g_strdup("kvm");
+	c->accel.max_vcpus = c->pc.smp.max_cpus;
+	if (c->pc.bios && c->pc.pflash[0].file)
+		return error(err, "-bios and -drive if=pflash,unit=0 both give the firmware: leave one out");
+	if (c->pc.pflash[1].file && !c->pc.pflash[0].file)
+		return error(err, "-drive if=pflash,unit=1 holds variables: give the firmware itself as unit=0");
+	add_defaults(c);
+	return x86_cpu_config_parse(&c->pc.cpu, c->cpu ? c->cpu : DEFAULT_CPU, err);
+}
+
+void config_clear(struct vm_config *c)
+{
+	x86_cpu_config_clear(&c->pc.cpu);
+	g_ptr_array_unref(c->chardevs);
+	g_ptr_array_unref(c->serials);
+	g_ptr_array_unref(c->monitors);
+	g_ptr_array_unref(c->qmps);
+	g_ptr_array_unref(c->mons);
+	g_ptr_array_unref(c->debugcons);
+	g_ptr_array_unref(c->devices);
+	g_free(c->accels);
+	g_free(c->name);
+	g_free(c->process_name);
+	g_free(c->pidfile);
+	g_free(c->cpu);
+	g_free(c->bios);
+	g_free(c->boot_order);
+	for (int i = 0; i < PC_PFLASH_UNITS; i++)
+		g_free(c->pflash_file[i]);
+	for (int i = 0; i < PC_SERIAL_PORTS; i++)
+		g_free(c->serial_id[i]);
+}
+
+/* addr=SLOT or SLOT.FUNCTION, in hexadecimal as lspci prints it. */
+static bool place_pci(void *dev, const char *addr, GError **err)
+{
+	char *end;
+	uint64_t slot = g_ascii_strtoull(addr, &end, 16), function = 0;
+
+	if (*end == '.')
+		function = g_ascii_strtoull(end + 1, &end, 16);
+	if (*end || slot >= PCI_SLOTS || function >= PCI_FUNCTIONS)
+		return error(err, "%s: addr '%s' is not a PCI slot from 0 to 1f, as in addr=4 or addr=4.1",
+			     device_name(dev), addr);
+	pci_set_devfn(dev, (unsigned)slot, (unsigned)function);
+	return true;
+}
+
+static bool set_properties(struct machine *m, struct device *d, struct optlist *l, struct bus **bus, GError **err)
+{
+	const char *bus_name = optlist_get(l, "bus");
+
+	for (guint i = 0; i < l->keys->len; i++) {
+		const char *key = l->keys->pdata[i], *value = l->values->pdata[i];
+
+		if (!strcmp(key, "driver") || !strcmp(key, "id") || !strcmp(key, "bus"))
+			continue;
+		if (!strcmp(key, "addr") && d->info->bus && !strcmp(d->info->bus, "PCI")) {
+			if (!place_pci(d, value, err))
+				return false;
+			continue;
+		}
+		if (!device_set(d, key, value, err))
+			return false;
+	}
+	if (d->info->bus || bus_name) {
+		*bus = machine_find_bus(m, d->info->bus ? d->info->bus : "System", bus_name);
+		if (!*bus)
+			return error(err, "-device %s: no %s bus '%s' in this machine", d->info->name, d->info->bus,
+				     bus_name ? bus_name : "");
+	}
+	return true;
+}
+
+static bool add_device(struct machine *m, const char *text, GError **err)
+{
+	struct optlist *l = optlist_parse("-device", text, "driver");
+	const char *driver = optlist_get(l, "driver"), *id = optlist_get(l, "id");
+	const struct device_info *info = driver ? device_find(driver, err) : NULL;
+	struct bus *bus = NULL;
+	struct device *d;
+	bool ok = false;
+
+	if (!driver) {
+		error(err, "-device: '%s' does not begin with a device's name", text);
+	} else if (info && info->board_only) {
+		error(err, "-device: '%s' is part of the board and cannot be added", driver);
+	} else if (info && id && machine_find_device(m, id)) {
+		error(err, "-device %s: id '%s' is taken", driver, id);
+	} else if (info) {
+		d = device_new(m, info, id);
+		ok = set_properties(m, d, l, &bus, err) && device_realize(d, bus, err);
+	}
+	optlist_free(l);
+	return ok;
+}
+
+bool config_add_devices(struct vm_config *c, struct machine *m, GError **err)
+{
+	for (guint i = 0; i < c->devices->len; i++)
+		if (!add_device(m, c->devices->pdata[i], err))
+			return false;
+	return true;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the command line asks for. */
+#pragma once
+
+#include "hw/board/pc.h"
+
+struct char_request {
+	char *option; /* "-serial" */
+	char *text;
+};
+
+struct vm_config {
+	struct pc_config pc;
+	struct accel_config accel;
+	char *accels; /* "kvm:tcg" */
+	GPtrArray *chardevs; /* texts of -chardev */
+	GPtrArray *serials, *monitors, *qmps, *debugcons; /* texts */
+	GPtrArray *mons;    /* texts of -mon */
+	GPtrArray *devices; /* texts of -device */
+	bool nodefaults, nographic, display_given;
+	bool stopped, no_reboot, no_shutdown, daemonize, qmp_pretty;
+	char *name, *process_name, *pidfile, *cpu;
+	uint8_t uuid[16];
+	bool uuid_set;
+	/* Texts that pc points into. */
+	char *bios, *boot_order, *pflash_file[PC_PFLASH_UNITS], *serial_id[PC_SERIAL_PORTS];
+	bool done; /* -help and the like: nothing to run */
+};
+
+bool config_parse(struct vm_config *c, int argc, char **argv, GError **err);
+void config_clear(struct vm_config *c);
+/* Makes the -device devices. */
+bool config_add_devices(struct vm_config *c, struct machine *m, GError **err);

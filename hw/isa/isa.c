@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "hw/isa/isa.h"
+
+#include <string.h>
+
+void isa_bus_init(struct isa_bus *b, struct machine *m, struct device *owner)
+{
+	b->bus = (struct bus){ .type = "ISA", .name = g_strdup("isa.0"), .owner = owner };
+	g_ptr_array_add(m->buses, &b->bus);
+}
+
+void isa_bus_destroy(struct isa_bus *b, struct machine *m)
+{
+	g_ptr_array_remove(m->buses, &b->bus);
+	g_free(b->bus.name);
+}
+
+struct irq isa_irq(void *dev, unsigned n)
+{
+	struct bus *b = as_device(dev)->bus;
+
+	assert(n < ISA_IRQS);
+	if (!b || strcmp(b->type, "ISA"))
+		return (struct irq){ 0 };
+	return container_of(b, struct isa_bus, bus)->irq[n];
+}

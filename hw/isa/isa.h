@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The ISA bus: sixteen interrupt lines, of which a device takes some by number. */
+#pragma once
+
+#include "core/device.h"
+
+#define ISA_IRQS 16
+
+struct isa_bus {
+	struct bus bus;
+	struct irq irq[ISA_IRQS]; /* into the interrupt controllers */
+};
+
+void isa_bus_init(struct isa_bus *b, struct machine *m, struct device *owner);
+void isa_bus_destroy(struct isa_bus *b, struct machine *m);
+/* The wire for line n of the bus that dev is on. */
+struct irq isa_irq(void *dev, unsigned n);

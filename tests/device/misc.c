@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Small devices, and rules that hold for all. */
+#include "chardev/chardev.h"
+#include "tests/lib/rig.h"
+
+static void *add(struct rig *r, const char *name, const char *prop, const char *value)
+{
+	struct device *d = device_new(&r->m, device_find(name, NULL), NULL);
+	GError *err = NULL;
+
+	if (prop)
+		CHECK(device_set(d, prop, value, NULL));
+	if (!device_realize(d, machine_find_bus(&r->m, "ISA", NULL), &err))
+		test_fail(__FILE__, __LINE__, "%s", err->message);
+	return d;
+}
+
+BENCH(debugcon_writes_and_reads_back)
+{
+	struct chardev *c = chr_new(NULL, "ringbuf,id=d", NULL);
+	uint8_t text[8] = { 0 };
+
+	add(r, "isa-debugcon", "chardev", "d");
+	outb(r, 0xe9, 'h');
+	outb(r, 0xe9, 'i');
+	CHECK_EQ(inb(r, 0xe9), 0xe9);
+	c->ops->read_back(c, text, 7);
+	CHECK_STR((char *)text, "hi");
+}
+
+BENCH(debug_exit_ends_with_its_status)
+{
+	add(r, "isa-debug-exit", NULL, NULL);
+	CHECK_EQ(inb(r, 0x501), 0);
+	outb(r, 0x501, 0x10);
+	CHECK_EQ(r->m.exit_code, 0x21);
+	CHECK(!machine_handle_requests(&r->m));
+}
+
+BENCH(pvpanic_stops_the_machine)
+{
+	add(r, "pvpanic", NULL, NULL);
+	CHECK_EQ(inb(r, 0x505), 3);
+	outb(r, 0x505, 1);
+	CHECK(machine_handle_requests(&r->m));
+	CHECK_EQ(r->m.state, RUN_GUEST_PANICKED);
+}
+
+BENCH(port80_keeps_the_last_code)
+{
+	outb(r, 0x80, 0x42);
+	CHECK_EQ(inb(r, 0x80), 0x42);
+}
+
+BENCH(port92_a20)
+{
+	CHECK_EQ(inb(r, 0x92) & 2, 2);
+	outb(r, 0x92, 0);
+	CHECK_EQ(inb(r, 0x92), 0);
+}
+
+/* Every type describes itself, and no two have one name. */
+TEST(registry_is_complete_and_sorted)
+{
+	const char *last = "";
+
+	for (const struct device_info *const *d = device_registry; *d; d++) {
+		CHECK((*d)->name && (*d)->desc && (*d)->size >= sizeof(struct device));
+		CHECK(strcmp(last, (*d)->name) < 0);
+		last = (*d)->name;
+		for (const struct field *f = (*d)->props; f && !field_end(f); f++) {
+			g_autofree char *text = prop_describe(f);
+
+			CHECK(*text);
+		}
+		for (const struct window *w = (*d)->windows; w && w->name; w++)
+			CHECK(w->size && w->max && w->min <= w->max && w->max <= 8);
+	}
+}
+
+TEST(globals_set_defaults_and_are_checked)
+{
+	GError *err = NULL;
+
+	CHECK(device_add_global("isa-debugcon.iobase=0x402", NULL));
+	CHECK(device_has_global(device_find("isa-debugcon", NULL), "iobase"));
+	CHECK(!device_add_global("isa-debugcon.iobas=1", &err));
+	CHECK_HAS(err->message, "did you mean 'iobase'");
+	g_clear_error(&err);
+	CHECK(!device_add_global("isa-debugcn.iobase=1", &err));
+	CHECK_HAS(err->message, "did you mean 'isa-debugcon'");
+	g_clear_error(&err);
+	CHECK(!device_add_global("x=1", &err));
+	CHECK_HAS(err->message, "TYPE.PROPERTY=VALUE");
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/lib/workload.h"
+
+#include <unistd.h>
+
+#include "chardev/chardev.h"
+
+/* Windows as a map of the board; the weight is how often one is picked. */
+static const struct {
+	uint64_t base, size;
+	bool pio;
+	unsigned weight;
+} places[] = {
+	{ 0x000, 0x20, true, 2 },	{ 0x020, 2, true, 4 },	     { 0x040, 4, true, 8 },
+	{ 0x060, 5, true, 6 },		{ 0x070, 2, true, 8 },	     { 0x080, 16, true, 1 },
+	{ 0x092, 1, true, 1 },		{ 0x0a0, 2, true, 4 },	     { 0x0b2, 2, true, 1 },
+	{ 0x0c0, 0x20, true, 2 },	{ 0x0e9, 1, true, 1 },	     { 0x2f8, 8, true, 2 },
+	{ 0x3f8, 8, true, 4 },		{ 0x4d0, 2, true, 1 },	     { 0x505, 1, true, 1 },
+	{ 0x510, 12, true, 4 },		{ 0x600, 64, true, 4 },	     { 0xcf8, 8, true, 12 },
+	{ 0xafe0, 4, true, 1 },		{ 0xfec00000, 0x50, false, 6 }, { 0xfed00000, 0x180, false, 8 },
+	{ 0xfee00000, 0x400, false, 10 }, { 0xfffe0000, 0x2000, false, 4 }, { 0xa0000, 0x60000, false, 2 },
+	{ 0x0, 0x10000, true, 2 },	{ 0xf0000000, 0x10000000, false, 1 },
+};
+
+static const char flash_path[] = "/tmp/moa-workload-flash";
+
+void workload_config(struct pc_config *c)
+{
+	static uint8_t image[0x20000];
+	static char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s-%d", flash_path, getpid());
+	f = fopen(path, "wb");
+	fwrite(image, 1, sizeof(image), f);
+	fclose(f);
+	chr_new(NULL, "null,id=com1", NULL);
+	chr_new(NULL, "null,id=com2", NULL);
+	chr_new(NULL, "null,id=dbg", NULL);
+	c->smp = (struct x86_topology){ 2, 2, 1, 1, 2 };
+	c->serial[0] = "com1";
+	c->serial[1] = "com2";
+	c->rtc_clock = 2; /* the VM clock */
+	c->pflash[0].file = path;
+	c->pflash[0].readonly = true; /* the file is gone once it is read */
+}
+
+static void add(struct rig *r, const char *name, const char *chardev)
+{
+	struct device *d = device_new(&r->m, device_find(name, NULL), NULL);
+
+	if (chardev)
+		device_set(d, "chardev", chardev, NULL);
+	if (!device_realize(d, machine_find_bus(&r->m, "ISA", NULL), NULL))
+		test_fail(__FILE__, __LINE__, "%s", name);
+}
+
+void workload_add_devices(struct rig *r)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%s-%d", flash_path, getpid());
+	unlink(path);
+	add(r, "isa-debugcon", "dbg");
+	add(r, "isa-debug-exit", NULL);
+	add(r, "pvpanic", NULL);
+	rig_pci_write(r, 1, 3, 0x40, 0x601, 4);
+	rig_pci_write(r, 1, 3, 0x80, 1, 1);
+}
+
+struct access workload_pick(void)
+{
+	static const int64_t steps[] = { 0, 0, 0, 0, 1, 838, 100000, 976562, 5000000, 20000000 };
+	unsigned total = 0, at;
+	struct access x = { .size = 1u << test_random() % 4 };
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(places); i++)
+		total += places[i].weight;
+	at = (unsigned)(test_random() % total);
+	for (i = 0; at >= places[i].weight; i++)
+		at -= places[i].weight;
+	x.pio = places[i].pio;
+	x.addr = places[i].base + test_random() % places[i].size;
+	if (test_random() % 4)
+		x.addr &= ~(uint64_t)(x.size - 1);
+	if (x.pio)
+		x.size = MIN_OF(x.size, 4u);
+	if (x.pio && test_random() % 2)
+		x.size = 1;
+	x.write = test_random() % 3;
+	x.value = test_random() >> test_random() % 64;
+	/* Selecting something that exists more often than not. */
+	if (x.addr == 0xcf8 && x.pio) {
+		x.size = 4;
+		x.value = 0x80000000 | (test_random() % 3 << 11) | (test_random() % 4 << 8) | (test_random() % 64 << 2);
+	}
+	if (x.addr == 0x510 && x.pio) {
+		x.size = 2;
+		x.value = test_random() % 0x40;
+	}
+	x.step = steps[test_random() % ARRAY_LEN(steps)];
+	return x;
+}
+
+uint64_t workload_do(struct rig *r, const struct access *x)
+{
+	struct space *s = x->pio ? &r->m.ports : &r->m.mem;
+	uint64_t v = 0;
+
+	vcpu_set_current(&r->pc->cpus[x->value >> 7 & 1]->vcpu);
+	if (x->write)
+		space_write_le(s, x->addr, x->value, x->size);
+	else
+		v = space_read_le(s, x->addr, x->size);
+	if (x->step)
+		rig_step(r, x->step);
+	/* What the processors would do: take interrupts now and then. */
+	if (x->value % 5 == 0)
+		for (unsigned i = 0; i < r->pc->apics.n; i++)
+			if (lapic_has_interrupt(r->pc->apics.lapics[i]))
+				v ^= (uint64_t)lapic_ack(r->pc->apics.lapics[i]) << 32;
+	r->m.requests = 0;
+	return v;
+}
+
+void workload_run(struct rig *r, unsigned n)
+{
+	while (n--) {
+		struct access x = workload_pick();
+
+		workload_do(r, &x);
+	}
+}
