@@ -251,8 +251,20 @@ void chr_write(struct chr_front *front, const void *data, size_t len)
 		write_out(front->chr, data, len);
 }
 
+/* Hands typed-ahead input to a mux's user as far as it takes it. */
+static void deliver_typed(struct chr_front *f)
+{
+	while (f->ntyped && f->can_read && f->can_read(f->opaque)) {
+		uint8_t c = f->typed[0];
+
+		memmove(f->typed, f->typed + 1, --f->ntyped);
+		f->read(f->opaque, &c, 1);
+	}
+}
+
 void chr_accept_input(struct chr_front *front)
 {
+	deliver_typed(front);
 	if (front->chr && front->chr->ops->accept_input)
 		front->chr->ops->accept_input(front->chr);
 }
@@ -326,31 +338,36 @@ static bool mux_command(struct chardev *c, uint8_t key)
 	}
 }
 
+static void mux_input(struct chardev *c, uint8_t key)
+{
+	struct chr_front *f;
+
+	if (!c->escape && key == MUX_ESCAPE) {
+		c->escape = true;
+		return;
+	}
+	if (c->escape) {
+		c->escape = false;
+		if (!mux_command(c, key))
+			return;
+	}
+	f = focused(c);
+	/* Beyond the buffer input is lost, as on a line without flow control. */
+	if (f && f->read && f->ntyped < sizeof(f->typed)) {
+		f->typed[f->ntyped++] = key;
+		deliver_typed(f);
+	}
+}
+
 void chr_input(struct chardev *c, const uint8_t *data, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
-		struct chr_front *f = focused(c);
-		size_t n = 1;
+	struct chr_front *f = focused(c);
 
-		if (c->mux) {
-			if (!c->escape && data[i] == MUX_ESCAPE) {
-				c->escape = true;
-				continue;
-			}
-			if (c->escape) {
-				c->escape = false;
-				if (!mux_command(c, data[i]))
-					continue;
-				f = focused(c);
-			}
-			/* What the focused user cannot take now is lost, as on a line without flow control. */
-			if (!f || !f->can_read || !f->can_read(f->opaque))
-				continue;
-		} else {
-			n = len - i;
-		}
+	if (!c->mux) {
 		if (f && f->read)
-			f->read(f->opaque, data + i, n);
-		i += n - 1;
+			f->read(f->opaque, data, len);
+		return;
 	}
+	for (size_t i = 0; i < len; i++)
+		mux_input(c, data[i]);
 }

@@ -29,6 +29,8 @@ struct chr_front {
 	void *opaque;
 	struct chardev *chr;
 	bool open; /* the other end is there */
+	uint8_t typed[64]; /* mux: what was typed ahead of can_read */
+	unsigned ntyped;
 };
 
 struct chardev {

@@ -64,6 +64,7 @@ struct vcpu {
 	unsigned dirty; /* VS_ groups to put before the next run */
 
 	uint32_t events; /* EV_ bits, atomic */
+	uint8_t sipi_vector; /* of the EV_SIPI that is posted */
 	uint32_t wakes;	 /* the EV_ bits that end `halted`; own thread only */
 
 	/* Thread control; guarded by `mutex`. */

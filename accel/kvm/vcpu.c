@@ -230,8 +230,8 @@ static enum vcpu_exit handle_exit(struct vcpu *v, struct kvm_vcpu *kv)
 static void take_sipi(struct x86_cpu *cpu)
 {
 	vcpu_sync(&cpu->vcpu, VS_ALL);
-	cpu->seg[SEG_CS].selector = (uint16_t)(cpu->events.sipi_vector << 8);
-	cpu->seg[SEG_CS].base = (uint64_t)cpu->events.sipi_vector << 12;
+	cpu->seg[SEG_CS].selector = (uint16_t)(cpu->vcpu.sipi_vector << 8);
+	cpu->seg[SEG_CS].base = (uint64_t)cpu->vcpu.sipi_vector << 12;
 	cpu->rip = 0;
 	cpu->mp_state = MP_RUNNABLE;
 	cpu->vcpu.halted = false;
@@ -241,9 +241,13 @@ static void take_sipi(struct x86_cpu *cpu)
 static void take_init(struct x86_cpu *cpu)
 {
 	uint64_t base = cpu->apic_base;
+	uint32_t posted;
 
 	vcpu_sync(&cpu->vcpu, VS_ALL);
+	/* A SIPI may be waiting behind the INIT. */
+	posted = __atomic_load_n(&cpu->vcpu.events, __ATOMIC_ACQUIRE);
 	x86_cpu_reset(cpu);
+	__atomic_fetch_or(&cpu->vcpu.events, posted, __ATOMIC_ACQ_REL);
 	cpu->apic_base = base;
 	cpu->mp_state = cpu->vcpu.index == 0 ? MP_RUNNABLE : MP_INIT_RECEIVED;
 	cpu->vcpu.halted = cpu->vcpu.index != 0;
@@ -262,6 +266,7 @@ static bool take_events(struct vcpu *v, struct kvm_vcpu *kv)
 		take_init(cpu);
 		__atomic_fetch_and(&v->events, ~(uint32_t)EV_INIT, __ATOMIC_ACQ_REL);
 	}
+	ev = __atomic_load_n(&v->events, __ATOMIC_ACQUIRE);
 	if (ev & EV_SIPI) {
 		__atomic_fetch_and(&v->events, ~(uint32_t)EV_SIPI, __ATOMIC_ACQ_REL);
 		if (cpu->mp_state == MP_INIT_RECEIVED || cpu->mp_state == MP_UNINITIALIZED)

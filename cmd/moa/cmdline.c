@@ -160,7 +160,7 @@ static bool take_smp(struct vm_config *c, struct optlist *l, GError **err)
 	cores = cores ? cores : 1;
 	if (!sockets)
 		sockets = cpus || max ? ((max ? max : cpus) + cores * threads - 1) / (cores * threads) : 1;
-	max = max ? max : sockets * cores * threads;
+	max = max ? max : cpus ? cpus : sockets * cores * threads;
 	cpus = cpus ? cpus : max;
 	if (sockets * cores * threads != max)
 		return error(err, "-smp: sockets=%u * cores=%u * threads=%u are not maxcpus=%u: make the product %u",

@@ -107,6 +107,7 @@ void x86_cpu_reset(struct x86_cpu *cpu)
 	x86_msr_set(cpu, 0x1a0, 1); /* IA32_MISC_ENABLE: fast strings */
 	x86_msr_set(cpu, 0x277, UINT64_C(0x0007040600070406)); /* IA32_PAT */
 	cpu->posted = 0;
+	cpu->vcpu.sipi_vector = 0;
 	cpu->mp_state = bsp ? MP_RUNNABLE : MP_UNINITIALIZED;
 	cpu->vcpu.halted = !bsp;
 	__atomic_store_n(&cpu->vcpu.events, 0, __ATOMIC_RELEASE);
@@ -124,7 +125,8 @@ static void cpu_saving(void *dev)
 	struct x86_cpu *cpu = dev;
 
 	vcpu_sync(dev, VS_ALL);
-	cpu->posted = __atomic_load_n(&cpu->vcpu.events, __ATOMIC_ACQUIRE);
+	cpu->posted = __atomic_load_n(&cpu->vcpu.events, __ATOMIC_ACQUIRE) |
+		      (uint32_t)cpu->vcpu.sipi_vector << 8;
 }
 
 static bool cpu_loaded(void *dev, GError **err)
@@ -136,7 +138,8 @@ static bool cpu_loaded(void *dev, GError **err)
 			     cpu->msr_count, X86_MOST_MSRS);
 	if (cpu->mp_state > MP_SIPI_RECEIVED)
 		return error(err, "saved state: '%s': mp_state %u is none", cpu->vcpu.dev.path, cpu->mp_state);
-	__atomic_store_n(&cpu->vcpu.events, cpu->posted, __ATOMIC_RELEASE);
+	cpu->vcpu.sipi_vector = (uint8_t)(cpu->posted >> 8);
+	__atomic_store_n(&cpu->vcpu.events, cpu->posted & 0xff, __ATOMIC_RELEASE);
 	cpu->vcpu.halted = cpu->mp_state != MP_RUNNABLE;
 	cpu->vcpu.valid = VS_ALL;
 	cpu->vcpu.dirty = VS_ALL | VS_FULL;

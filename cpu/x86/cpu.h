@@ -83,7 +83,7 @@ struct x86_cpu {
 	uint64_t msr_value[X86_MOST_MSRS];
 	struct x86_events events;
 	uint32_t mp_state;
-	uint32_t posted; /* vcpu.events at the save: what the userspace APIC has posted */
+	uint32_t posted; /* at the save: vcpu.events, and in bits 15-8 the posted SIPI's vector */
 	uint64_t tsc_khz; /* 0: not known */
 
 	/* What the guest's CPUID says; made from the model at start, not saved. */

@@ -138,6 +138,8 @@ static bool parse_item(struct x86_cpu_config *c, const char *item, GError **err)
 		if (!parse_number(key, text, 1000 * GIB, &hz, err))
 			return false;
 		c->tsc_khz = (uint64_t)hz / 1000;
+		if (!c->tsc_khz)
+			return error(err, "-cpu: tsc-frequency=%s is below 1000 Hz", text);
 		return true;
 	}
 	if (!parse_bool(text, &on))

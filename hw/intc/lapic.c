@@ -211,7 +211,7 @@ static void accept(struct lapic *d, unsigned mode, unsigned vector, bool level)
 			return;
 		d->wait_for_sipi = false;
 		if (d->vcpu) {
-			((struct x86_cpu *)d->vcpu)->events.sipi_vector = vector;
+			d->vcpu->sipi_vector = (uint8_t)vector;
 			vcpu_post(d->vcpu, EV_SIPI);
 		}
 		return;

@@ -271,9 +271,9 @@ TEST(lapic_ipi_destinations)
 	CHECK(r->pc->cpus[3]->vcpu.events & EV_INIT);
 	set(r, 0x300, 0x4609);
 	CHECK(r->pc->cpus[3]->vcpu.events & EV_SIPI);
-	CHECK_EQ(r->pc->cpus[3]->events.sipi_vector, 9);
+	CHECK_EQ(r->pc->cpus[3]->vcpu.sipi_vector, 9);
 	set(r, 0x300, 0x460a);
-	CHECK_EQ(r->pc->cpus[3]->events.sipi_vector, 9);
+	CHECK_EQ(r->pc->cpus[3]->vcpu.sipi_vector, 9);
 	set(r, 0x300, 0x4400);
 	CHECK(r->pc->cpus[3]->vcpu.events & EV_NMI);
 	rig_free(r);
