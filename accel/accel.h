@@ -31,6 +31,7 @@ enum vcpu_exit {
 struct accel_config {
 	enum irqchip_mode irqchip;
 	bool irqchip_given;
+	bool no_pit; /* the board has none */
 	unsigned max_vcpus;
 };
 
@@ -38,6 +39,14 @@ struct accel_config {
 struct msi_message {
 	uint64_t address;
 	uint32_t data;
+};
+
+/* What a debugger wants of a vCPU; all off gives the guest its own debug registers back. */
+struct vcpu_debug {
+	bool step;
+	bool software_breakpoints; /* INT3 exits instead of reaching the guest */
+	bool hardware;		   /* dr[] and dr7 below are in force */
+	uint64_t dr[4], dr7;
 };
 
 struct accel_ops {
@@ -60,6 +69,8 @@ struct accel_ops {
 	/* Completes an I/O instruction whose result the engine has not taken yet; before any get. */
 	void (*vcpu_finish_io)(struct vcpu *v);
 	bool (*vcpu_nmi)(struct vcpu *v);
+	/* False when the engine cannot; EXIT_DEBUG tells of hits. */
+	bool (*vcpu_debug)(struct vcpu *v, const struct vcpu_debug *d);
 	/* Called on every vCPU after a stop, before the next run: tells a paravirtual clock. */
 	void (*vcpu_resumed)(struct vcpu *v);
 
@@ -68,6 +79,8 @@ struct accel_ops {
 	bool (*send_msi)(struct accel *a, const struct msi_message *msg);
 	bool (*chip_get)(struct accel *a, enum chip_kind kind, unsigned index, void *state);
 	bool (*chip_put)(struct accel *a, enum chip_kind kind, unsigned index, const void *state);
+	/* Whether the in-kernel PIT makes up for ticks that the guest was too slow for. */
+	bool (*pit_reinject)(struct accel *a, bool on);
 	/* The split irqchip's IOAPIC tells which messages its pins send, to learn of their EOIs. */
 	void (*ioapic_routes)(struct accel *a, const struct msi_message *msgs, unsigned n);
 	/* irqfd: a write to `fd` raises `msg`; returns a handle, -1 if the engine cannot. */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Accesses through a memory space: finding the range, splitting, widening, re-entry. See memory.h. */
-#define _LGPL_SOURCE
 #include <inttypes.h>
 #include <string.h>
 #include <urcu-bp.h>

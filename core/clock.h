@@ -65,6 +65,9 @@ int64_t clock_deadline(struct clock *c);
  */
 #define SHORTEST_PERIOD_NS 20000
 
+/* Times in a saved state beyond this are damage: sums and differences of two must not overflow. */
+#define FARTHEST_NS (INT64_C(1) << 61)
+
 void timer_init(struct timer *t, struct clock *c, const char *name,
 		void (*fire)(void *opaque, int64_t late_ns), void *opaque);
 void timer_arm(struct timer *t, int64_t deadline_ns);

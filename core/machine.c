@@ -309,8 +309,8 @@ static bool load_clock(struct machine *m, const struct state_section *s, GError 
 
 	if (!state_load(s, 1, clock_fields, &now, err))
 		return false;
-	if (now < 0)
-		return error(err, "saved state: section 'clock': time %" G_GINT64_FORMAT " is negative", now);
+	if (now < 0 || now > FARTHEST_NS)
+		return error(err, "saved state: section 'clock': time %" G_GINT64_FORMAT " is none", now);
 	clock_set(vm_clock(m), now);
 	return true;
 }

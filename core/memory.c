@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Memory spaces: building and flattening the tree. Accesses through it are access.c. See memory.h. */
-#define _LGPL_SOURCE
 #include "core/memory.h"
 
 #include <string.h>

@@ -35,7 +35,7 @@ static const struct {
 	CAP(SPLIT_IRQCHIP, KVM_CAP_SPLIT_IRQCHIP, OPTIONAL, "no kernel-irqchip=split"),
 	CAP(IRQFD, KVM_CAP_IRQFD, OPTIONAL, "device threads interrupt by message"),
 	CAP(IOEVENTFD, KVM_CAP_IOEVENTFD, OPTIONAL, "doorbells exit to the handler"),
-	CAP(READONLY_MEM, KVM_CAP_READONLY_MEM, OPTIONAL, "ROM is writable RAM to the guest; no pflash"),
+	CAP(READONLY_MEM, KVM_CAP_READONLY_MEM, OPTIONAL, "the guest may write its ROM; flash is not kept"),
 	CAP(COALESCED_MMIO, KVM_CAP_COALESCED_MMIO, OPTIONAL, "every MMIO write exits"),
 	CAP(COALESCED_PIO, KVM_CAP_COALESCED_PIO, OPTIONAL, "every port write exits"),
 	CAP(MCE, KVM_CAP_MCE, OPTIONAL, "no machine-check banks"),

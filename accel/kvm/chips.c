@@ -69,11 +69,13 @@ static bool init_kernel(struct kvm *k, GError **err)
 				  "-machine kernel-irqchip=off");
 	if (ioctl(k->vm, KVM_CREATE_IRQCHIP, 0) < 0)
 		return error(err, "kvm: KVM_CREATE_IRQCHIP failed: %s", strerror(errno));
+	default_routes(k);
+	if (k->accel->config.no_pit)
+		return true;
 	memset(&pit, 0, sizeof(pit));
 	pit.flags = KVM_PIT_SPEAKER_DUMMY;
 	if (ioctl(k->vm, KVM_CREATE_PIT2, &pit) < 0)
 		return error(err, "kvm: KVM_CREATE_PIT2 failed: %s", strerror(errno));
-	default_routes(k);
 	return true;
 }
 
@@ -117,6 +119,13 @@ bool kvm_chips_init(struct kvm *k, GError **err)
 		break;
 	}
 	return true;
+}
+
+bool kvm_pit_reinject(struct accel *a, bool on)
+{
+	struct kvm_reinject_control c = { .pit_reinject = on };
+
+	return kvm_of(a)->caps[CAP_REINJECT] && ioctl(kvm_of(a)->vm, KVM_REINJECT_CONTROL, &c) == 0;
 }
 
 void kvm_set_gsi(struct accel *a, unsigned gsi, int level)

@@ -84,8 +84,6 @@ static void run_changed(void *opaque, bool running)
 
 static void kvm_close(struct kvm *k)
 {
-	if (k->ring)
-		k->ring = NULL;
 	if (k->vm >= 0)
 		close(k->vm);
 	if (k->fd >= 0)
@@ -153,11 +151,13 @@ const struct accel_ops accel_kvm = {
 	.vcpu_put = kvm_vcpu_put,
 	.vcpu_finish_io = kvm_vcpu_finish_io,
 	.vcpu_nmi = kvm_vcpu_nmi,
+	.vcpu_debug = kvm_vcpu_debug,
 	.vcpu_resumed = kvm_vcpu_resumed,
 	.set_gsi = kvm_set_gsi,
 	.send_msi = kvm_send_msi,
 	.chip_get = kvm_chip_get,
 	.chip_put = kvm_chip_put,
+	.pit_reinject = kvm_pit_reinject,
 	.ioapic_routes = kvm_ioapic_routes,
 	.msi_route_add = kvm_msi_route_add,
 	.msi_route_set = kvm_msi_route_set,

@@ -90,15 +90,12 @@ struct kvm {
 	pthread_mutex_t route_lock;
 	GArray *routes; /* struct kvm_irq_routing_entry */
 	uint64_t gsi_used[64];
-	bool routes_dirty;
 
 	uint64_t clock_ns; /* kvmclock while stopped */
 	bool clock_valid;
 	uint32_t *msr_list; /* count first */
 	struct x86_host_cpuid supported;
 	uint64_t exits[KVM_EXIT_REASONS];
-	uint64_t pit_reinject_off;
-	bool split_ready;
 };
 
 struct kvm_vcpu {
@@ -107,8 +104,6 @@ struct kvm_vcpu {
 	struct kvm_run *run;
 	size_t run_size;
 	bool io_pending; /* the last exit completes on re-entry */
-	bool nmi_pending;
-	unsigned debug; /* KVM_GUESTDBG_ flags a debugger asked for */
 };
 
 static inline struct kvm *kvm_of(const struct accel *a)
@@ -141,6 +136,7 @@ void kvm_set_gsi(struct accel *a, unsigned gsi, int level);
 bool kvm_send_msi(struct accel *a, const struct msi_message *msg);
 bool kvm_chip_get(struct accel *a, enum chip_kind kind, unsigned index, void *state);
 bool kvm_chip_put(struct accel *a, enum chip_kind kind, unsigned index, const void *state);
+bool kvm_pit_reinject(struct accel *a, bool on);
 void kvm_ioapic_routes(struct accel *a, const struct msi_message *msgs, unsigned n);
 int kvm_msi_route_add(struct accel *a, const struct msi_message *msg, int fd);
 void kvm_msi_route_set(struct accel *a, int handle, const struct msi_message *msg);
@@ -170,5 +166,6 @@ enum vcpu_exit kvm_vcpu_run(struct vcpu *v);
 void kvm_vcpu_kick(struct vcpu *v);
 void kvm_vcpu_finish_io(struct vcpu *v);
 bool kvm_vcpu_nmi(struct vcpu *v);
+bool kvm_vcpu_debug(struct vcpu *v, const struct vcpu_debug *d);
 void kvm_vcpu_resumed(struct vcpu *v);
 void kvm_print_exits(struct accel *a, GString *out);

@@ -68,11 +68,25 @@ static uint32_t take_slot_id(struct kvm *k)
 }
 
 /* Host memory, in whole pages: what a slot can hold. */
-static bool wants_slot(const struct kvm *k, const struct flat_range *r)
+static bool wants_slot(const struct flat_range *r)
 {
 	if (!r->direct_reads || ((r->start | r->size | r->off) & (PAGE_SIZE_4K - 1)))
 		return false;
-	return !r->read_only || k->caps[CAP_READONLY_MEM];
+	return true;
+}
+
+/* Without KVM's read-only memory the guest runs its ROM from RAM that it may write. */
+static bool slot_read_only(struct kvm *k, const struct flat_range *r)
+{
+	static bool warned;
+
+	if (r->read_only && !k->caps[CAP_READONLY_MEM] && r->region->ops.write && !warned) {
+		warned = true;
+		fprintf(stderr, "moa: warning: kvm: this kernel has no KVM_CAP_READONLY_MEM: writes to the flash '%s' "
+				"are not kept\n",
+			r->region->name);
+	}
+	return r->read_only && k->caps[CAP_READONLY_MEM];
 }
 
 static void add_range(struct space_listener *l, const struct flat_range *r)
@@ -86,7 +100,7 @@ static void add_range(struct space_listener *l, const struct flat_range *r)
 		if (ioctl(k->vm, KVM_REGISTER_COALESCED_MMIO, &z) == 0)
 			g_array_append_val(k->coalesced, z);
 	}
-	if (!wants_slot(k, r))
+	if (!wants_slot(r))
 		return;
 	s = (struct kvm_slot){
 		.id = take_slot_id(k),
@@ -94,7 +108,7 @@ static void add_range(struct space_listener *l, const struct flat_range *r)
 		.size = r->size,
 		.ram = r->region->ram,
 		.ram_off = r->off,
-		.read_only = r->read_only,
+		.read_only = slot_read_only(k, r),
 		.logging = r->region->ram->tracking != 0,
 		.name = r->region->name,
 	};

@@ -415,6 +415,23 @@ bool kvm_vcpu_nmi(struct vcpu *v)
 	return kv->kvm->caps[CAP_USER_NMI] && ioctl(kv->fd, KVM_NMI, 0) == 0;
 }
 
+bool kvm_vcpu_debug(struct vcpu *v, const struct vcpu_debug *d)
+{
+	struct kvm_vcpu *kv = kvm_vcpu_of(v);
+	struct kvm_guest_debug g;
+
+	if (!kv->kvm->caps[CAP_SET_GUEST_DEBUG])
+		return false;
+	memset(&g, 0, sizeof(g));
+	if (d->step || d->software_breakpoints || d->hardware)
+		g.control = KVM_GUESTDBG_ENABLE | (d->step ? KVM_GUESTDBG_SINGLESTEP : 0) |
+			    (d->software_breakpoints ? KVM_GUESTDBG_USE_SW_BP : 0) |
+			    (d->hardware ? KVM_GUESTDBG_USE_HW_BP : 0);
+	memcpy(g.arch.debugreg, d->dr, sizeof(d->dr));
+	g.arch.debugreg[7] = d->dr7;
+	return ioctl(kv->fd, KVM_SET_GUEST_DEBUG, &g) == 0;
+}
+
 void kvm_vcpu_resumed(struct vcpu *v)
 {
 	struct kvm_vcpu *kv = kvm_vcpu_of(v);

@@ -672,6 +672,7 @@ bool config_parse(struct vm_config *c, int argc, char **argv, GError **err)
 	if (!c->accels)
 		c->accels = g_strdup("kvm");
 	c->accel.max_vcpus = c->pc.smp.max_cpus;
+	c->accel.no_pit = !c->pc.pit;
 	if (c->pc.bios && c->pc.pflash[0].file)
 		return error(err, "-bios and -drive if=pflash,unit=0 both give the firmware: leave one out");
 	if (c->pc.pflash[1].file && !c->pc.pflash[0].file)

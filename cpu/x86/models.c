@@ -436,7 +436,7 @@ static void build_topology(struct x86_cpu *cpu, const struct x86_topology *t)
 	c->edx = cpu->apic_id;
 }
 
-#define KVM_SIGNATURE "KVMKVMKVM\0\0\0"
+static const char kvm_signature[12] = "KVMKVMKVM\0\0";
 
 static void build_paravirtual(struct x86_cpu *cpu, const struct x86_cpu_config *c, const struct x86_host_cpuid *host)
 {
@@ -447,9 +447,9 @@ static void build_paravirtual(struct x86_cpu *cpu, const struct x86_cpu_config *
 		return;
 	s = leaf_for(cpu, 0x40000000, 0);
 	s->eax = 0x40000001;
-	s->ebx = (uint32_t)load_le(KVM_SIGNATURE, 4);
-	s->ecx = (uint32_t)load_le(KVM_SIGNATURE + 4, 4);
-	s->edx = (uint32_t)load_le(KVM_SIGNATURE + 8, 4);
+	s->ebx = (uint32_t)load_le(kvm_signature, 4);
+	s->ecx = (uint32_t)load_le(kvm_signature + 4, 4);
+	s->edx = (uint32_t)load_le(kvm_signature + 8, 4);
 	/* Bit 2 (MMU_OP) is long dead and never offered. */
 	leaf_for(cpu, 0x40000001, 0)->eax = h->eax & ~BIT(2);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The PC board's ACPI namespace. What depends on the machine are six integers that tables.c finds by name
- * and overwrites: \PCS, \PCE, \PHS, \PHE (PCI windows), \HPEN, \COMS (bit n: COMn+1 exists). Processors
+ * The PC board's ACPI namespace. What depends on the machine are seven integers that tables.c finds by name
+ * and overwrites: \PCS, \PCE, \PHS, \PHE (PCI windows), \HPEN, \KBCN (is there one), \COMS (bit n: COMn+1 exists). Processors
  * are in an SSDT.
  */
 DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOA   ", "MOAPC   ", 1)
@@ -99,6 +99,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOA   ", "MOAPC   ", 1)
 				Device (KBD)
 				{
 					Name (_HID, EisaId ("PNP0303"))
+					Method (_STA) { If (\KBCN) { Return (0x0F) } Return (0) }
 					Name (_CRS, ResourceTemplate ()
 					{
 						IO (Decode16, 0x0060, 0x0060, 0x01, 0x01)
@@ -109,6 +110,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOA   ", "MOAPC   ", 1)
 				Device (MOU)
 				{
 					Name (_HID, EisaId ("PNP0F13"))
+					Method (_STA) { If (\KBCN) { Return (0x0F) } Return (0) }
 					Name (_CRS, ResourceTemplate () { IRQNoFlags () { 12 } })
 				}
 				Device (COM1)
@@ -247,4 +249,5 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOA   ", "MOAPC   ", 1)
 	Name (PHE, 0x1111111111111111)
 	Name (HPEN, 0x1111111111111111)
 	Name (COMS, 0x1111111111111111)
+	Name (KBCN, 0x1111111111111111)
 }

@@ -38,6 +38,8 @@ static void put_zeros(GByteArray *a, guint n)
 {
 	guint at = a->len;
 
+	if (!n)
+		return;
 	g_byte_array_set_size(a, at + n);
 	memset(a->data + at, 0, n);
 }
@@ -119,6 +121,7 @@ static uint32_t add_dsdt(struct builder *b, const struct acpi_config *c)
 	set_name(b->out->data + start, "PHS_", c->pci64_start);
 	set_name(b->out->data + start, "PHE_", c->pci64_end);
 	set_name(b->out->data + start, "HPEN", c->hpet);
+	set_name(b->out->data + start, "KBCN", c->i8042);
 	set_name(b->out->data + start, "COMS", c->com_ports);
 	b->sums[b->nsums++] = start;
 	return start;
@@ -172,7 +175,7 @@ static uint32_t add_fadt(struct builder *b, const struct acpi_config *c, uint32_
 	put(a, 0, 1);	 /* alarm day */
 	put(a, 0, 1);	 /* alarm month */
 	put(a, 0x32, 1); /* century */
-	put(a, 0x0003, 2); /* legacy devices, 8042 */
+	put(a, c->i8042 ? 3 : 1, 2); /* legacy devices, 8042 */
 	put(a, 0, 1);
 	put(a, FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_RTC_S4 | FADT_RESET_REG, 4);
 	put_gas(a, 0xcf9, 8, 1);

@@ -126,6 +126,7 @@ static void add_acpi(struct pc *pc)
 	for (unsigned i = 0; i < c->cpus; i++)
 		c->apic_ids[i] = pc->cpus[i]->apic_id;
 	c->hpet = pc->hpet != NULL;
+	c->i8042 = pc->kbd != NULL;
 	for (unsigned i = 0; i < PC_SERIAL_PORTS; i++)
 		c->com_ports |= pc->config.serial[i] ? (uint8_t)BIT(i) : 0;
 	c->pci32_start = align_up(MAX_OF(pc->ram_below_4g, UINT64_C(0x80000000)), 256 * MIB);

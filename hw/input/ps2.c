@@ -13,7 +13,7 @@
 #define ECHO 0xee
 
 #define D struct ps2
-const FIELD_TABLE(ps2_table, HOST(mouse, changed), F(queue), F(head), F(len), F(last), F(command), F(scanning),
+FIELD_TABLE(ps2_table, HOST(mouse, changed), F(queue), F(head), F(len), F(last), F(command), F(scanning),
 		  F(leds), F(set), F(rate_delay), F(sample_rate), F(resolution), F(id), F(rate_step), F(scaling),
 		  F(remote), F(wrap), F(dx), F(dy), F(buttons));
 

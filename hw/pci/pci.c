@@ -12,7 +12,7 @@
 #include "core/log.h"
 
 #define D struct pci_device
-const FIELD_TABLE(pci_device_table,
+FIELD_TABLE(pci_device_table,
 		  HOST(dev, bus, devfn, multifunction, writable, write_clear, bars, next_cap, msi_cap,
 		       msi_vectors, msix),
 		  F(config), F(intx_level), F(msix_table), F(msix_pending));

@@ -46,7 +46,7 @@ static bool enabled(const struct hpet *d)
 
 static uint64_t counter_now(const struct hpet *d)
 {
-	return enabled(d) ? (uint64_t)(now_ns(d) - d->start_ns) / NS_PER_TICK : d->counter;
+	return enabled(d) ? d->counter + (uint64_t)(now_ns(d) - d->start_ns) / NS_PER_TICK : d->counter;
 }
 
 static bool legacy(const struct hpet *d)
@@ -150,7 +150,7 @@ static void write_config(struct hpet *d, uint64_t v)
 
 	v &= CONFIG_ENABLE | CONFIG_LEGACY;
 	if (v & CONFIG_ENABLE && !(old & CONFIG_ENABLE)) {
-		d->start_ns = now_ns(d) - (int64_t)(d->counter * NS_PER_TICK);
+		d->start_ns = now_ns(d);
 	} else if (!(v & CONFIG_ENABLE) && old & CONFIG_ENABLE) {
 		d->counter = counter_now(d);
 		for (unsigned i = 0; i < d->timers; i++)
@@ -350,7 +350,7 @@ static bool hpet_loaded(void *dev, GError **err)
 {
 	struct hpet *d = dev;
 
-	if (d->start_ns > now_ns(d) && enabled(d))
+	if (d->start_ns < 0 || d->start_ns > now_ns(d))
 		return error(err, "saved state: '%s': the counter would run backwards", d->dev.path);
 	d->config &= CONFIG_ENABLE | CONFIG_LEGACY;
 	for (unsigned i = 0; i < d->timers; i++) {

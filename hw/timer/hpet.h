@@ -26,8 +26,8 @@ struct hpet {
 	uint32_t intcap; /* I/O APIC inputs that timers may be routed to */
 
 	uint64_t config, status;
-	uint64_t counter;   /* while stopped */
-	int64_t start_ns;   /* VM clock at which the running counter was 0 */
+	uint64_t counter;   /* when it was last started; its value while stopped */
+	int64_t start_ns;   /* VM clock at that start */
 	bool rtc_level;	    /* what the RTC drives, kept from the bus in legacy mode */
 	struct hpet_timer timer[HPET_MOST_TIMERS];
 

@@ -433,10 +433,15 @@ void i8254_disable_irq(void *pit, int n, int disabled)
 static bool pit_realize(void *dev, GError **err)
 {
 	struct i8254 *d = dev;
+	struct accel *a = machine_accel(d->dev.machine);
 
-	(void)err;
 	timer_init(&d->timer, vm_clock(d->dev.machine), "pit", timer_fires, d);
-	d->in_kernel = accel_kernel_pic(machine_accel(d->dev.machine));
+	d->in_kernel = accel_kernel_pic(a);
+	if (d->in_kernel && !a->ops->pit_reinject(a, d->lost_tick_policy == TICKS_DELAY) &&
+	    d->lost_tick_policy != TICKS_DELAY)
+		return error(err, "%s: lost_tick_policy=discard: this kernel's PIT cannot: use "
+				  "-machine kernel-irqchip=off",
+			     device_name(d));
 	if (!d->in_kernel) {
 		device_map(dev, 0, d->iobase);
 		device_map(dev, 1, 0x61);
@@ -486,6 +491,7 @@ static bool pit_loaded(void *dev, GError **err)
 		struct chip_pit_channel *c = &d->s.channels[i];
 
 		if (c->count < 1 || c->count > 65536 || c->mode > 5 || c->rw_mode > RW_WORD || c->count_latched > RW_WORD ||
+		    c->load_ns < -FARTHEST_NS || c->load_ns > FARTHEST_NS || c->held_ns < -1 || c->held_ns > FARTHEST_NS ||
 		    c->read_state > STATE_WORD1 || c->write_state > STATE_WORD1)
 			return error(err, "saved state: '%s': channel %u holds values no 8254 has", d->dev.path, i);
 	}

@@ -108,6 +108,7 @@ static void registers_from(struct mc146818 *d, int64_t sec)
 {
 	time_t t = sec;
 	struct tm tm;
+	int year;
 
 	gmtime_r(&t, &tm);
 	d->cmos[SECONDS] = encode(d, tm.tm_sec);
@@ -116,8 +117,10 @@ static void registers_from(struct mc146818 *d, int64_t sec)
 	d->cmos[DAY_OF_WEEK] = encode(d, tm.tm_wday + 1);
 	d->cmos[DAY] = encode(d, tm.tm_mday);
 	d->cmos[MONTH] = encode(d, tm.tm_mon + 1);
-	d->cmos[YEAR] = encode(d, tm.tm_year % 100);
-	d->cmos[CENTURY] = encode(d, (tm.tm_year + 1900) / 100);
+	/* Two counters of two digits: years beyond them wrap. */
+	year = (int)((tm.tm_year + INT64_C(1900)) % 10000 + 10000) % 10000;
+	d->cmos[YEAR] = encode(d, year % 100);
+	d->cmos[CENTURY] = encode(d, year / 100);
 }
 
 /* The time that the registers say. Impossible dates carry over, as counters would. */
@@ -449,7 +452,9 @@ static bool rtc_loaded(void *dev, GError **err)
 	struct mc146818 *d = dev;
 	const int64_t far = INT64_C(1) << 40; /* some 35000 years */
 
-	if (d->base_sec < -far || d->base_sec > far || d->seen_sec < -far || d->seen_sec > far)
+	if (d->base_sec < -far || d->base_sec > far || d->seen_sec < -far || d->seen_sec > far ||
+	    d->base_ns < -FARTHEST_NS || d->base_ns > FARTHEST_NS || d->period_ns < -FARTHEST_NS ||
+	    d->period_ns > FARTHEST_NS)
 		return error(err, "saved state: '%s': the time is not on the calendar", d->dev.path);
 	d->owed_ticks = MIN_OF(d->owed_ticks, MOST_OWED_TICKS);
 	irq_set(&d->irq, d->cmos[REG_B] & d->cmos[REG_C] & (C_PF | C_AF | C_UF));

@@ -264,6 +264,50 @@ KVM(a_failed_entry_stops_the_vm_only)
 	CHECK_EQ(rig_in(r, 0x92, 1), 2);
 }
 
+static unsigned debug_stops;
+
+static void count_stop(void *opaque, struct vcpu *v)
+{
+	(void)opaque;
+	(void)v;
+	__atomic_fetch_add(&debug_stops, 1, __ATOMIC_SEQ_CST);
+}
+
+static bool debug_ok;
+
+static void set_debug(struct vcpu *v, void *arg)
+{
+	debug_ok = v->accel->ops->vcpu_debug(v, arg);
+}
+
+/* A hardware breakpoint on the mailbox's loop, then steps from it. */
+KVM(breakpoints_and_steps_stop_the_vcpu)
+{
+	struct x86_cpu *cpu = cpu0(r);
+	struct vcpu_debug on = { .hardware = true, .dr7 = 0x402 }, off = { 0 };
+	uint64_t pc;
+
+	rig_in(r, 0x80, 1);
+	r->accel->debug_stop = count_stop;
+	machine_stop(&r->m, RUN_PAUSED);
+	vcpu_sync(&cpu->vcpu, VS_ALL);
+	on.dr[0] = pc = cpu->rip;
+	vcpu_run_on(&cpu->vcpu, set_debug, &on);
+	if (!debug_ok)
+		test_skip("this KVM has no guest debugging");
+	machine_start(&r->m);
+	for (int i = 0; i < 1000 && !__atomic_load_n(&debug_stops, __ATOMIC_SEQ_CST); i++)
+		rig_step(r, 1000000);
+	if (!debug_stops)
+		test_skip("this KVM does not stop at hardware breakpoints outside paging");
+	machine_stop(&r->m, RUN_DEBUG);
+	vcpu_sync(&cpu->vcpu, VS_REGS);
+	CHECK_EQ(cpu->rip, pc);
+	vcpu_run_on(&cpu->vcpu, set_debug, &off);
+	machine_start(&r->m);
+	CHECK_EQ(rig_in(r, 0x92, 1), 2);
+}
+
 static void save_and_check(struct rig *r)
 {
 	g_autoptr(GByteArray) a = g_byte_array_new(), b = g_byte_array_new();
