@@ -100,6 +100,8 @@ def every_device_describes_itself(tmp):
         status, out, err = run("-device", name + ",help")
         assert status == 0 and out.startswith(name + ": "), (name, out, err)
         assert "no properties" in out or "=<" in out, out
+    table = open(os.path.join(SRC, "docs/hw.md")).read()
+    assert not [n for n in names if f"`{n}`" not in table], "a device without a line in docs/hw.md"
     assert "iobase=<uint16 (default 0xe9)" in run("-device", "isa-debugcon,help")[1]
 
 
