@@ -145,23 +145,35 @@ static void update_irq(struct i8254 *d)
 	arm(d, ticks(d, &d->s.channels[0]));
 }
 
+#define MOST_LATE_TICKS 10000u /* a guest clock at 1000 Hz is then ten seconds behind */
+
+/*
+ * The edge to go on from. delay: every tick comes, late ones at once, up to a bound. discard: those
+ * already past do not.
+ */
+static uint64_t drop_late_ticks(struct i8254 *d, uint64_t edge)
+{
+	const struct chip_pit_channel *c = &d->s.channels[0];
+	uint64_t now = ticks(d, c), behind = now > edge ? (now - edge) / c->count : 0;
+	uint64_t keep = d->lost_tick_policy == TICKS_DISCARD ? 0 : MOST_LATE_TICKS;
+
+	if (behind <= keep)
+		return edge;
+	d->dropped += behind - keep;
+	return edge + (behind - keep) * c->count;
+}
+
 static void timer_fires(void *opaque, int64_t late_ns)
 {
 	struct i8254 *d = opaque;
-	const struct chip_pit_channel *c = &d->s.channels[0];
-	uint64_t edge = (uint64_t)d->next_edge, now = ticks(d, c);
+	uint64_t edge = (uint64_t)d->next_edge;
 
 	(void)late_ns;
 	/* OUT rises: what was low before need not have been signalled. */
 	irq_lower(&d->irq);
 	irq_raise(&d->irq);
 	d->injected++;
-	/* delay: every tick comes, late ones at once. discard: those already past do not. */
-	if (d->lost_tick_policy == TICKS_DISCARD && now > edge) {
-		d->dropped += (now - edge) / c->count;
-		edge = now;
-	}
-	arm(d, edge);
+	arm(d, drop_late_ticks(d, edge));
 }
 
 static void load_count(struct i8254 *d, unsigned channel, uint16_t value)
@@ -487,6 +499,8 @@ static bool pit_loaded(void *dev, GError **err)
 {
 	struct i8254 *d = dev;
 
+	if (d->next_edge < 0 || d->next_edge > FARTHEST_NS)
+		return error(err, "saved state: '%s': the next edge is never", d->dev.path);
 	for (unsigned i = 0; i < PIT_CHANNELS; i++) {
 		struct chip_pit_channel *c = &d->s.channels[i];
 

@@ -338,3 +338,15 @@ BENCH(pit_lost_ticks)
 	CHECK(pulses <= 2);
 	CHECK(r->pc->pit->dropped >= 7);
 }
+
+/* After an hour the backlog is bounded. */
+BENCH(pit_backlog_is_bounded)
+{
+	irq_connect(&r->pc->pit->irq, (struct irq){ count_pulse, NULL, 0 });
+	program(r, 0x34, 1193);
+	pulses = 0;
+	vm_clock(&r->m)->frozen += 3600 * NS_PER_SEC;
+	rig_step(r, 0);
+	CHECK(pulses > 9000 && pulses < 11000);
+	CHECK(r->pc->pit->dropped > 3000000);
+}
