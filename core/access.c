@@ -2,11 +2,11 @@
 /* Accesses through a memory space: finding the range, splitting, widening, re-entry. See memory.h. */
 #include <inttypes.h>
 #include <string.h>
-#include <urcu-bp.h>
 
 #include "core/device.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "core/rcu.h"
 
 static const struct flat_range *find_range(const struct flat_view *v, uint64_t addr)
 {
@@ -31,11 +31,11 @@ static bool lookup(struct space *s, uint64_t addr, struct flat_range *out)
 {
 	const struct flat_range *r;
 
-	urcu_bp_read_lock();
+	rcu_begin();
 	r = find_range(rcu_dereference(s->view), addr);
 	if (r)
 		*out = *r;
-	urcu_bp_read_unlock();
+	rcu_end();
 	return r != NULL;
 }
 
@@ -47,7 +47,7 @@ static size_t stretch(struct space *s, uint64_t addr, size_t len, const struct f
 
 	if (r)
 		return (size_t)MIN_OF((uint64_t)len, r->start + r->size - addr);
-	urcu_bp_read_lock();
+	rcu_begin();
 	for (size_t i = 0; i < rcu_dereference(s->view)->count; i++) {
 		const struct flat_range *f = &rcu_dereference(s->view)->ranges[i];
 
@@ -56,7 +56,7 @@ static size_t stretch(struct space *s, uint64_t addr, size_t len, const struct f
 			break;
 		}
 	}
-	urcu_bp_read_unlock();
+	rcu_end();
 	return (size_t)MIN_OF((uint64_t)len - 1, room) + 1;
 }
 

@@ -3,9 +3,13 @@
 #include "core/memory.h"
 
 #include <string.h>
-#include <urcu-bp.h>
 
 #include "core/log.h"
+#include "core/rcu.h"
+
+#ifdef __SANITIZE_THREAD__
+char rcu_order;
+#endif
 
 static void region_init(struct region *r, const char *name, enum region_kind kind, uint64_t size)
 {
@@ -266,11 +270,11 @@ struct flat_view *space_copy_view(struct space *s)
 {
 	struct flat_view *v, *copy = g_new0(struct flat_view, 1);
 
-	urcu_bp_read_lock();
+	rcu_begin();
 	v = rcu_dereference(s->view);
 	copy->count = v->count;
 	copy->ranges = g_memdup2(v->ranges, v->count * sizeof(*v->ranges));
-	urcu_bp_read_unlock();
+	rcu_end();
 	return copy;
 }
 
@@ -328,6 +332,7 @@ static void free_dead_view(struct rcu_head *head)
 {
 	struct dead_view *d = container_of(head, struct dead_view, head);
 
+	rcu_deferred();
 	flat_view_free(d->view);
 	g_free(d);
 }
@@ -375,7 +380,7 @@ void space_commit(struct space *s)
 		tell_listener(old, new, l);
 	dead = g_new0(struct dead_view, 1);
 	dead->view = old;
-	urcu_bp_call_rcu(&dead->head, free_dead_view);
+	rcu_defer(&dead->head, free_dead_view);
 }
 
 void space_listen(struct space *s, struct space_listener *l)

@@ -139,8 +139,10 @@ static void arm(struct i8254 *d, uint64_t after)
 /* After a write to channel 0: the line follows OUT, the timer the next rise. */
 static void update_irq(struct i8254 *d)
 {
-	if (d->s.irq_disabled || d->in_kernel)
+	if (d->s.irq_disabled || d->in_kernel) {
+		d->next_edge = 0;
 		return;
+	}
 	irq_set(&d->irq, channel_out(d, &d->s.channels[0]));
 	arm(d, ticks(d, &d->s.channels[0]));
 }
@@ -438,8 +440,7 @@ void i8254_disable_irq(void *pit, int n, int disabled)
 	put_to_kernel(d);
 	if (disabled)
 		timer_cancel(&d->timer);
-	else
-		update_irq(d);
+	update_irq(d);
 }
 
 static bool pit_realize(void *dev, GError **err)
@@ -509,6 +510,10 @@ static bool pit_loaded(void *dev, GError **err)
 		    c->read_state > STATE_WORD1 || c->write_state > STATE_WORD1)
 			return error(err, "saved state: '%s': channel %u holds values no 8254 has", d->dev.path, i);
 	}
+	/* An edge that is further off than any count allows is damage: take the next real one. */
+	if (timer_pending(&d->timer) &&
+	    (uint64_t)d->next_edge > ticks(d, &d->s.channels[0]) + 2 * (modulus(&d->s.channels[0]) + UINT64_C(65536)))
+		arm(d, ticks(d, &d->s.channels[0]));
 	put_to_kernel(d);
 	return true;
 }

@@ -2,7 +2,7 @@
 /*
  * Guest misbehaviour: any width, any address, any order, on any register, with DMA into the devices' own
  * windows. Bounded in `make check`, for MOA_FUZZ_SECONDS otherwise. A finding prints its seed; run it again
- * with MOA_TEST_SEED, then keep it as a device test.
+ * with MOA_FUZZ_SEED, then keep it as a device test.
  */
 #include <stdlib.h>
 #include <time.h>
@@ -34,7 +34,7 @@ static void fuzz(struct rig *r, struct access (*pick)(void))
 	time_t end = time(NULL) + (time_t)limit;
 
 	if (limit) {
-		uint64_t seed = fresh_seed();
+		uint64_t seed = getenv("MOA_FUZZ_SEED") ? strtoull(getenv("MOA_FUZZ_SEED"), NULL, 0) : fresh_seed();
 
 		alarm((unsigned)limit + 300);
 		fprintf(stderr, "seed 0x%" PRIx64 "\n", seed);

@@ -12,6 +12,7 @@
 static bool more(uint64_t i, uint64_t bounded)
 {
 	static time_t end;
+	uint64_t seed;
 	const char *text = getenv("MOA_FUZZ_SECONDS");
 
 	if (!text)
@@ -19,8 +20,9 @@ static bool more(uint64_t i, uint64_t bounded)
 	if (!end) {
 		end = time(NULL) + atoi(text);
 		alarm((unsigned)atoi(text) + 300);
-		test_seed((uint64_t)time(NULL));
-		fprintf(stderr, "seed %" PRIu64 "\n", (uint64_t)time(NULL));
+		seed = getenv("MOA_FUZZ_SEED") ? strtoull(getenv("MOA_FUZZ_SEED"), NULL, 0) : (uint64_t)time(NULL);
+		test_seed(seed);
+		fprintf(stderr, "seed %" PRIu64 "\n", seed);
 	}
 	return time(NULL) < end;
 }
