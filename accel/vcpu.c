@@ -37,9 +37,9 @@ void vcpu_kick(struct vcpu *v)
 {
 	pthread_mutex_lock(&v->mutex);
 	pthread_cond_broadcast(&v->cond);
-	pthread_mutex_unlock(&v->mutex);
-	if (v->accel && v->engine)
+	if (v->accel && v->started && !v->ending && v->engine)
 		v->accel->ops->vcpu_kick(v);
+	pthread_mutex_unlock(&v->mutex);
 }
 
 void vcpu_post(struct vcpu *v, uint32_t events)
@@ -166,6 +166,9 @@ static void *vcpu_thread(void *opaque)
 		__atomic_fetch_add(&v->exits, 1, __ATOMIC_RELAXED);
 		handle_exit(v, v->accel->ops->vcpu_run(v));
 	}
+	pthread_mutex_lock(&v->mutex);
+	v->ending = true;
+	pthread_mutex_unlock(&v->mutex);
 	v->accel->ops->vcpu_destroy(v);
 	return NULL;
 }

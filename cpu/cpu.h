@@ -76,6 +76,7 @@ struct vcpu {
 	struct vcpu_work *work;
 	unsigned pause_wanted, quit; /* pause_wanted counts */
 	bool started, paused, failed;
+	bool ending; /* the engine's data is going: no more kicks */
 	bool halted;	      /* sleeps until an event; userspace irqchip only */
 	uint64_t exits;	      /* atomic; for `info exits` */
 	char *start_error;

@@ -101,8 +101,7 @@ void kvm_vcpu_kick(struct vcpu *v)
 	struct kvm_vcpu *kv = kvm_vcpu_of(v);
 
 	__atomic_store_n(&kv->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-	if (v->started)
-		pthread_kill(v->thread, SIG_KICK);
+	pthread_kill(v->thread, SIG_KICK);
 }
 
 static void dump_failure(struct vcpu *v, const char *what)

@@ -251,11 +251,11 @@ KVM(a_failed_entry_stops_the_vm_only)
 	cpu->seg[SEG_CS].base = 0;
 	vcpu_modified(&cpu->vcpu, VS_REGS | VS_SREGS);
 	machine_start(&r->m);
-	for (int i = 0; i < 2000 && !r->m.requests; i++)
+	for (int i = 0; i < 2000 && !__atomic_load_n(&r->m.requests, __ATOMIC_ACQUIRE); i++)
 		rig_step(r, 1000000);
-	if (!(r->m.requests & (REQ_ERROR | REQ_RESET)))
+	if (!(__atomic_load_n(&r->m.requests, __ATOMIC_ACQUIRE) & (REQ_ERROR | REQ_RESET)))
 		test_skip("this KVM goes on fetching from nowhere");
-	if (r->m.requests & REQ_RESET)
+	if (__atomic_load_n(&r->m.requests, __ATOMIC_ACQUIRE) & REQ_RESET)
 		test_skip("this KVM makes it a triple fault");
 	CHECK(machine_handle_requests(&r->m));
 	CHECK_EQ(r->m.state, RUN_INTERNAL_ERROR);
