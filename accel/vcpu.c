@@ -143,6 +143,24 @@ static void handle_exit(struct vcpu *v, enum vcpu_exit exit)
 	pthread_mutex_unlock(&v->mutex);
 }
 
+/*
+ * A guest that asked for a reset or an end must not run on into what it put after the OUT. The main loop
+ * answers such a request with a pause.
+ */
+static void wait_for_answer(struct vcpu *v)
+{
+	const unsigned ends = REQ_RESET | REQ_SHUTDOWN | REQ_QUIT | REQ_PANIC | REQ_ERROR;
+	struct machine *m = v->dev.machine;
+
+	if (likely(!(__atomic_load_n(&m->requests, __ATOMIC_ACQUIRE) & ends)))
+		return;
+	pthread_mutex_lock(&v->mutex);
+	while (!v->pause_wanted && !v->quit && !v->work &&
+	       __atomic_load_n(&m->requests, __ATOMIC_ACQUIRE) & ends)
+		pthread_cond_wait(&v->cond, &v->mutex);
+	pthread_mutex_unlock(&v->mutex);
+}
+
 static void *vcpu_thread(void *opaque)
 {
 	struct vcpu *v = opaque;
@@ -165,6 +183,7 @@ static void *vcpu_thread(void *opaque)
 		put_state(v);
 		__atomic_fetch_add(&v->exits, 1, __ATOMIC_RELAXED);
 		handle_exit(v, v->accel->ops->vcpu_run(v));
+		wait_for_answer(v);
 	}
 	pthread_mutex_lock(&v->mutex);
 	v->ending = true;

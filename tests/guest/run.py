@@ -58,6 +58,16 @@ def a_triple_fault_resets(tmp):
 
 
 @test
+def nothing_runs_after_a_reset_was_asked_for(tmp):
+    # Port CF9h, then a write that must never be seen.
+    code = b"\xba\xf9\x0c\xb0\x02\xee\xb0\x06\xee" + EXIT
+    with Vm(tmp, *args(tmp, code), "-device", "isa-debug-exit") as vm:
+        for _ in range(20):
+            vm.qmp.wait_event("RESET")
+        assert vm.process.poll() is None, vm.output()
+
+
+@test
 def s_waits_for_cont(tmp):
     with Vm(tmp, *args(tmp, LOOP), "-S") as vm:
         q = vm.qmp
