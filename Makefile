@@ -10,6 +10,7 @@ all check install clean check-long:
 .PHONY: all check install clean check-long
 else
 
+.DEFAULT_GOAL := all
 VPATH := $(SRC)
 CFLAGS ?= -g
 # make V=1 shows whole commands.

@@ -109,55 +109,55 @@ static void put_state(struct vcpu *v)
 	v->valid = 0;
 }
 
-static void handle_exit(struct vcpu *v, enum vcpu_exit exit)
+/* Returns true if the vCPU must not run on before the main loop has answered with a pause. */
+static bool handle_exit(struct vcpu *v, enum vcpu_exit exit)
 {
 	struct machine *m = v->dev.machine;
 
 	switch (exit) {
 	case EXIT_AGAIN:
-		return;
+		break;
 	case EXIT_HALT:
 		v->halted = true;
-		return;
+		break;
 	case EXIT_RESET:
 		log_printf(RESET, "vCPU %u: triple fault", v->index);
 		machine_request(m, REQ_RESET);
-		break;
+		return true;
 	case EXIT_SHUTDOWN:
 		m->cause = CAUSE_GUEST_SHUTDOWN;
 		machine_request(m, REQ_SHUTDOWN);
-		break;
+		return true;
 	case EXIT_DEBUG:
 		if (v->accel->debug_stop)
 			v->accel->debug_stop(v->accel->debug_opaque, v);
-		break;
+		return true;
 	case EXIT_ERROR:
 		v->failed = true;
 		machine_request(m, REQ_ERROR);
-		break;
+		return true;
 	}
-	/* The main loop answers with a pause; until then the vCPU must not run on. */
-	pthread_mutex_lock(&v->mutex);
-	while (!v->pause_wanted && !v->quit && !v->work)
-		pthread_cond_wait(&v->cond, &v->mutex);
-	pthread_mutex_unlock(&v->mutex);
+	return false;
 }
 
-/*
- * A guest that asked for a reset or an end must not run on into what it put after the OUT. The main loop
- * answers such a request with a pause.
- */
-static void wait_for_answer(struct vcpu *v)
+/* A guest that asked for a reset or an end must not run on into what it put after the OUT. */
+static bool end_requested(struct vcpu *v)
 {
 	const unsigned ends = REQ_RESET | REQ_SHUTDOWN | REQ_QUIT | REQ_PANIC | REQ_ERROR;
-	struct machine *m = v->dev.machine;
 
-	if (likely(!(__atomic_load_n(&m->requests, __ATOMIC_ACQUIRE) & ends)))
-		return;
+	return __atomic_load_n(&v->dev.machine->requests, __ATOMIC_ACQUIRE) & ends;
+}
+
+/* Does other threads' work until the main loop asks for a pause (or, unless `must`, wants nothing more). */
+static void wait_for_answer(struct vcpu *v, bool must)
+{
 	pthread_mutex_lock(&v->mutex);
-	while (!v->pause_wanted && !v->quit && !v->work &&
-	       __atomic_load_n(&m->requests, __ATOMIC_ACQUIRE) & ends)
+	for (;;) {
+		run_work(v);
+		if (v->pause_wanted || v->quit || (!must && !end_requested(v)))
+			break;
 		pthread_cond_wait(&v->cond, &v->mutex);
+	}
 	pthread_mutex_unlock(&v->mutex);
 }
 
@@ -180,10 +180,13 @@ static void *vcpu_thread(void *opaque)
 	if (!ok)
 		return NULL;
 	while (wait_for_run(v)) {
+		bool stop;
+
 		put_state(v);
 		__atomic_fetch_add(&v->exits, 1, __ATOMIC_RELAXED);
-		handle_exit(v, v->accel->ops->vcpu_run(v));
-		wait_for_answer(v);
+		stop = handle_exit(v, v->accel->ops->vcpu_run(v));
+		if (stop || end_requested(v))
+			wait_for_answer(v, stop);
 	}
 	pthread_mutex_lock(&v->mutex);
 	v->ending = true;

@@ -237,21 +237,6 @@ static void take_sipi(struct x86_cpu *cpu)
 	cpu->vcpu.dirty |= VS_ALL;
 }
 
-static void take_init(struct x86_cpu *cpu)
-{
-	uint64_t base = cpu->apic_base;
-	uint32_t posted;
-
-	vcpu_sync(&cpu->vcpu, VS_ALL);
-	/* A SIPI may be waiting behind the INIT. */
-	posted = __atomic_load_n(&cpu->vcpu.events, __ATOMIC_ACQUIRE);
-	x86_cpu_reset(cpu);
-	__atomic_fetch_or(&cpu->vcpu.events, posted, __ATOMIC_ACQ_REL);
-	cpu->apic_base = base;
-	cpu->mp_state = cpu->vcpu.index == 0 ? MP_RUNNABLE : MP_INIT_RECEIVED;
-	cpu->vcpu.halted = cpu->vcpu.index != 0;
-}
-
 /*
  * What a userspace interrupt controller posted: returns false when the vCPU goes on sleeping. Fields that
  * change are put before the run.
@@ -262,8 +247,9 @@ static bool take_events(struct vcpu *v, struct kvm_vcpu *kv)
 	uint32_t ev = __atomic_load_n(&v->events, __ATOMIC_ACQUIRE);
 
 	if (ev & EV_INIT) {
-		take_init(cpu);
 		__atomic_fetch_and(&v->events, ~(uint32_t)EV_INIT, __ATOMIC_ACQ_REL);
+		vcpu_sync(v, VS_ALL);
+		x86_cpu_init(cpu);
 	}
 	ev = __atomic_load_n(&v->events, __ATOMIC_ACQUIRE);
 	if (ev & EV_SIPI) {

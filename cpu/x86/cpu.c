@@ -76,10 +76,10 @@ static void reset_fpu(struct x86_cpu *cpu)
 	cpu->xcr0 = 1;
 }
 
-void x86_cpu_reset(struct x86_cpu *cpu)
+/* What INIT and RESET have in common (SDM 3, table 10-1). */
+static void reset_registers(struct x86_cpu *cpu)
 {
 	const struct x86_cpuid *version = x86_cpuid_find(cpu, 1, 0);
-	bool bsp = cpu->vcpu.index == 0;
 
 	memset(cpu->gpr, 0, sizeof(cpu->gpr));
 	cpu->gpr[RDX] = version ? version->eax : 0x600;
@@ -93,15 +93,34 @@ void x86_cpu_reset(struct x86_cpu *cpu)
 	cpu->seg[SEG_LDT].rights = 0x82;
 	cpu->seg[SEG_TR].rights = 0x8b;
 	cpu->gdt = cpu->idt = (struct x86_table_register){ .limit = 0xffff };
-	cpu->cr0 = 0x60000010;
 	cpu->cr2 = cpu->cr3 = cpu->cr4 = cpu->cr8 = cpu->efer = 0;
-	cpu->apic_base = 0xfee00000 | APIC_BASE_ENABLE | (bsp ? APIC_BASE_BSP : 0);
 	memset(cpu->interrupt_bitmap, 0, sizeof(cpu->interrupt_bitmap));
 	memset(cpu->dr, 0, sizeof(cpu->dr));
 	cpu->dr6 = 0xffff0ff0;
 	cpu->dr7 = 0x400;
-	reset_fpu(cpu);
 	memset(&cpu->events, 0, sizeof(cpu->events));
+	cpu->vcpu.valid = cpu->vcpu.dirty = VS_ALL;
+}
+
+void x86_cpu_init(struct x86_cpu *cpu)
+{
+	bool bsp = cpu->vcpu.index == 0;
+
+	reset_registers(cpu);
+	cpu->cr0 = (cpu->cr0 & (CR0_CD | CR0_NW)) | CR0_ET;
+	cpu->mp_state = bsp ? MP_RUNNABLE : MP_INIT_RECEIVED;
+	cpu->vcpu.halted = !bsp;
+}
+
+void x86_cpu_reset(struct x86_cpu *cpu)
+{
+	bool bsp = cpu->vcpu.index == 0;
+
+	reset_registers(cpu);
+	cpu->cr0 = CR0_CD | CR0_NW | CR0_ET;
+	cpu->vcpu.dirty |= VS_FULL;
+	cpu->apic_base = 0xfee00000 | APIC_BASE_ENABLE | (bsp ? APIC_BASE_BSP : 0);
+	reset_fpu(cpu);
 	/* Every register in the engine's list goes to 0: paravirtual ones must stop writing to guest RAM. */
 	memset(cpu->msr_value, 0, sizeof(cpu->msr_value));
 	x86_msr_set(cpu, 0x1a0, 1); /* IA32_MISC_ENABLE: fast strings */
@@ -111,8 +130,6 @@ void x86_cpu_reset(struct x86_cpu *cpu)
 	cpu->mp_state = bsp ? MP_RUNNABLE : MP_UNINITIALIZED;
 	cpu->vcpu.halted = !bsp;
 	__atomic_store_n(&cpu->vcpu.events, 0, __ATOMIC_RELEASE);
-	cpu->vcpu.valid = VS_ALL;
-	cpu->vcpu.dirty = VS_ALL | VS_FULL;
 }
 
 static void cpu_reset(void *dev)

@@ -28,6 +28,9 @@ struct x86_table_register {
 enum { MP_RUNNABLE, MP_UNINITIALIZED, MP_INIT_RECEIVED, MP_HALTED, MP_SIPI_RECEIVED };
 
 #define CR0_PE BIT64(0)
+#define CR0_ET BIT64(4)
+#define CR0_NW BIT64(29)
+#define CR0_CD BIT64(30)
 #define CR0_PG BIT64(31)
 #define CR4_PSE BIT64(4)
 #define CR4_PAE BIT64(5)
@@ -95,8 +98,10 @@ struct x86_cpu {
 
 extern const struct device_info device_x86_cpu;
 
-/* Power-up or INIT state (SDM 3, table 10-1); `bsp` also decides whether it runs or waits. */
+/* Power-up and INIT state (SDM 3, table 10-1). Vcpu 0 then runs, the others wait for a SIPI. */
 void x86_cpu_reset(struct x86_cpu *cpu);
+/* INIT keeps what is posted (a SIPI may wait behind it), the FPU, the MSRs and the APIC base. */
+void x86_cpu_init(struct x86_cpu *cpu);
 /* The value of an MSR in the saved list; false if it is not there. */
 bool x86_msr_find(const struct x86_cpu *cpu, uint32_t index, uint64_t *value);
 void x86_msr_set(struct x86_cpu *cpu, uint32_t index, uint64_t value);

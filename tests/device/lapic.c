@@ -274,6 +274,10 @@ TEST(lapic_ipi_destinations)
 	CHECK_EQ(r->pc->cpus[3]->vcpu.sipi_vector, 9);
 	set(r, 0x300, 0x460a);
 	CHECK_EQ(r->pc->cpus[3]->vcpu.sipi_vector, 9);
+	/* A SIPI that comes before its INIT was taken is kept. */
+	x86_cpu_init(r->pc->cpus[3]);
+	CHECK(r->pc->cpus[3]->vcpu.events & EV_SIPI);
+	CHECK_EQ(r->pc->cpus[3]->vcpu.sipi_vector, 9);
 	set(r, 0x300, 0x4400);
 	CHECK(r->pc->cpus[3]->vcpu.events & EV_NMI);
 	rig_free(r);

@@ -81,8 +81,9 @@ def clang_builds_it_without_the_optional_libraries(tmp):
     r = sh(f"{SRC}/configure", f"--build-dir={tmp}/b", "--cc=clang", "--disable-sdl2", "--disable-capstone",
            "--disable-zstd", "--disable-png")
     assert r.returncode == 0, r.stdout
-    r = sh("make", "-C", f"{tmp}/b", "-j2", "all")
+    r = sh("make", "-C", f"{tmp}/b", "-j2")
     assert r.returncode == 0, r.stdout[-3000:]
+    assert os.path.exists(f"{tmp}/b/moa")
 
 
 @test

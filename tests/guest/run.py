@@ -77,10 +77,10 @@ def s_waits_for_cont(tmp):
         q("cont")
         q.wait_event("RESUME")
         assert q("query-status")["status"] == "running"
+        wait_for(lambda: "RIP=0000000000000000" in q.hmp("info registers"), "the guest's loop")
         q("stop")
         q.wait_event("STOP")
         assert q("query-status")["status"] == "paused"
-        assert "RIP=0000000000000000" in q.hmp("info registers")
 
 
 @test

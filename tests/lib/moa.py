@@ -41,6 +41,8 @@ def main():
                 traceback.print_exc(file=sys.stdout)
                 print("FAIL", fn.__name__, flush=True)
                 failed = True
+            finally:
+                Vm.end_all()
     sys.exit(failed)
 
 
@@ -72,7 +74,14 @@ def wait_for(condition, what):
 
 
 class Vm:
-    """A running moa with a QMP socket."""
+    """A running moa with a QMP socket. The end of the test ends it."""
+
+    running = []
+
+    @classmethod
+    def end_all(cls):
+        while cls.running:
+            cls.running.pop().__exit__()
 
     def __init__(self, tmp, *args, qmp=True):
         self.tmp = tmp
@@ -82,6 +91,7 @@ class Vm:
         self.log = open(os.path.join(tmp, "stderr"), "w+")
         self.process = subprocess.Popen([MOA, *args, *extra], stdin=subprocess.DEVNULL, stdout=self.log,
                                         stderr=self.log)
+        Vm.running.append(self)
         if qmp:
             wait_for(lambda: os.path.exists(path) or self.process.poll() is not None, "QMP socket")
             self.qmp = Qmp(path, self)
