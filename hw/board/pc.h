@@ -9,6 +9,7 @@
 #include "hw/intc/i8259.h"
 #include "hw/intc/ioapic.h"
 #include "hw/intc/lapic.h"
+#include "hw/intc/lines.h"
 #include "hw/pci/i440fx.h"
 #include "hw/pci/piix3.h"
 #include "hw/timer/hpet.h"
@@ -45,6 +46,7 @@ struct pc {
 	struct apic_bus apics;
 	struct i8259_pair pics;
 	struct ioapic *ioapic;
+	struct irq_lines *lines;
 	struct i440fx *host;
 	struct piix3 *isa;
 	struct piix4_pm *pm;
@@ -68,5 +70,5 @@ bool pc_add_memory(struct pc *pc, GError **err);
 bool pc_add_firmware(struct pc *pc, GError **err);
 void pc_add_fw_cfg_files(struct pc *pc);
 void pc_set_cmos(struct pc *pc);
-/* A GSI: 0-15 ISA lines, 16-23 the I/O APIC's other pins. */
+/* What a line's sources come to. A GSI: 0-15 ISA lines, 16-23 the I/O APIC's other pins. */
 void pc_set_gsi(void *pc, int gsi, int level);

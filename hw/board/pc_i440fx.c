@@ -38,9 +38,9 @@ void pc_set_gsi(void *opaque, int gsi, int level)
 		ioapic_set(pc->ioapic, gsi == 0 ? 2 : gsi, level);
 }
 
-static struct irq gsi_wire(struct pc *pc, int gsi)
+static struct irq gsi_wire(void *pc, unsigned gsi)
 {
-	return (struct irq){ pc_set_gsi, pc, gsi };
+	return irq_line(((struct pc *)pc)->lines, gsi);
 }
 
 static bool add_cpus(struct pc *pc, GError **err)
@@ -76,10 +76,11 @@ static bool add_interrupt_controllers(struct pc *pc, GError **err)
 	if (!i8259_pair_new(&pc->pics, m, (struct irq){ set_intr, pc, 0 }, err))
 		return false;
 	pc->ioapic = ioapic_new(m, err);
+	pc->lines = irq_lines_new(m, (struct irq){ pc_set_gsi, pc, 0 }, err);
 	pc->apics.pics = &pc->pics;
 	pc->apics.eoi = ioapic_eoi;
 	pc->apics.eoi_opaque = pc->ioapic;
-	return pc->ioapic != NULL;
+	return pc->ioapic && pc->lines;
 }
 
 static bool add_bridges(struct pc *pc, GError **err)
@@ -88,8 +89,10 @@ static bool add_bridges(struct pc *pc, GError **err)
 	pc->isa = pc->host ? piix3_new(pc->machine, &pc->host->bus, err) : NULL;
 	if (!pc->isa)
 		return false;
-	for (int n = 0; n < ISA_IRQS; n++)
-		irq_connect(&pc->isa->isa.irq[n], gsi_wire(pc, n));
+	pc->isa->isa.new_wire = gsi_wire;
+	pc->isa->isa.wires = pc;
+	for (unsigned n = 0; n < ISA_IRQS; n++)
+		irq_connect(&pc->isa->pirq_out[n], gsi_wire(pc, n));
 	pc->pm = piix4_pm_new(pc->machine, &pc->host->bus, gsi_wire(pc, 9), err);
 	if (!pc->pm)
 		return false;
@@ -117,7 +120,7 @@ static bool add_timers(struct pc *pc, GError **err)
 		pc->hpet = hpet_new(m, err);
 		if (!pc->hpet)
 			return false;
-		for (int n = 0; n < IOAPIC_PINS; n++)
+		for (unsigned n = 0; n < IOAPIC_PINS; n++)
 			irq_connect(&pc->hpet->gsi[n], gsi_wire(pc, n));
 		/* In legacy replacement it takes the PIT's and the RTC's place. */
 		irq_connect(&pc->hpet->legacy_pit, gsi_wire(pc, 0));

@@ -18,9 +18,11 @@ void isa_bus_destroy(struct isa_bus *b, struct machine *m)
 struct irq isa_irq(void *dev, unsigned n)
 {
 	struct bus *b = as_device(dev)->bus;
+	struct isa_bus *isa;
 
 	assert(n < ISA_IRQS);
 	if (!b || strcmp(b->type, "ISA"))
 		return (struct irq){ 0 };
-	return container_of(b, struct isa_bus, bus)->irq[n];
+	isa = container_of(b, struct isa_bus, bus);
+	return isa->new_wire ? isa->new_wire(isa->wires, n) : (struct irq){ 0 };
 }

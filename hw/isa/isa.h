@@ -8,10 +8,12 @@
 
 struct isa_bus {
 	struct bus bus;
-	struct irq irq[ISA_IRQS]; /* into the interrupt controllers */
+	/* Makes a new source's wire into line n. */
+	struct irq (*new_wire)(void *opaque, unsigned n);
+	void *wires;
 };
 
 void isa_bus_init(struct isa_bus *b, struct machine *m, struct device *owner);
 void isa_bus_destroy(struct isa_bus *b, struct machine *m);
-/* The wire for line n of the bus that dev is on. */
+/* A wire of its own into line n of the bus that dev is on. */
 struct irq isa_irq(void *dev, unsigned n);

@@ -29,7 +29,7 @@ static void update_lines(struct piix3 *d)
 	}
 	for (unsigned n = 0; n < ISA_IRQS; n++)
 		if ((level ^ d->isa_level_from_pirq) & BIT(n))
-			irq_set(&d->isa.irq[n], level >> n & 1);
+			irq_set(&d->pirq_out[n], level >> n & 1);
 	d->isa_level_from_pirq = level;
 }
 
@@ -133,7 +133,7 @@ DEVICE(piix3,
 	.board_only = true,
 	.windows = WINDOWS({ "reset-control", WIN_PIO, 1, 1, 1, reset_read, reset_write }),
 	.state = FIELDS(FO(pci, pci_device_table), F(pirq_level), F(reset_control)),
-	.host = HOST(isa, isa_level_from_pirq),
+	.host = HOST(isa, pirq_out, isa_level_from_pirq),
 	.realize = piix3_realize,
 	.unrealize = piix3_unrealize,
 	.reset = piix3_reset,

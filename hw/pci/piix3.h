@@ -11,6 +11,7 @@ struct piix3 {
 	uint8_t reset_control;
 
 	struct isa_bus isa;
+	struct irq pirq_out[ISA_IRQS];
 	uint16_t isa_level_from_pirq; /* ISA lines that PIRQs hold up */
 };
 

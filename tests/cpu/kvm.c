@@ -4,9 +4,12 @@
  * memory, coalesced writes, messages, irqfd and ioeventfd, MSRs, CPUID, NMI, the clock, the save of a running
  * machine. Every irqchip mode boots.
  */
+#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "accel/kvm/kvm.h"
@@ -411,4 +414,53 @@ TEST(save_load_save_with_a_userspace_irqchip)
 		CHECK_EQ(rig_in(r, 0x80, 1), (uint32_t)i);
 	}
 	rig_free(r);
+}
+
+/* The flat view never overlaps, so a listener is told of a range that does; in a child, which it ends. */
+TEST(overlapping_slots_are_named)
+{
+	char text[2048] = "";
+	int fds[2], status;
+	ssize_t n;
+	pid_t child;
+
+#ifdef __SANITIZE_THREAD__
+	test_skip("ThreadSanitizer cannot make threads in a forked process");
+#endif
+	rig_free(rig_new(RIG_KERNEL)); /* skips without KVM */
+	CHECK(pipe(fds) == 0);
+	child = fork();
+	if (!child) {
+		struct rig *r;
+		struct flat_view *view;
+
+		dup2(fds[1], 2);
+		close(fds[0]);
+		r = rig_new(RIG_KERNEL);
+		view = space_copy_view(&r->m.mem);
+		for (size_t i = 0; i < view->count; i++) {
+			struct region other = *view->ranges[i].region;
+			struct flat_range range = view->ranges[i];
+
+			if (other.kind != REGION_RAM || range.read_only)
+				continue;
+			other.name = "intruder";
+			range.region = &other;
+			range.start += range.size - 4096;
+			range.size = 4096;
+			r->m.mem.listeners->add(r->m.mem.listeners, &range);
+		}
+		_exit(0);
+	}
+	close(fds[1]);
+	for (size_t at = 0; at < sizeof(text) - 1; at += (size_t)n) {
+		n = read(fds[0], text + at, sizeof(text) - 1 - at);
+		if (n <= 0)
+			break;
+	}
+	close(fds[0]);
+	CHECK(waitpid(child, &status, 0) == child);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	CHECK(strstr(text, "memory 'intruder' at 0x") && strstr(text, "overlaps '"));
+	CHECK(strstr(text, "cannot map memory 'intruder'") && strstr(text, strerror(EEXIST)));
 }

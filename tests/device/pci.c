@@ -146,7 +146,7 @@ BENCH(pci_intx_swizzle_and_pirq)
 	struct probe *p = add_probe(r, 3), *q = add_probe(r, 7);
 
 	for (int i = 0; i < 16; i++)
-		irq_connect(&r->pc->isa->isa.irq[i], (struct irq){ see_isa, NULL, i });
+		irq_connect(&r->pc->isa->pirq_out[i], (struct irq){ see_isa, NULL, i });
 	rig_pci_write(r, 1, 0, 0x62, 11, 1);
 	pci_set_irq(p, 1);
 	CHECK_EQ(isa_level[11], 1);
@@ -164,6 +164,27 @@ BENCH(pci_intx_swizzle_and_pirq)
 	rig_pci_write(r, 1, 0, 0x62, 0x80, 1);
 	CHECK(!isa_level[10]);
 	pci_set_irq(q, 0);
+}
+
+/* A UART on line 11 and a PIRQ routed to it: the level-triggered input falls when both have let go. */
+BENCH(pci_line_shared_with_an_isa_device)
+{
+	struct probe *p = add_probe(r, 3);
+	struct irq uart = irq_line(r->pc->lines, 11);
+
+	outb(r, 0x4d1, 8);
+	outb(r, 0xa0, 0x0a); /* OCW3: read IRR */
+	rig_pci_write(r, 1, 0, 0x62, 11, 1);
+	irq_raise(&uart);
+	pci_set_irq(p, 1);
+	CHECK_EQ(inb(r, 0xa0) & 8, 8);
+	irq_lower(&uart);
+	CHECK_EQ(inb(r, 0xa0) & 8, 8);
+	irq_raise(&uart);
+	pci_set_irq(p, 0);
+	CHECK_EQ(inb(r, 0xa0) & 8, 8);
+	irq_lower(&uart);
+	CHECK_EQ(inb(r, 0xa0) & 8, 0);
 }
 
 static unsigned find_cap(struct rig *r, uint8_t id)
