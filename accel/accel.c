@@ -32,7 +32,8 @@ static bool try_engine(struct accel *a, const char *name, GError **err)
 	return a->ops->init(a, err);
 }
 
-struct accel *accel_new(struct machine *m, const char *names, const struct accel_config *config, GError **err)
+struct accel *accel_new(struct machine *m, const char *names, const struct accel_config *config,
+			GError **err)
 {
 	g_auto(GStrv) list = g_strsplit(names, ":", -1);
 	g_autoptr(GString) why = g_string_new(NULL);

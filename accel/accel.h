@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What an engine must do, and what the rest of moa may ask of it. KVM (accel/kvm) and the translator
- * implement struct accel_ops; devices see this file only.
+ * What an engine must do, and what the rest of moa may ask of it. KVM (accel/kvm) and the
+ * translator implement struct accel_ops; devices see this file only.
  *
- * An engine runs vCPUs, one host thread each. The thread's life is in accel/vcpu.c and is the same for
- * every engine: take work, put state, run, handle the exit. An engine's `run` returns when it was kicked
- * or has something for the caller.
+ * An engine runs vCPUs, one host thread each. The thread's life is in accel/vcpu.c and is the same
+ * for every engine: take work, put state, run, handle the exit. An engine's `run` returns when it
+ * was kicked or has something for the caller.
  *
- * Threads: `vcpu_*` operations are called on that vCPU's thread. The others are called with the machine
- * lock held, except set_gsi and send_msi, which any thread may call.
+ * Threads: `vcpu_*` operations are called on that vCPU's thread. The others are called with the
+ * machine lock held, except set_gsi and send_msi, which any thread may call.
  */
 #pragma once
 
@@ -66,7 +66,8 @@ struct accel_ops {
 	/* VS_ groups to and from the vCPU's fields. */
 	void (*vcpu_get)(struct vcpu *v, unsigned groups);
 	void (*vcpu_put)(struct vcpu *v, unsigned groups);
-	/* Completes an I/O instruction whose result the engine has not taken yet; before any get. */
+	/* Completes an I/O instruction whose result the engine has not taken yet; before any get.
+	 */
 	void (*vcpu_finish_io)(struct vcpu *v);
 	bool (*vcpu_nmi)(struct vcpu *v);
 	/* False when the engine cannot; EXIT_DEBUG tells of hits. */
@@ -88,8 +89,8 @@ struct accel_ops {
 	void (*msi_route_set)(struct accel *a, int handle, const struct msi_message *msg);
 	void (*msi_route_del)(struct accel *a, int handle, int fd);
 	/* ioeventfd: a write of `size` bytes at addr signals fd instead of reaching the handler. */
-	bool (*ioeventfd)(struct accel *a, bool pio, uint64_t addr, unsigned size, bool match, uint64_t value,
-			  int fd, bool add);
+	bool (*ioeventfd)(struct accel *a, bool pio, uint64_t addr, unsigned size, bool match,
+			  uint64_t value, int fd, bool add);
 
 	/* The guest's paravirtual clock in ns; NULL where the VM clock is all there is. */
 	bool (*clock_get)(struct accel *a, uint64_t *ns);
@@ -117,16 +118,18 @@ struct accel {
 extern const struct accel_ops *const accel_registry[];
 
 /*
- * Tries the engines named "kvm:tcg" in order. The first that works is the machine's; if none does, *err
- * tells why each did not.
+ * Tries the engines named "kvm:tcg" in order. The first that works is the machine's; if none does,
+ * *err tells why each did not.
  */
-struct accel *accel_new(struct machine *m, const char *names, const struct accel_config *config, GError **err);
+struct accel *accel_new(struct machine *m, const char *names, const struct accel_config *config,
+			GError **err);
 void accel_free(struct accel *a);
 static inline struct accel *machine_accel(const struct machine *m)
 {
 	return m->accel;
 }
-/* Whether PIC, IOAPIC and PIT (kernel), or the local APICs (kernel and split) live in the engine. */
+/* Whether PIC, IOAPIC and PIT (kernel), or the local APICs (kernel and split) live in the engine.
+ */
 static inline bool accel_kernel_pic(const struct accel *a)
 {
 	return a && a->ops->chip_get && a->config.irqchip == IRQCHIP_KERNEL;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * State of the chips that may live in the engine, as the hardware has it. The device embeds the struct and
- * saves it with its own field table; an engine that runs the chip fills and takes the struct.
+ * State of the chips that may live in the engine, as the hardware has it. The device embeds the
+ * struct and saves it with its own field table; an engine that runs the chip fills and takes the
+ * struct.
  */
 #pragma once
 

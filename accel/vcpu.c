@@ -2,9 +2,10 @@
 /*
  * vCPU threads, the same for every engine: work from other threads, pausing, running, the exits.
  *
- * Protocol: v->mutex guards the control fields. It is a leaf: nothing is taken while it is held. Someone
- * who wants the vCPU (work, pause, quit) changes a field under the mutex and kicks; the thread looks at the
- * fields before every run, and the engine's kick makes sure that a run that has not begun returns too.
+ * Protocol: v->mutex guards the control fields. It is a leaf: nothing is taken while it is held.
+ * Someone who wants the vCPU (work, pause, quit) changes a field under the mutex and kicks; the
+ * thread looks at the fields before every run, and the engine's kick makes sure that a run that has
+ * not begun returns too.
  */
 #include "accel/accel.h"
 
@@ -89,7 +90,8 @@ static bool wait_for_run(struct vcpu *v)
 				pthread_cond_broadcast(&v->done_cond);
 				continue;
 			}
-		} else if (!v->halted || (__atomic_load_n(&v->events, __ATOMIC_ACQUIRE) & v->wakes)) {
+		} else if (!v->halted ||
+			   (__atomic_load_n(&v->events, __ATOMIC_ACQUIRE) & v->wakes)) {
 			break;
 		}
 		pthread_cond_wait(&v->cond, &v->mutex);
@@ -148,7 +150,10 @@ static bool end_requested(struct vcpu *v)
 	return __atomic_load_n(&v->dev.machine->requests, __ATOMIC_ACQUIRE) & ends;
 }
 
-/* Does other threads' work until the main loop asks for a pause (or, unless `must`, wants nothing more). */
+/*
+ * Does other threads' work until the main loop asks for a pause (or, unless `must`, wants nothing
+ * more).
+ */
 static void wait_for_answer(struct vcpu *v, bool must)
 {
 	pthread_mutex_lock(&v->mutex);

@@ -86,12 +86,16 @@ static struct chardev *open_list(GMainContext *context, struct optlist *l, GErro
 	if (!c->ops) {
 		g_autofree char *list = g_strjoinv(", ", (char **)backend_names());
 
-		ok = error(err, "%s: unknown backend '%s'; there are: %s", l->option, type ? type : "", list);
+		ok = error(err, "%s: unknown backend '%s'; there are: %s", l->option,
+			   type ? type : "", list);
 	} else if (chr_find(c->id)) {
 		ok = error(err, "%s: id '%s' is taken by another chardev", l->option, c->id);
 	}
 	ok = ok && optlist_bool(l, "mux", &c->mux, err);
-	/* Unknown keys are refused before anything is opened: each backend asks for all its keys first. */
+	/*
+	 * Unknown keys are refused before anything is opened: each backend asks for all its keys
+	 * first.
+	 */
 	ok = ok && c->ops->open(c, l, err);
 	if (!ok) {
 		chr_free(c);
@@ -129,30 +133,34 @@ static char *legacy_to_list(const char *text, GString *error_text)
 		return g_strdup_printf("socket,path=%s", rest);
 	if (!strcmp(kind, "tcp") || !strcmp(kind, "telnet")) {
 		const char *end = strchr(rest, ','), *colon;
-		g_autofree char *address = end ? g_strndup(rest, (gsize)(end - rest)) : g_strdup(rest);
+		g_autofree char *address =
+			end ? g_strndup(rest, (gsize)(end - rest)) : g_strdup(rest);
 
 		colon = strrchr(address, ':');
 		if (!colon) {
-			g_string_printf(error_text, "'%s' needs host:port, as in %s:localhost:4444", text, kind);
+			g_string_printf(error_text, "'%s' needs host:port, as in %s:localhost:4444",
+					text, kind);
 			return NULL;
 		}
 		g_autofree char *host = g_strndup(address, (gsize)(colon - address));
 
-		return g_strdup_printf("socket,host=%s,port=%s%s%s", *host ? host : "localhost", colon + 1,
-				       *kind == 't' && kind[1] == 'e' ? ",telnet=on" : "", end ? end : "");
+		return g_strdup_printf(
+			"socket,host=%s,port=%s%s%s", *host ? host : "localhost", colon + 1,
+			*kind == 't' && kind[1] == 'e' ? ",telnet=on" : "", end ? end : "");
 	}
 	if (!strncmp(text, "stdio", 5) || !strncmp(text, "pty", 3) || !strncmp(text, "null", 4) ||
 	    !strncmp(text, "ringbuf", 7))
 		return g_strdup(text);
-	g_string_printf(error_text,
-			"unknown device '%s'; it takes stdio, mon:stdio, pty, file:PATH, tcp:HOST:PORT, "
-			"telnet:HOST:PORT, unix:PATH, ringbuf, null, none or chardev:ID",
-			text);
+	g_string_printf(
+		error_text,
+		"unknown device '%s'; it takes stdio, mon:stdio, pty, file:PATH, tcp:HOST:PORT, "
+		"telnet:HOST:PORT, unix:PATH, ringbuf, null, none or chardev:ID",
+		text);
 	return NULL;
 }
 
-struct chardev *chr_new_legacy(GMainContext *context, const char *option, const char *text, const char *id,
-			       GError **err)
+struct chardev *chr_new_legacy(GMainContext *context, const char *option, const char *text,
+			       const char *id, GError **err)
 {
 	g_autoptr(GString) error_text = g_string_new(NULL);
 	g_autofree char *list = NULL, *full = NULL;
@@ -165,8 +173,8 @@ struct chardev *chr_new_legacy(GMainContext *context, const char *option, const 
 	if (g_str_has_prefix(text, "chardev:")) {
 		c = chr_find(text + 8);
 		if (!c)
-			error(err, "%s: no chardev '%s'; make it with -chardev BACKEND,id=%s", option, text + 8,
-			      text + 8);
+			error(err, "%s: no chardev '%s'; make it with -chardev BACKEND,id=%s",
+			      option, text + 8, text + 8);
 		return c;
 	}
 	list = legacy_to_list(mux ? text + 4 : text, error_text);
@@ -191,7 +199,8 @@ char *chr_describe(struct chardev *c)
 bool chr_attach(struct chardev *c, struct chr_front *front, GError **err)
 {
 	if (c->nfronts && !c->mux)
-		return error(err, "chardev '%s': is in use already; give it mux=on to share it", c->id);
+		return error(err, "chardev '%s': is in use already; give it mux=on to share it",
+			     c->id);
 	if (c->nfronts == ARRAY_LEN(c->fronts))
 		return error(err, "chardev '%s': has %u users, more do not fit", c->id, c->nfronts);
 	front->chr = c;
@@ -214,7 +223,8 @@ void chr_detach(struct chr_front *front)
 	for (unsigned i = 0; i < c->nfronts; i++) {
 		if (c->fronts[i] != front)
 			continue;
-		memmove(&c->fronts[i], &c->fronts[i + 1], (c->nfronts - i - 1) * sizeof(c->fronts[0]));
+		memmove(&c->fronts[i], &c->fronts[i + 1],
+			(c->nfronts - i - 1) * sizeof(c->fronts[0]));
 		c->nfronts--;
 		break;
 	}

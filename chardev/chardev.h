@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Character devices: where serial ports, debug consoles and monitors meet the host. A backend (stdio,
- * pty, file, socket, null, ringbuf) moves bytes; a front is one user of it. A mux shares one backend among
- * several fronts and switches with Ctrl-A c.
+ * Character devices: where serial ports, debug consoles and monitors meet the host. A backend
+ * (stdio, pty, file, socket, null, ringbuf) moves bytes; a front is one user of it. A mux shares
+ * one backend among several fronts and switches with Ctrl-A c.
  *
- * Threads: backends live on the main loop. chr_write may come from any thread that holds the machine
- * lock; it never blocks: what the host does not take is queued up to a bound and then dropped, as a line
- * with nobody at its end would drop it. Fronts that must not lose output watch chr_writable.
+ * Threads: backends live on the main loop. chr_write may come from any thread that holds the
+ * machine lock; it never blocks: what the host does not take is queued up to a bound and then
+ * dropped, as a line with nobody at its end would drop it. Fronts that must not lose output watch
+ * chr_writable.
  */
 #pragma once
 
@@ -28,7 +29,7 @@ struct chr_front {
 	void (*event)(void *opaque, enum chr_event e);
 	void *opaque;
 	struct chardev *chr;
-	bool open; /* the other end is there */
+	bool open;	   /* the other end is there */
 	uint8_t typed[64]; /* mux: what was typed ahead of can_read */
 	unsigned ntyped;
 };
@@ -44,7 +45,7 @@ struct chardev {
 	bool mux;
 	bool escape; /* the mux saw Ctrl-A */
 	bool connected;
-	GByteArray *out; /* queued output */
+	GByteArray *out;	    /* queued output */
 	void (*quit)(void *opaque); /* mux: Ctrl-A x */
 	void *quit_opaque;
 };
@@ -55,7 +56,8 @@ struct chr_backend {
 	/* Reads its keys from the list; sets chr->backend. */
 	bool (*open)(struct chardev *chr, struct optlist *l, GError **err);
 	void (*close)(struct chardev *chr);
-	/* Writes what the host takes now: bytes taken, 0 to be asked again, <0 to drop everything. */
+	/* Writes what the host takes now: bytes taken, 0 to be asked again, <0 to drop everything.
+	 */
 	long (*write)(struct chardev *chr, const uint8_t *data, size_t len);
 	/* The front's can_read may have grown. */
 	void (*accept_input)(struct chardev *chr);
@@ -69,9 +71,9 @@ struct chr_backend {
 /* Parses "socket,id=x,...". The chardev joins the list that chr_find searches. */
 struct chardev *chr_new(GMainContext *context, const char *text, GError **err);
 /*
- * What -serial, -monitor, -debugcon take: "stdio", "mon:stdio", "tcp:host:port,server", "unix:path",
- * "telnet:...", "pty", "file:path", "null", "none", "ringbuf", "vc", "chardev:id". "none" gives NULL
- * without an error.
+ * What -serial, -monitor, -debugcon take: "stdio", "mon:stdio", "tcp:host:port,server",
+ * "unix:path", "telnet:...", "pty", "file:path", "null", "none", "ringbuf", "vc", "chardev:id".
+ * "none" gives NULL without an error.
  */
 struct chardev *chr_new_legacy(GMainContext *context, const char *option, const char *text,
 			       const char *id, GError **err);

@@ -53,7 +53,8 @@ void chr_fds_accept_input(struct chardev *chr)
 	struct chr_fds *f = chr->backend;
 
 	if (f && f->in >= 0 && !f->in_watch && !f->lost)
-		f->in_watch = loop_watch_fd(chr->context, f->in, G_IO_IN | G_IO_HUP | G_IO_ERR, readable, chr);
+		f->in_watch = loop_watch_fd(chr->context, f->in, G_IO_IN | G_IO_HUP | G_IO_ERR,
+					    readable, chr);
 }
 
 void chr_fds_start(struct chardev *chr)
@@ -77,7 +78,8 @@ void chr_fds_stop(struct chardev *chr)
 long chr_fds_write(struct chardev *chr, const uint8_t *data, size_t len)
 {
 	struct chr_fds *f = chr->backend;
-	/* A ready pipe or terminal takes this much without blocking, whatever its file flags are. */
+	/* A ready pipe or terminal takes this much without blocking, whatever its file flags are.
+	 */
 	size_t chunk = MIN_OF(len, (size_t)PIPE_BUF);
 	struct pollfd ready = { .fd = f->out, .events = POLLOUT };
 	ssize_t n;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A pair of file descriptors as a chardev backend; what stdio, pty, file and sockets have in common. */
+/*
+ * A pair of file descriptors as a chardev backend; what stdio, pty, file and sockets have in
+ * common.
+ */
 #pragma once
 
 #include "chardev/chardev.h"

@@ -13,7 +13,8 @@
 #include "chardev/fd.h"
 #include "core/options.h"
 
-/* --- stdio ------------------------------------------------------------------------------------- */
+/* --- stdio -------------------------------------------------------------------------------------
+ */
 
 struct stdio_chr {
 	struct chr_fds fds;
@@ -43,7 +44,8 @@ static void set_tty(bool signals)
 	if (!tty_changed)
 		saved_tty = tty;
 	tty_changed = true;
-	tty.c_iflag &= ~(tcflag_t)(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
+	tty.c_iflag &=
+		~(tcflag_t)(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
 	tty.c_oflag |= OPOST;
 	tty.c_lflag &= ~(tcflag_t)(ECHO | ECHONL | ICANON | IEXTEN);
 	if (!signals)
@@ -62,7 +64,8 @@ static bool stdio_open(struct chardev *chr, struct optlist *l, GError **err)
 		return false;
 	if (stdio_taken)
 		return error(err,
-			     "chardev '%s': stdio is in use already; share it with -chardev stdio,id=s,mux=on "
+			     "chardev '%s': stdio is in use already; share it with -chardev "
+			     "stdio,id=s,mux=on "
 			     "or use -serial mon:stdio",
 			     chr->id);
 	s = g_new0(struct stdio_chr, 1);
@@ -96,7 +99,8 @@ const struct chr_backend chr_stdio = {
 	.accept_input = chr_fds_accept_input,
 };
 
-/* --- pty --------------------------------------------------------------------------------------- */
+/* --- pty ---------------------------------------------------------------------------------------
+ */
 
 struct pty_chr {
 	struct chr_fds fds;
@@ -113,7 +117,8 @@ static bool pty_open(struct chardev *chr, struct optlist *l, GError **err)
 	if (!optlist_finish(l, err))
 		return false;
 	if (openpty(&master, &slave, NULL, NULL, NULL))
-		return error(err, "chardev '%s': the host has no free pty: %s", chr->id, strerror(errno));
+		return error(err, "chardev '%s': the host has no free pty: %s", chr->id,
+			     strerror(errno));
 	tcgetattr(slave, &tty);
 	cfmakeraw(&tty);
 	tcsetattr(slave, TCSAFLUSH, &tty);
@@ -157,7 +162,8 @@ const struct chr_backend chr_pty = {
 	.describe = pty_describe,
 };
 
-/* --- file -------------------------------------------------------------------------------------- */
+/* --- file --------------------------------------------------------------------------------------
+ */
 
 struct file_chr {
 	struct chr_fds fds;
@@ -175,14 +181,18 @@ static bool file_open(struct chardev *chr, struct optlist *l, GError **err)
 		return false;
 	if (!path || !*path)
 		return error(err, "chardev '%s': file needs path=FILE", chr->id);
-	out = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | (append ? O_APPEND : O_TRUNC), 0666);
+	out = open(path,
+		   O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | (append ? O_APPEND : O_TRUNC),
+		   0666);
 	if (out < 0)
-		return error(err, "chardev '%s': cannot write '%s': %s", chr->id, path, strerror(errno));
+		return error(err, "chardev '%s': cannot write '%s': %s", chr->id, path,
+			     strerror(errno));
 	if (input) {
 		in = open(input, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 		if (in < 0) {
 			close(out);
-			return error(err, "chardev '%s': cannot read '%s': %s", chr->id, input, strerror(errno));
+			return error(err, "chardev '%s': cannot read '%s': %s", chr->id, input,
+				     strerror(errno));
 		}
 	}
 	f = g_new0(struct file_chr, 1);
@@ -222,7 +232,8 @@ const struct chr_backend chr_file = {
 	.describe = file_describe,
 };
 
-/* --- null -------------------------------------------------------------------------------------- */
+/* --- null --------------------------------------------------------------------------------------
+ */
 
 static bool null_open(struct chardev *chr, struct optlist *l, GError **err)
 {
@@ -246,11 +257,15 @@ static long null_write(struct chardev *chr, const uint8_t *data, size_t len)
 }
 
 const struct chr_backend chr_null = {
-	.name = "null", .help = "nothing: output is dropped", .open = null_open, .close = null_close,
+	.name = "null",
+	.help = "nothing: output is dropped",
+	.open = null_open,
+	.close = null_close,
 	.write = null_write,
 };
 
-/* --- ringbuf ----------------------------------------------------------------------------------- */
+/* --- ringbuf -----------------------------------------------------------------------------------
+ */
 
 struct ringbuf_chr {
 	uint8_t *data;
@@ -265,7 +280,8 @@ static bool ringbuf_open(struct chardev *chr, struct optlist *l, GError **err)
 	if (!optlist_uint(l, "size", 1, 64 * MIB, &size, err) || !optlist_finish(l, err))
 		return false;
 	if (size & (size - 1))
-		return error(err, "chardev '%s': size=%" G_GUINT64_FORMAT " must be a power of two", chr->id, size);
+		return error(err, "chardev '%s': size=%" G_GUINT64_FORMAT " must be a power of two",
+			     chr->id, size);
 	r = g_new0(struct ringbuf_chr, 1);
 	r->data = g_malloc(size);
 	r->size = size;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The socket chardev: TCP and unix, client or server, raw or telnet (RFC 854: only the negotiation that
- * puts a client into character mode). A server takes one client at a time; the next waits in the backlog.
+ * The socket chardev: TCP and unix, client or server, raw or telnet (RFC 854: only the negotiation
+ * that puts a client into character mode). A server takes one client at a time; the next waits in
+ * the backlog.
  */
 #include <errno.h>
 #include <glib-unix.h>
@@ -57,7 +58,9 @@ static size_t strip_telnet(struct chardev *chr, uint8_t *data, size_t len)
 		case TELNET_IAC:
 			if (c == IAC)
 				data[kept++] = c;
-			s->telnet_state = c == 250 ? TELNET_SUB : c >= 251 && c <= 254 ? TELNET_OPTION : TELNET_DATA;
+			s->telnet_state = c == 250		 ? TELNET_SUB
+					  : c >= 251 && c <= 254 ? TELNET_OPTION
+								 : TELNET_DATA;
 			break;
 		case TELNET_OPTION:
 			s->telnet_state = TELNET_DATA;
@@ -124,7 +127,8 @@ static void watch_listener(struct chardev *chr)
 	struct socket_chr *s = chr->backend;
 
 	if (s->listener >= 0 && !s->listen_watch)
-		s->listen_watch = loop_watch_fd(chr->context, s->listener, G_IO_IN, accept_client, chr);
+		s->listen_watch =
+			loop_watch_fd(chr->context, s->listener, G_IO_IN, accept_client, chr);
 }
 
 static int unix_socket(struct chardev *chr, const char *path, bool server, GError **err)
@@ -133,18 +137,18 @@ static int unix_socket(struct chardev *chr, const char *path, bool server, GErro
 	int fd;
 
 	if (strlen(path) >= sizeof(a.sun_path)) {
-		error(err, "chardev '%s': path '%s' is longer than the %zu bytes a socket may have", chr->id,
-		      path, sizeof(a.sun_path) - 1);
+		error(err, "chardev '%s': path '%s' is longer than the %zu bytes a socket may have",
+		      chr->id, path, sizeof(a.sun_path) - 1);
 		return -1;
 	}
 	strcpy(a.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (server)
 		unlink(path);
-	if (fd < 0 || (server ? bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 1) :
-				connect(fd, (struct sockaddr *)&a, sizeof(a)))) {
-		error(err, "chardev '%s': cannot %s '%s': %s", chr->id, server ? "listen on" : "connect to",
-		      path, strerror(errno));
+	if (fd < 0 || (server ? bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 1)
+			      : connect(fd, (struct sockaddr *)&a, sizeof(a)))) {
+		error(err, "chardev '%s': cannot %s '%s': %s", chr->id,
+		      server ? "listen on" : "connect to", path, strerror(errno));
 		if (fd >= 0)
 			close(fd);
 		return -1;
@@ -152,15 +156,17 @@ static int unix_socket(struct chardev *chr, const char *path, bool server, GErro
 	return fd;
 }
 
-static int tcp_socket(struct chardev *chr, const char *host, const char *port, bool server, GError **err)
+static int tcp_socket(struct chardev *chr, const char *host, const char *port, bool server,
+		      GError **err)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = server ? AI_PASSIVE : 0 }, *list;
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = server ? AI_PASSIVE : 0 },
+			*list;
 	int fd = -1, on = 1, r;
 
 	r = getaddrinfo(host && *host ? host : NULL, port, &hints, &list);
 	if (r) {
-		error(err, "chardev '%s': cannot resolve '%s:%s': %s", chr->id, host ? host : "", port,
-		      gai_strerror(r));
+		error(err, "chardev '%s': cannot resolve '%s:%s': %s", chr->id, host ? host : "",
+		      port, gai_strerror(r));
 		return -1;
 	}
 	for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
@@ -168,16 +174,16 @@ static int tcp_socket(struct chardev *chr, const char *host, const char *port, b
 		if (fd < 0)
 			continue;
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-		if (server ? bind(fd, a->ai_addr, a->ai_addrlen) || listen(fd, 1) :
-			     connect(fd, a->ai_addr, a->ai_addrlen)) {
+		if (server ? bind(fd, a->ai_addr, a->ai_addrlen) || listen(fd, 1)
+			   : connect(fd, a->ai_addr, a->ai_addrlen)) {
 			close(fd);
 			fd = -1;
 		}
 	}
 	freeaddrinfo(list);
 	if (fd < 0)
-		error(err, "chardev '%s': cannot %s '%s:%s': %s", chr->id, server ? "listen on" : "connect to",
-		      host ? host : "", port, strerror(errno));
+		error(err, "chardev '%s': cannot %s '%s:%s': %s", chr->id,
+		      server ? "listen on" : "connect to", host ? host : "", port, strerror(errno));
 	return fd;
 }
 
@@ -190,11 +196,12 @@ static bool socket_open(struct chardev *chr, struct optlist *l, GError **err)
 	int fd;
 
 	if (!optlist_bool(l, "server", &server, err) || !optlist_bool(l, "wait", &wait, err) ||
-	    !optlist_bool(l, "telnet", &telnet, err) || !optlist_bool(l, "nodelay", &nodelay, err) ||
-	    !optlist_finish(l, err))
+	    !optlist_bool(l, "telnet", &telnet, err) ||
+	    !optlist_bool(l, "nodelay", &nodelay, err) || !optlist_finish(l, err))
 		return false;
 	if (!path && !port)
-		return error(err, "chardev '%s': socket needs path=FILE or host=HOST,port=PORT", chr->id);
+		return error(err, "chardev '%s': socket needs path=FILE or host=HOST,port=PORT",
+			     chr->id);
 	fd = path ? unix_socket(chr, path, server, err) : tcp_socket(chr, host, port, server, err);
 	if (fd < 0)
 		return false;
@@ -204,9 +211,9 @@ static bool socket_open(struct chardev *chr, struct optlist *l, GError **err)
 	s->fds.in = s->fds.out = -1;
 	s->listener = server ? fd : -1;
 	s->path = server ? g_strdup(path) : NULL;
-	s->what = path ? g_strdup_printf("unix:%s%s", path, server ? ",server=on" : "") :
-			 g_strdup_printf("%s:%s:%s%s", telnet ? "telnet" : "tcp", host ? host : "", port,
-					 server ? ",server=on" : "");
+	s->what = path ? g_strdup_printf("unix:%s%s", path, server ? ",server=on" : "")
+		       : g_strdup_printf("%s:%s:%s%s", telnet ? "telnet" : "tcp", host ? host : "",
+					 port, server ? ",server=on" : "");
 	chr->backend = s;
 	if (!server) {
 		client_here(chr, fd);
@@ -249,7 +256,8 @@ static char *socket_describe(struct chardev *chr)
 
 const struct chr_backend chr_socket = {
 	.name = "socket",
-	.help = "path=FILE or host=HOST,port=PORT; server=on|off, wait=on|off, telnet=on|off, nodelay=on|off",
+	.help = "path=FILE or host=HOST,port=PORT; server=on|off, wait=on|off, telnet=on|off, "
+		"nodelay=on|off",
 	.open = socket_open,
 	.close = socket_close,
 	.write = chr_fds_write,

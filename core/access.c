@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Accesses through a memory space: finding the range, splitting, widening, re-entry. See memory.h. */
+/* Accesses through a memory space: finding the range, splitting, widening, re-entry. See memory.h.
+ */
 #include <inttypes.h>
 #include <string.h>
 
@@ -61,8 +62,9 @@ static size_t stretch(struct space *s, uint64_t addr, size_t len, const struct f
 }
 
 /*
- * How much of an access a handler gets: to the end of its region, even where another window lies over the
- * middle. A bus access goes to the device that decodes its address, whole: port CF9h inside CF8h's four.
+ * How much of an access a handler gets: to the end of its region, even where another window lies
+ * over the middle. A bus access goes to the device that decodes its address, whole: port CF9h
+ * inside CF8h's four.
  */
 static size_t io_stretch(const struct flat_range *r, uint64_t off, size_t len)
 {
@@ -75,7 +77,8 @@ static bool enter(struct region *r)
 	if (!r->owner)
 		return true;
 	if (r->owner->entered) {
-		log_guest(r->owner, "access to window '%s' from the device's own DMA refused", r->name);
+		log_guest(r->owner, "access to window '%s' from the device's own DMA refused",
+			  r->name);
 		return false;
 	}
 	r->owner->entered = true;
@@ -167,7 +170,8 @@ bool space_read(struct space *s, uint64_t addr, void *buf, size_t len)
 
 		if (!found) {
 			memset(p, (int)(s->open_bus & 0xff), n);
-			log_printf(UNIMP, "%s: read of nothing at 0x%" PRIx64 ", %zu bytes", s->name, at, n);
+			log_printf(UNIMP, "%s: read of nothing at 0x%" PRIx64 ", %zu bytes",
+				   s->name, at, n);
 			all = false;
 		} else if (r.direct_reads) {
 			memcpy(p, r.region->ram->host + r.off + (at - r.start), n);
@@ -198,7 +202,8 @@ bool space_write(struct space *s, uint64_t addr, const void *buf, size_t len)
 		size_t n = stretch(s, at, len, found ? &r : NULL);
 
 		if (!found) {
-			log_printf(UNIMP, "%s: write of nothing at 0x%" PRIx64 ", %zu bytes", s->name, at, n);
+			log_printf(UNIMP, "%s: write of nothing at 0x%" PRIx64 ", %zu bytes",
+				   s->name, at, n);
 			all = false;
 		} else if (r.region->kind == REGION_RAM && !r.read_only) {
 			uint64_t off = r.off + (at - r.start);

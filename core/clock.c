@@ -178,7 +178,10 @@ int64_t clock_deadline(struct clock *c)
 	return d;
 }
 
-/* Bounded, so that a timer that re-arms itself in the past cannot keep the loop from its other work. */
+/*
+ * Bounded, so that a timer that re-arms itself in the past cannot keep the loop from its other
+ * work.
+ */
 #define MOST_TIMERS_A_TURN 64
 
 static gboolean clock_dispatch(gint fd, GIOCondition condition, gpointer opaque)
@@ -205,7 +208,8 @@ bool clock_attach(struct clock *c, GMainContext *context, GError **err)
 
 	c->fd = timerfd_create(id, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (c->fd < 0)
-		return error(err, "clock '%s': cannot create a timerfd: %s", c->name, strerror(errno));
+		return error(err, "clock '%s': cannot create a timerfd: %s", c->name,
+			     strerror(errno));
 	c->source = g_unix_fd_source_new(c->fd, G_IO_IN);
 	g_source_set_callback(c->source, G_SOURCE_FUNC(clock_dispatch), c, NULL);
 	g_source_attach(c->source, context);
@@ -218,7 +222,7 @@ bool clock_attach(struct clock *c, GMainContext *context, GError **err)
 void timer_init(struct timer *t, struct clock *c, const char *name,
 		void (*fire)(void *opaque, int64_t late_ns), void *opaque)
 {
-	*t = (struct timer){
+	*t = (struct timer) {
 		.name = name, .clock = c, .fire = fire, .opaque = opaque, .deadline = -1
 	};
 }

@@ -6,11 +6,12 @@
  *	HOST      ns of UTC since 1970; may jump with the host
  *	REALTIME  ns of the host's monotonic clock
  *
- * A timer is intrusive and named. Its callback runs in the clock's loop with the machine lock held and is
- * told how late it runs. Tests drive a clock by hand: clock_manual() freezes it, clock_step() moves it and
- * runs the timers that fall due, each at exactly its deadline.
+ * A timer is intrusive and named. Its callback runs in the clock's loop with the machine lock held
+ *and is told how late it runs. Tests drive a clock by hand: clock_manual() freezes it, clock_step()
+ *moves it and runs the timers that fall due, each at exactly its deadline.
  *
- * Locks: timers may be armed from any thread; callbacks and clock_step run with the machine lock held.
+ * Locks: timers may be armed from any thread; callbacks and clock_step run with the machine lock
+ *held.
  */
 #pragma once
 
@@ -27,9 +28,9 @@ struct clock {
 	enum clock_kind kind;
 	const char *name;
 	bool manual;
-	bool running;	 /* VM clock: counting; the others always are */
-	int64_t offset;	 /* added to the host's clock while running */
-	int64_t frozen;	 /* the value while stopped or manual */
+	bool running;	      /* VM clock: counting; the others always are */
+	int64_t offset;	      /* added to the host's clock while running */
+	int64_t frozen;	      /* the value while stopped or manual */
 	struct timer *timers; /* by deadline, then by order of arming */
 	pthread_mutex_t lock;
 	int fd; /* timerfd, -1 until attached to a loop */
@@ -60,8 +61,8 @@ void clock_step(struct clock *c, int64_t ns);
 int64_t clock_deadline(struct clock *c);
 
 /*
- * The shortest time between two ticks of a periodic timer that a device asks its clock for. A guest that
- * programs less gets its ticks late: no host could deliver them, and the loop has other work.
+ * The shortest time between two ticks of a periodic timer that a device asks its clock for. A guest
+ * that programs less gets its ticks late: no host could deliver them, and the loop has other work.
  */
 #define SHORTEST_PERIOD_NS 20000
 

@@ -230,7 +230,8 @@ void device_save(struct device *d, GByteArray *out)
 bool device_load(struct device *d, const struct state_section *s, GError **err)
 {
 	if (strcmp(s->type, d->info->name))
-		return error(err, "saved state: section '%s' is a '%s', this machine has a '%s' there",
+		return error(err,
+			     "saved state: section '%s' is a '%s', this machine has a '%s' there",
 			     s->path, s->type, d->info->name);
 	return state_load(s, section_version(d->info), d->info->state, d, err);
 }
@@ -269,10 +270,11 @@ bool dma_map(void *dev, uint64_t addr, size_t len, bool write, struct dma_map *m
 {
 	struct device *d = dev;
 
-	*map = (struct dma_map){ .len = len, .write = write };
+	*map = (struct dma_map) { .len = len, .write = write };
 	if (d->dma_off)
 		return false;
-	map->host = space_map(&d->machine->mem, addr, &map->len, write, &map->block, &map->block_off);
+	map->host =
+		space_map(&d->machine->mem, addr, &map->len, write, &map->block, &map->block_off);
 	return map->host != NULL;
 }
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Devices. A device is one const struct: properties, windows, saved fields and a few functions, all plain
- * data. Its run-time struct begins with struct device (or with a bus's struct that does). Handlers get
- * that struct as void *.
+ * Devices. A device is one const struct: properties, windows, saved fields and a few functions, all
+ *plain data. Its run-time struct begins with struct device (or with a bus's struct that does).
+ *Handlers get that struct as void *.
  *
  *	new (properties) -> realize -> reset -> run -> unrealize
  *
- * Lock: handlers, timers and callbacks run with the machine lock held; devices lock nothing themselves.
+ * Lock: handlers, timers and callbacks run with the machine lock held; devices lock nothing
+ *themselves.
  */
 #pragma once
 
@@ -21,7 +22,8 @@
 
 enum window_kind { WIN_PIO, WIN_MMIO };
 
-/* A register window. Handlers see naturally aligned accesses of min to max bytes inside the window. */
+/* A register window. Handlers see naturally aligned accesses of min to max bytes inside the window.
+ */
 struct window {
 	const char *name;
 	enum window_kind kind;
@@ -30,14 +32,15 @@ struct window {
 	uint64_t (*read)(void *dev, uint64_t off, unsigned size);
 	void (*write)(void *dev, uint64_t off, uint64_t value, unsigned size);
 };
-#define WINDOWS(...) ((const struct window[]){ __VA_ARGS__, { .name = NULL } })
+#define WINDOWS(...) ((const struct window[]) { __VA_ARGS__, { .name = NULL } })
 #define MOST_WINDOWS 8
 
 struct bus;
 
 struct device_info {
 	const char *name, *desc;
-	const char *bus; /* type of the bus it plugs into: "ISA", "PCI"; NULL: wired by the board only */
+	const char *bus; /* type of the bus it plugs into: "ISA", "PCI"; NULL: wired by the board
+			    only */
 	const void *bus_info; /* what the bus wants to know: struct pci_info for PCI */
 	size_t size;
 	const char *struct_name;
@@ -46,16 +49,20 @@ struct device_info {
 	const struct field *state;
 	const char *host; /* members that are neither state nor properties, by name */
 	unsigned version; /* of the saved section; 0 means 1 */
-	bool board_only; /* -device may not make one */
+	bool board_only;  /* -device may not make one */
 	/*
-	 * It saves the levels of its inputs, so what others drive while they load must not stay: its section
-	 * is loaded once more after everybody's `loaded`. Interrupt controllers and processors.
+	 * It saves the levels of its inputs, so what others drive while they load must not stay:
+	 * its section is loaded once more after everybody's `loaded`. Interrupt controllers and
+	 * processors.
 	 */
 	bool load_last;
 
 	/* May fail with an error a user can act on; then unrealize is not called. */
 	bool (*realize)(void *dev, GError **err);
-	/* Undoes realize. Timers and mapped windows are the device's own to cancel; windows go by themselves. */
+	/*
+	 * Undoes realize. Timers and mapped windows are the device's own to cancel; windows go by
+	 * themselves.
+	 */
 	void (*unrealize)(void *dev);
 	/* Phase 1: own fields only. Phase 2: lines and everybody else. */
 	void (*reset)(void *dev);
@@ -83,8 +90,8 @@ struct device {
 	char *path; /* unique and stable: names the saved section */
 	struct bus *bus;
 	struct region regions[MOST_WINDOWS]; /* one per window */
-	bool entered; /* a handler is running; see access.c */
-	bool dma_off; /* a bus master that may not */
+	bool entered;			     /* a handler is running; see access.c */
+	bool dma_off;			     /* a bus master that may not */
 	bool realized;
 };
 
@@ -95,7 +102,8 @@ struct bus {
 	struct device *owner;
 	bool (*attach)(struct bus *bus, struct device *dev, GError **err);
 	void (*detach)(struct bus *bus, struct device *dev);
-	/* What the bus itself keeps for the device: cleared at reset, derived again after a load. */
+	/* What the bus itself keeps for the device: cleared at reset, derived again after a load.
+	 */
 	void (*reset)(struct bus *bus, struct device *dev);
 	bool (*loaded)(struct bus *bus, struct device *dev, GError **err);
 };
@@ -108,7 +116,10 @@ const struct device_info *device_find(const char *name, GError **err);
 bool device_add_global(const char *text, GError **err);
 bool device_has_global(const struct device_info *info, const char *prop);
 
-/* Boards: make, set properties, realize. device_new dies never; a name not in the registry is a bug. */
+/*
+ * Boards: make, set properties, realize. device_new dies never; a name not in the registry is a
+ * bug.
+ */
 void *device_new(struct machine *m, const struct device_info *info, const char *id);
 bool device_set(void *dev, const char *prop, const char *value, GError **err);
 void device_set_uint(void *dev, const char *prop, uint64_t value);
@@ -131,12 +142,13 @@ bool device_load(struct device *dev, const struct state_section *s, GError **err
 /* After all sections: the bus's part and the device's. */
 bool device_loaded(struct device *dev, GError **err);
 
-/* Bounded guest memory access for devices; false when bus mastering is off or a byte met nothing. */
+/* Bounded guest memory access for devices; false when bus mastering is off or a byte met nothing.
+ */
 bool dma_read(void *dev, uint64_t addr, void *buf, size_t len);
 bool dma_write(void *dev, uint64_t addr, const void *buf, size_t len);
 /*
- * Maps guest RAM: NULL if it is not RAM or bus mastering is off; *len shrinks to what is contiguous.
- * dma_unmap marks what was written dirty.
+ * Maps guest RAM: NULL if it is not RAM or bus mastering is off; *len shrinks to what is
+ * contiguous. dma_unmap marks what was written dirty.
  */
 struct dma_map {
 	void *host;

@@ -12,12 +12,18 @@ static const struct {
 	uint8_t size;
 	bool is_signed;
 } wire[FT_TYPES] = {
-	[FT_BOOL] = { "bool", sizeof(bool), false }, [FT_U8] = { "uint8", 1, false },
-	[FT_U16] = { "uint16", 2, false },	     [FT_U32] = { "uint32", 4, false },
-	[FT_U64] = { "uint64", 8, false },	     [FT_S8] = { "int8", 1, true },
-	[FT_S16] = { "int16", 2, true },	     [FT_S32] = { "int32", 4, true },
-	[FT_S64] = { "int64", 8, true },	     [FT_TIMER] = { "timer", sizeof(struct timer), true },
-	[FT_STR] = { "str", sizeof(char *), false }, [FT_OBJ] = { "object", 0, false },
+	[FT_BOOL] = { "bool", sizeof(bool), false },
+	[FT_U8] = { "uint8", 1, false },
+	[FT_U16] = { "uint16", 2, false },
+	[FT_U32] = { "uint32", 4, false },
+	[FT_U64] = { "uint64", 8, false },
+	[FT_S8] = { "int8", 1, true },
+	[FT_S16] = { "int16", 2, true },
+	[FT_S32] = { "int32", 4, true },
+	[FT_S64] = { "int64", 8, true },
+	[FT_TIMER] = { "timer", sizeof(struct timer), true },
+	[FT_STR] = { "str", sizeof(char *), false },
+	[FT_OBJ] = { "object", 0, false },
 	[FT_GONE] = { "gone", 0, false },
 };
 
@@ -155,8 +161,8 @@ static bool set_enum(const struct field *f, void *obj, const char *owner, const 
 	}
 	g_autofree char *list = g_strjoinv(", ", (char **)f->values);
 
-	return error(err, "%s: '%s' is not a value of property '%s'; it takes one of: %s", owner, text,
-		     f->name, list);
+	return error(err, "%s: '%s' is not a value of property '%s'; it takes one of: %s", owner,
+		     text, f->name, list);
 }
 
 static bool unknown_property(const struct field *props, const char *owner, const char *name,
@@ -172,7 +178,8 @@ static bool unknown_property(const struct field *props, const char *owner, const
 	g_ptr_array_add(names, NULL);
 	near = nearest_name(name, (const char *const *)names->pdata);
 	if (near)
-		return error(err, "%s: has no property '%s'; did you mean '%s'?", owner, name, near);
+		return error(err, "%s: has no property '%s'; did you mean '%s'?", owner, name,
+			     near);
 	g_autofree char *list = g_strjoinv(", ", (char **)names->pdata);
 
 	return error(err, "%s: has no property '%s'; it takes: %s", owner, name, list);
@@ -196,21 +203,23 @@ bool prop_set(const struct field *props, void *obj, const char *owner, const cha
 		return set_enum(f, obj, owner, text, err);
 	if (f->type == FT_BOOL) {
 		if (!parse_bool(text, &b))
-			return error(err, "%s: property '%s' takes on or off, not '%s'", owner, name, text);
+			return error(err, "%s: property '%s' takes on or off, not '%s'", owner,
+				     name, text);
 		field_put(f, obj, 0, b);
 		return true;
 	}
 	max = type_max(f);
 	if (wire[f->type].is_signed && text[0] == '-') {
 		if (!parse_size(text + 1, 1, &v) || v > max)
-			return error(err, "%s: property '%s' takes a number, not '%s'", owner, name, text);
+			return error(err, "%s: property '%s' takes a number, not '%s'", owner, name,
+				     text);
 		field_put(f, obj, 0, -v);
 		return true;
 	}
 	if (!parse_size(text, 1, &v) || v < f->min || v > max)
 		return error(err,
-			     "%s: property '%s' takes a number from %" PRIu64 " to %" PRIu64 " (0x%" PRIx64
-			     "), not '%s'",
+			     "%s: property '%s' takes a number from %" PRIu64 " to %" PRIu64
+			     " (0x%" PRIx64 "), not '%s'",
 			     owner, name, f->min, max, max, text);
 	field_put(f, obj, 0, v);
 	return true;
@@ -257,7 +266,8 @@ char *prop_describe(const struct field *f)
 		else
 			g_string_append_printf(s, " (default %" PRId64 ")", f->init);
 		if (f->max || f->min)
-			g_string_append_printf(s, " [%" PRIu64 "..%" PRIu64 "]", f->min, type_max(f));
+			g_string_append_printf(s, " [%" PRIu64 "..%" PRIu64 "]", f->min,
+					       type_max(f));
 	}
 	if (f->help)
 		g_string_append_printf(s, ": %s", f->help);

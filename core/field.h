@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Field tables: one description of a struct's members that serves saving, loading, printing, properties
- * and help. A table is written with the macro D naming the struct:
+ * Field tables: one description of a struct's members that serves saving, loading, printing,
+ *properties and help. A table is written with the macro D naming the struct:
  *
  *	#define D struct serial
- *	.state = FIELDS(F(ier), F(lcr), F(fifo), F(thre, .since = 2), FT(timeout), FO(port, port_table))
+ *	.state = FIELDS(F(ier), F(lcr), F(fifo), F(thre, .since = 2), FT(timeout), FO(port,
+ *port_table))
  *
- * F takes the name, offset, wire type and count from the member; a type that has no wire form does not
- * compile. On the wire a field is {name, type, count, little-endian data}, see core/state.h.
+ * F takes the name, offset, wire type and count from the member; a type that has no wire form does
+ *not compile. On the wire a field is {name, type, count, little-endian data}, see core/state.h.
  */
 #pragma once
 
@@ -39,15 +40,16 @@ struct field_table;
 struct field {
 	const char *name;
 	enum field_type type;
-	unsigned since; /* first section version that carries it; 0 means 1 */
-	size_t offset, size; /* of the whole member, in bytes */
+	unsigned since;		       /* first section version that carries it; 0 means 1 */
+	size_t offset, size;	       /* of the whole member, in bytes */
 	const struct field_table *sub; /* FT_OBJ */
 
 	/* Only used by properties. */
-	int64_t init;		   /* default */
-	const char *init_str;	   /* default of an FT_STR */
-	uint64_t min, max;	   /* inclusive; max 0 means what the type holds */
-	const char *const *values; /* names of an enumeration stored as its index, NULL-terminated */
+	int64_t init;	      /* default */
+	const char *init_str; /* default of an FT_STR */
+	uint64_t min, max;    /* inclusive; max 0 means what the type holds */
+	const char *const
+		*values; /* names of an enumeration stored as its index, NULL-terminated */
 	const char *help;
 };
 
@@ -70,10 +72,19 @@ struct field_table {
 /* clang-format on */
 
 #define FIELD_PLACE(m) .name = #m, .offset = offsetof(D, m), .size = sizeof(((D *)0)->m)
-#define F(m, ...) { FIELD_PLACE(m), .type = FIELD_WIRE(m), __VA_ARGS__ }
-#define FO(m, table, ...) { FIELD_PLACE(m), .type = FT_OBJ, .sub = &(table), __VA_ARGS__ }
-#define GONE(old_name, ...) { .name = #old_name, .type = FT_GONE, __VA_ARGS__ }
-#define FIELDS(...) ((const struct field[]){ __VA_ARGS__, { .type = FT_NONE } })
+#define F(m, ...)                                                                                  \
+	{                                                                                          \
+		FIELD_PLACE(m), .type = FIELD_WIRE(m), __VA_ARGS__                                 \
+	}
+#define FO(m, table, ...)                                                                          \
+	{                                                                                          \
+		FIELD_PLACE(m), .type = FT_OBJ, .sub = &(table), __VA_ARGS__                       \
+	}
+#define GONE(old_name, ...)                                                                        \
+	{                                                                                          \
+		.name = #old_name, .type = FT_GONE, __VA_ARGS__                                    \
+	}
+#define FIELDS(...) ((const struct field[]) { __VA_ARGS__, { .type = FT_NONE } })
 #define HOST(...) #__VA_ARGS__
 #define FIELD_STR(x) FIELD_STR_(x)
 #define FIELD_STR_(x) #x
@@ -104,8 +115,8 @@ void field_put(const struct field *f, void *obj, size_t index, uint64_t value);
 void props_init(const struct field *props, void *obj);
 void props_free(const struct field *props, void *obj);
 /*
- * Sets property `name` from text. `owner` names the thing in the error: "isa-serial". Sizes take K, M, G;
- * numbers are decimal or 0x; booleans are on/off (also yes/no, true/false).
+ * Sets property `name` from text. `owner` names the thing in the error: "isa-serial". Sizes take K,
+ * M, G; numbers are decimal or 0x; booleans are on/off (also yes/no, true/false).
  */
 bool prop_set(const struct field *props, void *obj, const char *owner, const char *name,
 	      const char *text, GError **err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A wire: who to call, with which input number. Boards connect an output to an input with irq_connect;
- * an unconnected output goes nowhere. Called with the machine lock held.
+ * A wire: who to call, with which input number. Boards connect an output to an input with
+ * irq_connect; an unconnected output goes nowhere. Called with the machine lock held.
  */
 #pragma once
 

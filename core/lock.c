@@ -13,11 +13,12 @@ static _Thread_local uint8_t held[RANKS];
 static void check_rank(const struct lock *l, const char *file, int line)
 {
 	for (int r = (int)l->rank; r < RANKS; r++) {
-		/* Two device locks may nest only through the machine lock, which keeps them apart. */
+		/* Two device locks may nest only through the machine lock, which keeps them apart.
+		 */
 		if (!held[r])
 			continue;
-		fprintf(stderr, "lock order: %s (rank %d) taken at %s:%d with rank %d held\n", l->name,
-			(int)l->rank, file, line, r);
+		fprintf(stderr, "lock order: %s (rank %d) taken at %s:%d with rank %d held\n",
+			l->name, (int)l->rank, file, line, r);
 		abort();
 	}
 }

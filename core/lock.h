@@ -4,8 +4,8 @@
  *
  *	machine(1) < device(2) < backend(3) < memory-commit(4) < log(5)
  *
- * The machine lock is one per process and not recursive. Debug builds check the order and record the
- * holder. vCPU threads hold nothing while guest code runs.
+ * The machine lock is one per process and not recursive. Debug builds check the order and record
+ *the holder. vCPU threads hold nothing while guest code runs.
  */
 #pragma once
 
@@ -23,7 +23,10 @@ struct lock {
 	int holder_line;
 };
 
-#define LOCK_INIT(r, n) { .mutex = PTHREAD_MUTEX_INITIALIZER, .rank = (r), .name = (n) }
+#define LOCK_INIT(r, n)                                                                            \
+	{                                                                                          \
+		.mutex = PTHREAD_MUTEX_INITIALIZER, .rank = (r), .name = (n)                       \
+	}
 
 void lock_init(struct lock *l, enum lock_rank rank, const char *name);
 void lock_take_at(struct lock *l, const char *file, int line);

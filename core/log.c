@@ -87,8 +87,8 @@ bool log_set_mask(const char *names, GError **err)
 		near = nearest_name(*n, known);
 		g_autofree char *all = g_strjoinv(", ", (char **)known);
 
-		return near ? error(err, "-d: no log '%s'; did you mean '%s'?", *n, near) :
-			      error(err, "-d: no log '%s'; there are: %s", *n, all);
+		return near ? error(err, "-d: no log '%s'; did you mean '%s'?", *n, near)
+			    : error(err, "-d: no log '%s'; there are: %s", *n, all);
 	}
 	return true;
 }
@@ -162,7 +162,8 @@ bool trace_enable(const char *pattern, bool on, GError **err)
 
 static int compare_points(const void *a, const void *b)
 {
-	return strcmp((*(struct trace_point *const *)a)->name, (*(struct trace_point *const *)b)->name);
+	return strcmp((*(struct trace_point *const *)a)->name,
+		      (*(struct trace_point *const *)b)->name);
 }
 
 char *trace_help(void)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Logs (-d a,b -D file) and trace points (-trace pattern). Off costs one load and a predicted branch.
- * log_guest reports what the guest did wrong and is rate-limited by place, so that a hostile guest
- * cannot fill a disk.
+ * Logs (-d a,b -D file) and trace points (-trace pattern). Off costs one load and a predicted
+ * branch. log_guest reports what the guest did wrong and is rate-limited by place, so that a
+ * hostile guest cannot fill a disk.
  */
 #pragma once
 
@@ -29,7 +29,7 @@ enum log_mask {
 
 extern uint32_t log_mask;
 
-#define log_enabled(id) unlikely(log_mask & LOG_M(id))
+#define log_enabled(id) unlikely(log_mask &LOG_M(id))
 /* log_printf(UNIMP, "format", ...) */
 #define log_printf(id, ...)                                                                        \
 	do {                                                                                       \

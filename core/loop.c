@@ -31,7 +31,8 @@ void loop_run(struct machine *m)
 }
 
 GSource *loop_watch_fd(GMainContext *context, int fd, GIOCondition condition,
-		       gboolean (*fn)(gint fd, GIOCondition condition, gpointer opaque), void *opaque)
+		       gboolean (*fn)(gint fd, GIOCondition condition, gpointer opaque),
+		       void *opaque)
 {
 	GSource *s = g_unix_fd_source_new(fd, condition);
 

@@ -94,9 +94,12 @@ struct bus *machine_find_bus(struct machine *m, const char *type, const char *na
 const char *run_state_name(enum run_state s)
 {
 	static const char *const names[] = {
-		[RUN_PRELAUNCH] = "prelaunch",	   [RUN_RUNNING] = "running",
-		[RUN_PAUSED] = "paused",	   [RUN_SHUTDOWN] = "shutdown",
-		[RUN_INTERNAL_ERROR] = "internal-error", [RUN_GUEST_PANICKED] = "guest-panicked",
+		[RUN_PRELAUNCH] = "prelaunch",
+		[RUN_RUNNING] = "running",
+		[RUN_PAUSED] = "paused",
+		[RUN_SHUTDOWN] = "shutdown",
+		[RUN_INTERNAL_ERROR] = "internal-error",
+		[RUN_GUEST_PANICKED] = "guest-panicked",
 		[RUN_DEBUG] = "debug",
 	};
 
@@ -228,9 +231,9 @@ static const char *cause_name(enum shutdown_cause c)
 
 static bool shut_down(struct machine *m)
 {
-	g_autofree char *data =
-		g_strdup_printf("{\"guest\": %s, \"reason\": \"%s\"}",
-				m->cause >= CAUSE_GUEST_SHUTDOWN ? "true" : "false", cause_name(m->cause));
+	g_autofree char *data = g_strdup_printf("{\"guest\": %s, \"reason\": \"%s\"}",
+						m->cause >= CAUSE_GUEST_SHUTDOWN ? "true" : "false",
+						cause_name(m->cause));
 
 	if (m->no_shutdown) {
 		machine_stop(m, RUN_SHUTDOWN);
@@ -247,10 +250,9 @@ bool machine_handle_requests(struct machine *m)
 	unsigned req = __atomic_exchange_n(&m->requests, 0, __ATOMIC_ACQ_REL);
 
 	if (req & REQ_QUIT) {
-		g_autofree char *data =
-			g_strdup_printf("{\"guest\": %s, \"reason\": \"%s\"}",
-					m->cause >= CAUSE_GUEST_SHUTDOWN ? "true" : "false",
-					cause_name(m->cause));
+		g_autofree char *data = g_strdup_printf(
+			"{\"guest\": %s, \"reason\": \"%s\"}",
+			m->cause >= CAUSE_GUEST_SHUTDOWN ? "true" : "false", cause_name(m->cause));
 
 		machine_stop(m, RUN_SHUTDOWN);
 		machine_event(m, "SHUTDOWN", data);
@@ -276,9 +278,10 @@ bool machine_handle_requests(struct machine *m)
 			return shut_down(m);
 		}
 		machine_reset(m);
-		machine_event(m, "RESET", m->cause == CAUSE_HOST_QUIT ?
-						  "{\"guest\": false, \"reason\": \"host-qmp-system-reset\"}" :
-						  "{\"guest\": true, \"reason\": \"guest-reset\"}");
+		machine_event(m, "RESET",
+			      m->cause == CAUSE_HOST_QUIT
+				      ? "{\"guest\": false, \"reason\": \"host-qmp-system-reset\"}"
+				      : "{\"guest\": true, \"reason\": \"guest-reset\"}");
 		m->cause = CAUSE_NONE;
 		/* A VM that ended or failed may run again from reset. */
 		if (m->state == RUN_SHUTDOWN || m->state == RUN_INTERNAL_ERROR ||
@@ -289,7 +292,8 @@ bool machine_handle_requests(struct machine *m)
 }
 
 static const struct field clock_fields[] = {
-	{ .name = "vm_ns", .type = FT_S64, .offset = 0, .size = sizeof(int64_t) }, { .type = FT_NONE }
+	{ .name = "vm_ns", .type = FT_S64, .offset = 0, .size = sizeof(int64_t) },
+	{ .type = FT_NONE }
 };
 
 void machine_save(struct machine *m, GByteArray *out)
@@ -310,7 +314,8 @@ static bool load_clock(struct machine *m, const struct state_section *s, GError 
 	if (!state_load(s, 1, clock_fields, &now, err))
 		return false;
 	if (now < 0 || now > FARTHEST_NS)
-		return error(err, "saved state: section 'clock': time %" G_GINT64_FORMAT " is none", now);
+		return error(err, "saved state: section 'clock': time %" G_GINT64_FORMAT " is none",
+			     now);
 	clock_set(vm_clock(m), now);
 	return true;
 }
@@ -329,10 +334,11 @@ static bool load_section(struct machine *m, const struct state_section *s, bool 
 		seen[i] = true;
 		return device_load(d, s, err);
 	}
-	return error(err,
-		     "saved state: section '%s' (%s) has no device here: start with the -machine and "
-		     "-device options of the machine that was saved",
-		     s->path, s->type);
+	return error(
+		err,
+		"saved state: section '%s' (%s) has no device here: start with the -machine and "
+		"-device options of the machine that was saved",
+		s->path, s->type);
 }
 
 /* Once more for those whose inputs were driven while the others loaded. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A machine: spaces, clocks, devices in order of creation, and the run state. Boards fill it, engines
- * run it, monitors ask it.
+ * A machine: spaces, clocks, devices in order of creation, and the run state. Boards fill it,
+ * engines run it, monitors ask it.
  *
- * Requests (reset, shutdown, powerdown, stop) may come from any thread; they are carried out by the main
- * loop, in machine_main_loop. State changes happen there with the machine lock held.
+ * Requests (reset, shutdown, powerdown, stop) may come from any thread; they are carried out by the
+ * main loop, in machine_main_loop. State changes happen there with the machine lock held.
  */
 #pragma once
 
@@ -29,11 +29,24 @@ enum run_state {
 	RUN_DEBUG,
 };
 
-enum shutdown_cause { CAUSE_NONE, CAUSE_HOST_QUIT, CAUSE_HOST_SIGNAL, CAUSE_GUEST_SHUTDOWN, CAUSE_GUEST_RESET,
-		      CAUSE_GUEST_PANIC };
+enum shutdown_cause {
+	CAUSE_NONE,
+	CAUSE_HOST_QUIT,
+	CAUSE_HOST_SIGNAL,
+	CAUSE_GUEST_SHUTDOWN,
+	CAUSE_GUEST_RESET,
+	CAUSE_GUEST_PANIC
+};
 
-enum request_bit { REQ_RESET = 1, REQ_SHUTDOWN = 2, REQ_POWERDOWN = 4, REQ_QUIT = 8, REQ_ERROR = 16,
-		   REQ_PANIC = 32, REQ_STOP = 64 };
+enum request_bit {
+	REQ_RESET = 1,
+	REQ_SHUTDOWN = 2,
+	REQ_POWERDOWN = 4,
+	REQ_QUIT = 8,
+	REQ_ERROR = 16,
+	REQ_PANIC = 32,
+	REQ_STOP = 64
+};
 
 /* Called with the machine lock held. */
 typedef void (*event_fn)(void *opaque, const char *event, const char *json_data);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Memory spaces: building and flattening the tree. Accesses through it are access.c. See memory.h. */
+/* Memory spaces: building and flattening the tree. Accesses through it are access.c. See memory.h.
+ */
 #include "core/memory.h"
 
 #include <string.h>
@@ -212,31 +213,34 @@ static void render(GArray *view, struct region *r, __int128 base, uint64_t lo, u
 		}
 		return;
 	case REGION_ALIAS:
-		render(view, r->target, base - r->target_off, (uint64_t)start, (uint64_t)end, read_only,
-		       depth + 1);
+		render(view, r->target, base - r->target_off, (uint64_t)start, (uint64_t)end,
+		       read_only, depth + 1);
 		return;
 	default:
 		break;
 	}
-	range = (struct flat_range){
+	range = (struct flat_range) {
 		.region = r,
 		.off = (uint64_t)(start - base),
 		.read_only = read_only || r->kind == REGION_ROM,
-		.direct_reads = r->kind == REGION_RAM || (r->kind == REGION_ROM && !r->rom_handler_reads),
+		.direct_reads =
+			r->kind == REGION_RAM || (r->kind == REGION_ROM && !r->rom_handler_reads),
 	};
 	fill_holes(view, (uint64_t)start, (uint64_t)end, &range, (uint64_t)start);
 }
 
 static bool same_range(const struct flat_range *a, const struct flat_range *b)
 {
-	return a->start == b->start && a->size == b->size && a->region == b->region && a->off == b->off &&
-	       a->read_only == b->read_only && a->direct_reads == b->direct_reads;
+	return a->start == b->start && a->size == b->size && a->region == b->region &&
+	       a->off == b->off && a->read_only == b->read_only &&
+	       a->direct_reads == b->direct_reads;
 }
 
 static bool continues(const struct flat_range *a, const struct flat_range *b)
 {
-	return a->start + a->size == b->start && a->region == b->region && a->off + a->size == b->off &&
-	       a->read_only == b->read_only && a->direct_reads == b->direct_reads;
+	return a->start + a->size == b->start && a->region == b->region &&
+	       a->off + a->size == b->off && a->read_only == b->read_only &&
+	       a->direct_reads == b->direct_reads;
 }
 
 static struct flat_view *flatten(struct space *s)
@@ -279,8 +283,8 @@ struct flat_view *space_copy_view(struct space *s)
 }
 
 /*
- * Both views are sorted, so one pass finds what differs. Listeners hear every removal before the first
- * addition: a slot must be free before another takes its addresses.
+ * Both views are sorted, so one pass finds what differs. Listeners hear every removal before the
+ * first addition: a slot must be free before another takes its addresses.
  */
 static void tell_differences(const struct flat_view *old, const struct flat_view *new,
 			     struct space_listener *l, bool additions)

@@ -2,16 +2,16 @@
 /*
  * Memory spaces. A space (physical memory; I/O ports) is a tree of regions:
  *
- *	GROUP  holds others         RAM    host memory             ROM  host memory, writes go to a handler
- *	IO     handlers             ALIAS  a stretch of another region
+ *	GROUP  holds others         RAM    host memory             ROM  host memory, writes go to a
+ *handler IO     handlers             ALIAS  a stretch of another region
  *
- * Where regions overlap the higher priority wins; among equals the one added last. Changes made between
- * space_begin and space_commit become visible together: commit flattens the tree into an immutable
- * sorted array, publishes it with one pointer store, and tells listeners what went and what came. The
- * old array is freed when no reader can still hold it (RCU).
+ * Where regions overlap the higher priority wins; among equals the one added last. Changes made
+ *between space_begin and space_commit become visible together: commit flattens the tree into an
+ *immutable sorted array, publishes it with one pointer store, and tells listeners what went and
+ *what came. The old array is freed when no reader can still hold it (RCU).
  *
- * Locks: the tree is changed with the machine lock held. Accesses may come from any thread; the core
- * takes the machine lock around IO handlers when the thread does not hold it.
+ * Locks: the tree is changed with the machine lock held. Accesses may come from any thread; the
+ *core takes the machine lock around IO handlers when the thread does not hold it.
  */
 #pragma once
 
@@ -30,20 +30,21 @@ enum dirty_user { DIRTY_MIGRATION, DIRTY_DISPLAY, DIRTY_CODE, DIRTY_USERS };
 #define PAGE_BITS 12
 #define PAGE_SIZE_4K (UINT64_C(1) << PAGE_BITS)
 
-/* Host memory behind RAM and ROM regions. Dirty bits are keyed by the offset in here, one a page. */
+/* Host memory behind RAM and ROM regions. Dirty bits are keyed by the offset in here, one a page.
+ */
 struct ram_block {
 	char *name; /* stable: it names the block in saved state */
 	uint8_t *host;
 	uint64_t size;
 	uint64_t *dirty[DIRTY_USERS]; /* atomic words; a set bit is a dirty page */
-	unsigned tracking; /* mask of users that follow writes, atomic */
+	unsigned tracking;	      /* mask of users that follow writes, atomic */
 	struct ram_block *next;
 };
 
 /*
  * What an IO region (or a ROM's writes) does. The core hands over accesses of `min` to `max` bytes,
- * naturally aligned and inside the region: it splits wider and unaligned ones, and widens narrower ones
- * (reads are cut out, writes are filled with zeros as a bus without byte enables would).
+ * naturally aligned and inside the region: it splits wider and unaligned ones, and widens narrower
+ * ones (reads are cut out, writes are filled with zeros as a bus without byte enables would).
  */
 struct region_ops {
 	uint64_t (*read)(void *opaque, uint64_t off, unsigned size);
@@ -101,8 +102,8 @@ struct space_listener {
 struct space {
 	const char *name;
 	struct region root;
-	uint64_t addr_mask; /* addresses wrap: ports at 64 KiB */
-	uint64_t open_bus;  /* what reads of nothing return */
+	uint64_t addr_mask;	/* addresses wrap: ports at 64 KiB */
+	uint64_t open_bus;	/* what reads of nothing return */
 	struct flat_view *view; /* RCU */
 	struct space_listener *listeners;
 	unsigned depth; /* of space_begin */
@@ -139,7 +140,10 @@ static inline bool region_mapped(const struct region *r)
 	return r->parent != NULL;
 }
 
-/* Accesses of any length. They return false if any byte met nothing (reads give the open bus there). */
+/*
+ * Accesses of any length. They return false if any byte met nothing (reads give the open bus
+ * there).
+ */
 bool space_read(struct space *s, uint64_t addr, void *buf, size_t len);
 bool space_write(struct space *s, uint64_t addr, const void *buf, size_t len);
 /* 1 to 8 bytes as a little-endian value. */
@@ -149,7 +153,8 @@ void space_write_le(struct space *s, uint64_t addr, uint64_t value, unsigned siz
 bool space_write_rom(struct space *s, uint64_t addr, const void *buf, size_t len);
 /*
  * Direct access to RAM: the host address of `addr` and, in *len, how much of the wanted length is
- * contiguous; NULL if it is not RAM. Valid until the block goes. A writer calls ram_mark_dirty after.
+ * contiguous; NULL if it is not RAM. Valid until the block goes. A writer calls ram_mark_dirty
+ * after.
  */
 void *space_map(struct space *s, uint64_t addr, size_t *len, bool write, struct ram_block **block,
 		uint64_t *block_off);

@@ -38,7 +38,8 @@ bool options_parse(const struct option *table, int argc, char **argv, void *opaq
 
 		if (name[0] != '-')
 			return error(err,
-				     "'%s': not an option; disks are given with -drive, see -help for all options",
+				     "'%s': not an option; disks are given with -drive, see -help "
+				     "for all options",
 				     name);
 		name += name[1] == '-' ? 2 : 1;
 		o = find_option(table, name);
@@ -46,7 +47,8 @@ bool options_parse(const struct option *table, int argc, char **argv, void *opaq
 			return unknown_option(table, argv[i], err);
 		if (o->arg) {
 			if (i + 1 >= argc)
-				return error(err, "-%s: needs a value: -%s %s", o->name, o->name, o->arg);
+				return error(err, "-%s: needs a value: -%s %s", o->name, o->name,
+					     o->arg);
 			arg = argv[++i];
 		}
 		if (!o->handle(opaque, arg, err))
@@ -65,7 +67,8 @@ char *options_help(const struct option *table)
 			continue;
 		}
 		g_autofree char *left =
-			g_strdup_printf("-%s%s%s", table->name, table->arg ? " " : "", table->arg ? table->arg : "");
+			g_strdup_printf("-%s%s%s", table->name, table->arg ? " " : "",
+					table->arg ? table->arg : "");
 
 		if (strlen(left) > 30)
 			g_string_append_printf(s, "  %s\n  %-30s %s\n", left, "", table->help);
@@ -117,7 +120,8 @@ struct optlist *optlist_parse(const char *option, const char *text, const char *
 			add_pair(l, g_strndup(item, (gsize)(eq - item)), g_strdup(eq + 1));
 		else if (first && first_key)
 			add_pair(l, g_strdup(first_key), g_strdup(item));
-		else if (g_str_has_prefix(item, "no") && strcmp(item, "nodelay") && strlen(item) > 2)
+		else if (g_str_has_prefix(item, "no") && strcmp(item, "nodelay") &&
+			 strlen(item) > 2)
 			add_pair(l, g_strdup(item + 2), g_strdup("off"));
 		else if (*item)
 			add_pair(l, g_strdup(item), g_strdup("on"));
@@ -170,7 +174,8 @@ bool optlist_uint(struct optlist *l, const char *key, uint64_t min, uint64_t max
 	if (!text)
 		return true;
 	if (!parse_size(text, 1, &v) || v < min || v > max)
-		return error(err, "%s: '%s' takes a number from %" PRIu64 " to %" PRIu64 ", not '%s'",
+		return error(err,
+			     "%s: '%s' takes a number from %" PRIu64 " to %" PRIu64 ", not '%s'",
 			     l->option, key, min, max, text);
 	*value = v;
 	return true;
@@ -191,8 +196,8 @@ bool optlist_enum(struct optlist *l, const char *key, const char *const *names, 
 	}
 	g_autofree char *list = g_strjoinv(", ", (char **)names);
 
-	return error(err, "%s: '%s' is not a value of '%s'; it takes one of: %s", l->option, text, key,
-		     list);
+	return error(err, "%s: '%s' is not a value of '%s'; it takes one of: %s", l->option, text,
+		     key, list);
 }
 
 bool optlist_finish(struct optlist *l, GError **err)
@@ -205,7 +210,8 @@ bool optlist_finish(struct optlist *l, GError **err)
 		g_ptr_array_add(l->asked, NULL);
 		near = nearest_name(key, (const char *const *)l->asked->pdata);
 		if (near)
-			return error(err, "%s: unknown key '%s'; did you mean '%s'?", l->option, key, near);
+			return error(err, "%s: unknown key '%s'; did you mean '%s'?", l->option,
+				     key, near);
 		g_autofree char *list = g_strjoinv(", ", (char **)l->asked->pdata);
 
 		return error(err, "%s: unknown key '%s'; it takes: %s", l->option, key, list);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The command line: one table of options, from which -help is generated, and the `a=b,c=d` lists that
- * many options take. Whoever reads a list asks for keys by name; optlist_finish then refuses what nobody
- * asked for and names the nearest key that somebody did.
+ * The command line: one table of options, from which -help is generated, and the `a=b,c=d` lists
+ * that many options take. Whoever reads a list asks for keys by name; optlist_finish then refuses
+ * what nobody asked for and names the nearest key that somebody did.
  */
 #pragma once
 
@@ -29,8 +29,9 @@ struct optlist {
 };
 
 /*
- * Parses "value,key=value,flag,..."; the first item may stand for `first_key`. A doubled comma is a comma
- * in a value. A bare word after the first means key=on (QEMU's old spelling), "nokey" key=off.
+ * Parses "value,key=value,flag,..."; the first item may stand for `first_key`. A doubled comma is a
+ * comma in a value. A bare word after the first means key=on (QEMU's old spelling), "nokey"
+ * key=off.
  */
 struct optlist *optlist_parse(const char *option, const char *text, const char *first_key);
 void optlist_free(struct optlist *l);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* RAM blocks and their dirty bitmaps: see memory.h. Bits are set from any thread, without a lock. */
+/* RAM blocks and their dirty bitmaps: see memory.h. Bits are set from any thread, without a lock.
+ */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -20,21 +21,23 @@ struct ram_block *ram_new(const char *name, uint64_t size, GError **err)
 	uint64_t mapped = align_up(size, PAGE_SIZE_4K), slack = LARGE_PAGE;
 	uint8_t *p, *aligned;
 
-	p = mmap(NULL, mapped + slack, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	p = mmap(NULL, mapped + slack, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		 0);
 	if (p == MAP_FAILED) {
-		error(err, "memory '%s': the host cannot map %" G_GUINT64_FORMAT " bytes: %s", name, size,
-		      strerror(errno));
+		error(err, "memory '%s': the host cannot map %" G_GUINT64_FORMAT " bytes: %s", name,
+		      size, strerror(errno));
 		return NULL;
 	}
-	/* The low 21 bits of guest and host addresses agree, so that the host can use large pages. */
+	/* The low 21 bits of guest and host addresses agree, so that the host can use large pages.
+	 */
 	aligned = (uint8_t *)align_up((uintptr_t)p, LARGE_PAGE);
 	if (aligned > p)
 		munmap(p, (size_t)(aligned - p));
 	munmap(aligned + mapped, (size_t)(p + mapped + slack - (aligned + mapped)));
 	if (mprotect(aligned, mapped, PROT_READ | PROT_WRITE)) {
 		munmap(aligned, mapped);
-		error(err, "memory '%s': the host refuses %" G_GUINT64_FORMAT " bytes: %s", name, size,
-		      strerror(errno));
+		error(err, "memory '%s': the host refuses %" G_GUINT64_FORMAT " bytes: %s", name,
+		      size, strerror(errno));
 		return NULL;
 	}
 	madvise(aligned, mapped, MADV_HUGEPAGE);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Read-copy-update by liburcu. Readers bracket their use of a published pointer with rcu_begin and rcu_end;
- * the writer publishes a new object and hands the old one to rcu_defer, whose function runs on liburcu's
- * thread when no reader can hold it. ThreadSanitizer does not see inside liburcu, so it is told here what
- * the library promises: every read section that began before the call ends before the function runs.
+ * Read-copy-update by liburcu. Readers bracket their use of a published pointer with rcu_begin and
+ * rcu_end; the writer publishes a new object and hands the old one to rcu_defer, whose function
+ * runs on liburcu's thread when no reader can hold it. ThreadSanitizer does not see inside liburcu,
+ * so it is told here what the library promises: every read section that began before the call ends
+ * before the function runs.
  */
 #pragma once
 

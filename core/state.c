@@ -85,7 +85,8 @@ static void put_field(GByteArray *out, const struct field *f, const void *obj)
 		if (f->type == FT_OBJ) {
 			guint start = length_open(out);
 
-			put_fields(out, f->sub->fields, (const char *)obj + f->offset + i * f->sub->size);
+			put_fields(out, f->sub->fields,
+				   (const char *)obj + f->offset + i * f->sub->size);
 			length_close(out, start);
 		} else {
 			put(out, field_get(f, obj, i), wire_size(f->type));
@@ -151,14 +152,15 @@ bool state_open(struct state_reader *r, const void *data, size_t len, GError **e
 	const uint8_t *head;
 	uint64_t format = 0;
 
-	*r = (struct state_reader){ data, (const uint8_t *)data + len };
+	*r = (struct state_reader) { data, (const uint8_t *)data + len };
 	if (len > STATE_MAX_BYTES)
 		return error(err, "saved state: %zu bytes are more than the limit of %" PRIu64, len,
 			     (uint64_t)STATE_MAX_BYTES);
 	if (!get_bytes(r, sizeof(magic), &head) || memcmp(head, magic, sizeof(magic)))
 		return error(err, "saved state: does not begin with MOASTATE: not a file of moa's");
 	if (!get(r, 4, &format) || format != STATE_FORMAT)
-		return error(err, "saved state: format %" PRIu64 " is not %u, the one this moa reads",
+		return error(err,
+			     "saved state: format %" PRIu64 " is not %u, the one this moa reads",
 			     format, STATE_FORMAT);
 	return true;
 }
@@ -205,7 +207,8 @@ static bool load_error(const struct loader *l, const char *field, const char *wh
 static bool load_fields(const struct loader *l, struct state_reader *r, const struct field *fields,
 			void *obj);
 
-static bool load_object(const struct loader *l, struct state_reader *r, const struct field *f, void *obj)
+static bool load_object(const struct loader *l, struct state_reader *r, const struct field *f,
+			void *obj)
 {
 	struct state_reader sub;
 	const uint8_t *data;
@@ -213,11 +216,12 @@ static bool load_object(const struct loader *l, struct state_reader *r, const st
 
 	if (!get(r, 4, &len) || !get_bytes(r, len, &data))
 		return load_error(l, f->name, "object is cut short");
-	sub = (struct state_reader){ data, data + len };
+	sub = (struct state_reader) { data, data + len };
 	return load_fields(l, &sub, f->sub->fields, obj);
 }
 
-static bool load_field(const struct loader *l, struct state_reader *r, const struct field *f, void *obj)
+static bool load_field(const struct loader *l, struct state_reader *r, const struct field *f,
+		       void *obj)
 {
 	uint64_t type, count, v;
 
@@ -276,22 +280,24 @@ static bool load_fields(const struct loader *l, struct state_reader *r, const st
 			return false;
 	}
 	for (const struct field *f = fields; f && !field_end(f); f++)
-		if (f->type != FT_GONE && !seen[f - fields] && MAX_OF(f->since, 1u) <= l->section->version)
+		if (f->type != FT_GONE && !seen[f - fields] &&
+		    MAX_OF(f->since, 1u) <= l->section->version)
 			return load_error(l, f->name, "is missing");
 	return true;
 }
 
-bool state_load(const struct state_section *s, unsigned version, const struct field *fields, void *obj,
-		GError **err)
+bool state_load(const struct state_section *s, unsigned version, const struct field *fields,
+		void *obj, GError **err)
 {
 	struct loader l = { s, err };
 	struct state_reader r = { s->data, s->data + s->len };
 
 	if (s->version > version || s->version == 0)
-		return error(err,
-			     "saved state: section '%s' (%s) has version %u, this moa reads up to %u: "
-			     "load it with the moa that wrote it or a newer one",
-			     s->path, s->type, s->version, version);
+		return error(
+			err,
+			"saved state: section '%s' (%s) has version %u, this moa reads up to %u: "
+			"load it with the moa that wrote it or a newer one",
+			s->path, s->type, s->version, version);
 	return load_fields(&l, &r, fields, obj);
 }
 
@@ -313,10 +319,13 @@ static bool print_fields(GString *out, struct state_reader *r, unsigned depth, G
 				const uint8_t *data;
 				struct state_reader sub;
 
-				if (depth > DEEPEST_OBJECT || !get(r, 4, &v) || !get_bytes(r, v, &data))
-					return error(err, "saved state: object '%s' is damaged", name);
-				g_string_append_printf(out, "%*s[%" PRIu64 "]\n", (int)depth * 2 + 1, "", i);
-				sub = (struct state_reader){ data, data + v };
+				if (depth > DEEPEST_OBJECT || !get(r, 4, &v) ||
+				    !get_bytes(r, v, &data))
+					return error(err, "saved state: object '%s' is damaged",
+						     name);
+				g_string_append_printf(out, "%*s[%" PRIu64 "]\n",
+						       (int)depth * 2 + 1, "", i);
+				sub = (struct state_reader) { data, data + v };
 				if (!print_fields(out, &sub, depth + 2, err))
 					return false;
 			}

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The vCPU that every engine runs. An architecture's struct (struct x86_cpu) begins with struct vcpu,
- * which begins with struct device, so a vCPU is saved, reset and listed like any other device.
+ * The vCPU that every engine runs. An architecture's struct (struct x86_cpu) begins with struct
+ * vcpu, which begins with struct device, so a vCPU is saved, reset and listed like any other
+ * device.
  *
- * Ownership of the registers: while `valid` lacks a group, the engine holds the truth of it. vcpu_sync
- * fetches, vcpu_modified says that the fields are newer; the engine takes them before the next run.
+ * Ownership of the registers: while `valid` lacks a group, the engine holds the truth of it.
+ * vcpu_sync fetches, vcpu_modified says that the fields are newer; the engine takes them before the
+ * next run.
  *
- * Threads: the fields belong to the vCPU's own thread while it runs guest code, and to the machine lock's
- * holder while it is paused or inside vcpu_run_on. `events` and `kick` are for any thread.
+ * Threads: the fields belong to the vCPU's own thread while it runs guest code, and to the machine
+ * lock's holder while it is paused or inside vcpu_run_on. `events` and `kick` are for any thread.
  */
 #pragma once
 
@@ -63,9 +65,9 @@ struct vcpu {
 	unsigned valid; /* VS_ groups that the fields hold */
 	unsigned dirty; /* VS_ groups to put before the next run */
 
-	uint32_t events; /* EV_ bits, atomic */
+	uint32_t events;     /* EV_ bits, atomic */
 	uint8_t sipi_vector; /* of the EV_SIPI that is posted */
-	uint32_t wakes;	 /* the EV_ bits that end `halted`; own thread only */
+	uint32_t wakes;	     /* the EV_ bits that end `halted`; own thread only */
 
 	/* Thread control; guarded by `mutex`. */
 	pthread_t thread;
@@ -76,9 +78,9 @@ struct vcpu {
 	struct vcpu_work *work;
 	unsigned pause_wanted, quit; /* pause_wanted counts */
 	bool started, paused, failed;
-	bool ending; /* the engine's data is going: no more kicks */
-	bool halted;	      /* sleeps until an event; userspace irqchip only */
-	uint64_t exits;	      /* atomic; for `info exits` */
+	bool ending;	/* the engine's data is going: no more kicks */
+	bool halted;	/* sleeps until an event; userspace irqchip only */
+	uint64_t exits; /* atomic; for `info exits` */
 	char *start_error;
 };
 

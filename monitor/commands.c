@@ -52,9 +52,12 @@ static bool cmd_cont(struct call *c, GError **err)
 {
 	struct machine *m = c->machine;
 
-	if (m->state == RUN_SHUTDOWN || m->state == RUN_INTERNAL_ERROR || m->state == RUN_GUEST_PANICKED)
-		return error(err, "Resetting the Virtual Machine is required (state: %s): use system_reset",
-			     run_state_name(m->state));
+	if (m->state == RUN_SHUTDOWN || m->state == RUN_INTERNAL_ERROR ||
+	    m->state == RUN_GUEST_PANICKED)
+		return error(
+			err,
+			"Resetting the Virtual Machine is required (state: %s): use system_reset",
+			run_state_name(m->state));
 	machine_start(m);
 	return true;
 }
@@ -176,8 +179,9 @@ static bool query_uuid(struct call *c, GError **err)
 	JsonObject *o = json_object_new();
 	const uint8_t *u = c->machine->uuid;
 	g_autofree char *text = g_strdup_printf(
-		"%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1], u[2], u[3], u[4],
-		u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
+		"%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1],
+		u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14],
+		u[15]);
 
 	(void)err;
 	json_object_set_string_member(o, "UUID", text);
@@ -226,8 +230,9 @@ static bool ringbuf_read(struct call *c, GError **err)
 		return error(err, "format '%s' is neither utf8 nor base64", format);
 	data = g_malloc((size_t)size + 1);
 	n = chr->ops->read_back(chr, data, (size_t)size);
-	g_autofree char *text =
-		strcmp(format, "utf8") ? g_base64_encode(data, n) : g_utf8_make_valid((const char *)data, (gssize)n);
+	g_autofree char *text = strcmp(format, "utf8")
+					? g_base64_encode(data, n)
+					: g_utf8_make_valid((const char *)data, (gssize)n);
 
 	c->result = string_node(text);
 	say(c, "%s\n", text);
@@ -297,7 +302,8 @@ static bool cmd_log(struct call *c, GError **err)
 
 static bool cmd_trace(struct call *c, GError **err)
 {
-	return trace_enable(call_str(c, "name", ""), strcmp(call_str(c, "option", "on"), "off") != 0, err);
+	return trace_enable(call_str(c, "name", ""),
+			    strcmp(call_str(c, "option", "on"), "off") != 0, err);
 }
 
 const struct monitor_event monitor_events[] = {

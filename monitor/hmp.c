@@ -57,7 +57,10 @@ void hmp_greet(struct hmp *h)
 	prompt(h);
 }
 
-/* The command whose name the line begins with; the longest, so that "info x" is found before "info". */
+/*
+ * The command whose name the line begins with; the longest, so that "info x" is found before
+ * "info".
+ */
 static const struct command *find_command(const char *line, const char **rest)
 {
 	const struct command *best = NULL;
@@ -80,7 +83,8 @@ static const struct command *find_command(const char *line, const char **rest)
 	return best;
 }
 
-static bool put_argument(struct machine *m, JsonObject *args, const struct spec *s, const char *word, GError **err)
+static bool put_argument(struct machine *m, JsonObject *args, const struct spec *s,
+			 const char *word, GError **err)
 {
 	uint64_t v;
 	bool b;
@@ -102,7 +106,8 @@ static bool put_argument(struct machine *m, JsonObject *args, const struct spec 
 	return true;
 }
 
-static JsonObject *parse_arguments(struct machine *m, const struct command *cmd, const char *rest, GError **err)
+static JsonObject *parse_arguments(struct machine *m, const struct command *cmd, const char *rest,
+				   GError **err)
 {
 	JsonObject *args = json_object_new();
 	const char *p = cmd->args;
@@ -171,8 +176,9 @@ static void print_help(GString *out, const char *topic)
 		found = true;
 	}
 	if (!topic)
-		g_string_append(out, "info [what]                      -- show something; see 'help info'\n"
-				     "help|? [command]                 -- this list\n");
+		g_string_append(
+			out, "info [what]                      -- show something; see 'help info'\n"
+			     "help|? [command]                 -- this list\n");
 	if (topic && !found)
 		g_string_append_printf(out, "help: no command '%s'\n", topic);
 }
@@ -193,7 +199,8 @@ static bool run_help(const char *line, GString *out)
 static void unknown_command(const char *line, GString *out)
 {
 	g_autoptr(GPtrArray) names = g_ptr_array_new();
-	g_autofree char *word = g_strndup(line, strcspn(line, g_str_has_prefix(line, "info ") ? "" : " "));
+	g_autofree char *word =
+		g_strndup(line, strcspn(line, g_str_has_prefix(line, "info ") ? "" : " "));
 	const char *near;
 
 	for (const struct command *c = monitor_commands; c->qmp || c->hmp; c++)

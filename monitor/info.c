@@ -26,14 +26,16 @@ static const char *const kind_names[] = { "container", "ram", "rom", "i/o", "ali
 
 static void print_region(GString *out, const struct region *r, uint64_t base, unsigned depth)
 {
-	g_string_append_printf(out, "%*s%016" PRIx64 "-%016" PRIx64 " (prio %d, %s): ", (int)depth * 2, "", base,
-			       base + r->size - 1, r->priority, kind_names[r->kind]);
+	g_string_append_printf(out,
+			       "%*s%016" PRIx64 "-%016" PRIx64 " (prio %d, %s): ", (int)depth * 2,
+			       "", base, base + r->size - 1, r->priority, kind_names[r->kind]);
 	if (r->kind == REGION_ALIAS)
-		g_string_append_printf(out, "alias %s @%s %016" PRIx64 "-%016" PRIx64, r->name, r->target->name,
-				       r->target_off, r->target_off + r->size - 1);
+		g_string_append_printf(out, "alias %s @%s %016" PRIx64 "-%016" PRIx64, r->name,
+				       r->target->name, r->target_off, r->target_off + r->size - 1);
 	else
 		g_string_append(out, r->name);
-	g_string_append_printf(out, "%s%s\n", r->enabled ? "" : " [disabled]", r->read_only ? " [read-only]" : "");
+	g_string_append_printf(out, "%s%s\n", r->enabled ? "" : " [disabled]",
+			       r->read_only ? " [read-only]" : "");
 	if (r->kind != REGION_GROUP)
 		return;
 	for (guint i = 0; i < r->children->len; i++) {
@@ -53,7 +55,8 @@ static void print_flat(GString *out, struct space *s)
 
 		g_string_append_printf(out, "  %016" PRIx64 "-%016" PRIx64 " (%s%s): %s", r->start,
 				       r->start + r->size - 1, kind_names[r->region->kind],
-				       r->read_only && r->region->kind == REGION_RAM ? ", read-only" : "",
+				       r->read_only && r->region->kind == REGION_RAM ? ", read-only"
+										     : "",
 				       r->region->name);
 		if (r->off)
 			g_string_append_printf(out, " @%016" PRIx64, r->off);
@@ -79,7 +82,8 @@ bool info_mtree(struct call *c, GError **err)
 
 static void print_device(GString *out, const struct device *d, unsigned depth)
 {
-	g_string_append_printf(out, "%*sdev: %s, id \"%s\"\n", (int)depth * 2, "", d->info->name, d->id ? d->id : "");
+	g_string_append_printf(out, "%*sdev: %s, id \"%s\"\n", (int)depth * 2, "", d->info->name,
+			       d->id ? d->id : "");
 	for (const struct field *f = d->info->props; f && !field_end(f); f++) {
 		g_autofree char *value = prop_get(f, d);
 
@@ -102,8 +106,8 @@ static void print_bus(GString *out, struct machine *m, const struct bus *bus, un
 			/* The host bridge sits on the bus it owns. */
 			if (child->owner != d || child == bus)
 				continue;
-			g_string_append_printf(out, "%*sbus: %s, type %s\n", (int)depth * 2 + 2, "", child->name,
-					       child->type);
+			g_string_append_printf(out, "%*sbus: %s, type %s\n", (int)depth * 2 + 2, "",
+					       child->name, child->type);
 			print_bus(out, m, child, depth + 2);
 		}
 	}
@@ -159,11 +163,14 @@ bool info_lapic(struct call *c, GError **err)
 bool info_irq(struct call *c, GError **err)
 {
 	(void)err;
-	g_string_append(c->text, "IRQ statistics (raised by devices of this process; what the engine's own timers "
-				 "raise is not in it):\n");
+	g_string_append(
+		c->text,
+		"IRQ statistics (raised by devices of this process; what the engine's own timers "
+		"raise is not in it):\n");
 	for (unsigned i = 0; i < MACHINE_GSIS; i++)
 		if (c->machine->gsi_count[i])
-			g_string_append_printf(c->text, "%2u: %" PRIu64 "\n", i, c->machine->gsi_count[i]);
+			g_string_append_printf(c->text, "%2u: %" PRIu64 "\n", i,
+					       c->machine->gsi_count[i]);
 	return true;
 }
 
@@ -182,8 +189,8 @@ bool info_clocks(struct call *c, GError **err)
 				       clock->running ? "" : " (stopped)");
 		pthread_mutex_lock(&clock->lock);
 		for (const struct timer *t = clock->timers; t; t = t->next)
-			g_string_append_printf(c->text, "      timer %-14s due in %" PRId64 " ns\n", t->name,
-					       t->deadline - now);
+			g_string_append_printf(c->text, "      timer %-14s due in %" PRId64 " ns\n",
+					       t->name, t->deadline - now);
 		pthread_mutex_unlock(&clock->lock);
 	}
 	if (a && a->ops->clock_get && a->ops->clock_get(a, &kvmclock))

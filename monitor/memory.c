@@ -11,7 +11,8 @@
 #include <capstone/capstone.h>
 #endif
 
-/* --- expressions: precedence climbing over a cursor ---------------------------------------------- */
+/* --- expressions: precedence climbing over a cursor ----------------------------------------------
+ */
 
 struct parser {
 	struct machine *machine;
@@ -37,8 +38,10 @@ static struct x86_cpu *first_cpu(struct machine *m)
 
 static bool read_register(struct parser *s, uint64_t *v)
 {
-	static const char *const names[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8",
-					     "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
+	static const char *const names[] = {
+		"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+		"r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"
+	};
 	static const char *const low[] = { "eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi" };
 	size_t n = strspn(++s->p, "abcdefghijklmnopqrstuvwxyz0123456789");
 	g_autofree char *name = g_strndup(s->p, n);
@@ -62,8 +65,10 @@ static bool read_register(struct parser *s, uint64_t *v)
 		return *v = cpu->cr3, true;
 	if (!strcmp(name, "cs"))
 		return *v = cpu->seg[SEG_CS].selector, true;
-	return error(s->err, "no register '$%s'; there are $rax to $r15, $eax to $edi, $rip, $rflags, $cr3, $cs",
-		     name);
+	return error(
+		s->err,
+		"no register '$%s'; there are $rax to $r15, $eax to $edi, $rip, $rflags, $cr3, $cs",
+		name);
 }
 
 static bool parse_primary(struct parser *s, uint64_t *v)
@@ -99,7 +104,8 @@ static bool parse_primary(struct parser *s, uint64_t *v)
 	default:
 		*v = g_ascii_strtoull(s->p, &end, 0);
 		if (end == s->p)
-			return error(s->err, "'%s' is not a number, a $register or an expression", s->p);
+			return error(s->err, "'%s' is not a number, a $register or an expression",
+				     s->p);
 		s->p = end;
 	}
 	s->depth--;
@@ -107,8 +113,8 @@ static bool parse_primary(struct parser *s, uint64_t *v)
 }
 
 /* From loosest to tightest. */
-static const char *const operators[][4] = { { "|" }, { "^" }, { "&" }, { "<<", ">>" }, { "+", "-" },
-					    { "*", "/", "%" } };
+static const char *const operators[][4] = { { "|" },	    { "^" },	  { "&" },
+					    { "<<", ">>" }, { "+", "-" }, { "*", "/", "%" } };
 
 static const char *match_operator(struct parser *s, unsigned level)
 {
@@ -187,7 +193,8 @@ bool eval_expression(struct machine *m, const char *text, uint64_t *value, GErro
 	return true;
 }
 
-/* --- x, xp: "/40xw" ------------------------------------------------------------------------------ */
+/* --- x, xp: "/40xw" ------------------------------------------------------------------------------
+ */
 
 struct format {
 	unsigned count, size;
@@ -198,7 +205,7 @@ static bool parse_format(const char *text, struct format *f, GError **err)
 {
 	char *end;
 
-	*f = (struct format){ 1, 4, 'x' };
+	*f = (struct format) { 1, 4, 'x' };
 	if (!text)
 		return true;
 	text++;
@@ -236,7 +243,9 @@ static bool parse_format(const char *text, struct format *f, GError **err)
 			f->kind = *text;
 			break;
 		default:
-			return error(err, "format: '%c' is none of b h w g (size) x d u o c i (kind)", *text);
+			return error(err,
+				     "format: '%c' is none of b h w g (size) x d u o c i (kind)",
+				     *text);
 		}
 	}
 	return true;
@@ -297,15 +306,18 @@ static bool disassemble(struct call *c, bool virtual, uint64_t addr, unsigned co
 		uint8_t b[16];
 
 		if (!read_bytes(c, virtual, addr, b, sizeof(b))) {
-			g_string_append_printf(c->text, "0x%016" PRIx64 ": Cannot access memory\n", addr);
+			g_string_append_printf(c->text, "0x%016" PRIx64 ": Cannot access memory\n",
+					       addr);
 			break;
 		}
 		if (cs_disasm(cs, b, sizeof(b), addr, 1, &insn)) {
-			g_string_append_printf(c->text, "0x%08" PRIx64 ":  %s %s\n", addr, insn->mnemonic, insn->op_str);
+			g_string_append_printf(c->text, "0x%08" PRIx64 ":  %s %s\n", addr,
+					       insn->mnemonic, insn->op_str);
 			addr += insn->size;
 			cs_free(insn, 1);
 		} else {
-			g_string_append_printf(c->text, "0x%08" PRIx64 ":  .byte 0x%02x\n", addr, b[0]);
+			g_string_append_printf(c->text, "0x%08" PRIx64 ":  .byte 0x%02x\n", addr,
+					       b[0]);
 			addr++;
 		}
 	}
@@ -319,7 +331,8 @@ static bool disassemble(struct call *c, bool virtual, uint64_t addr, unsigned co
 	(void)virtual;
 	(void)addr;
 	(void)count;
-	return error(err, "this moa was built without capstone: configure it with --enable-capstone");
+	return error(err,
+		     "this moa was built without capstone: configure it with --enable-capstone");
 }
 #endif
 
@@ -406,8 +419,8 @@ bool cmd_i(struct call *c, GError **err)
 
 	if (!port_format(c, &f, err))
 		return false;
-	g_string_append_printf(c->text, "port%c[0x%04x] = 0x%0*" PRIx64 "\n", "?bw?l"[f.size], port, (int)f.size * 2,
-			       space_read_le(&c->machine->ports, port, f.size));
+	g_string_append_printf(c->text, "port%c[0x%04x] = 0x%0*" PRIx64 "\n", "?bw?l"[f.size], port,
+			       (int)f.size * 2, space_read_le(&c->machine->ports, port, f.size));
 	return true;
 }
 
@@ -417,6 +430,7 @@ bool cmd_o(struct call *c, GError **err)
 
 	if (!port_format(c, &f, err))
 		return false;
-	space_write_le(&c->machine->ports, (uint16_t)call_int(c, "addr", 0), (uint64_t)call_int(c, "val", 0), f.size);
+	space_write_le(&c->machine->ports, (uint16_t)call_int(c, "addr", 0),
+		       (uint64_t)call_int(c, "val", 0), f.size);
 	return true;
 }

@@ -55,12 +55,12 @@ bool monitor_new(struct machine *m, struct chardev *chr, bool qmp, bool pretty, 
 	struct monitor *mon = g_new0(struct monitor, 1);
 
 	mon->machine = m;
-	mon->front = (struct chr_front){ front_room, front_read, front_event, mon, NULL, false };
+	mon->front = (struct chr_front) { front_room, front_read, front_event, mon, NULL, false };
 	if (qmp)
 		mon->qmp = qmp_new(m, &mon->front, pretty);
 	else
 		mon->hmp = hmp_new(m, &mon->front);
-	mon->listener = (struct machine_listener){ .event = machine_event_seen, .opaque = mon };
+	mon->listener = (struct machine_listener) { .event = machine_event_seen, .opaque = mon };
 	machine_listen(m, &mon->listener);
 	if (!monitors)
 		monitors = g_ptr_array_new();
@@ -130,7 +130,8 @@ bool call_check(const struct command *cmd, JsonObject *args, GError **err)
 		if (!n && !s.optional)
 			return error(err, "Parameter '%s' is missing", s.name);
 		if (n && !type_matches(n, s.type))
-			return error(err, "Invalid parameter type for '%s', expected: %s", s.name, s.type);
+			return error(err, "Invalid parameter type for '%s', expected: %s", s.name,
+				     s.type);
 	}
 	for (GList *l = members; l; l = l->next) {
 		bool known = false;
@@ -146,15 +147,18 @@ bool call_check(const struct command *cmd, JsonObject *args, GError **err)
 
 const char *call_str(struct call *c, const char *name, const char *fallback)
 {
-	return json_object_has_member(c->args, name) ? json_object_get_string_member(c->args, name) : fallback;
+	return json_object_has_member(c->args, name) ? json_object_get_string_member(c->args, name)
+						     : fallback;
 }
 
 int64_t call_int(struct call *c, const char *name, int64_t fallback)
 {
-	return json_object_has_member(c->args, name) ? json_object_get_int_member(c->args, name) : fallback;
+	return json_object_has_member(c->args, name) ? json_object_get_int_member(c->args, name)
+						     : fallback;
 }
 
 bool call_bool(struct call *c, const char *name, bool fallback)
 {
-	return json_object_has_member(c->args, name) ? json_object_get_boolean_member(c->args, name) : fallback;
+	return json_object_has_member(c->args, name) ? json_object_get_boolean_member(c->args, name)
+						     : fallback;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Monitors: QMP (JSON, one object a message) and HMP (text, a line a command) over any chardev, from one
- * table of commands. A command is a function of JSON arguments that leaves a JSON result, text, or both;
- * HMP turns its line into the same arguments.
+ * Monitors: QMP (JSON, one object a message) and HMP (text, a line a command) over any chardev,
+ * from one table of commands. A command is a function of JSON arguments that leaves a JSON result,
+ * text, or both; HMP turns its line into the same arguments.
  *
  * Everything here runs on the main thread with the machine lock held.
  */
@@ -28,8 +28,9 @@ struct command {
 	const char *qmp; /* NULL: HMP only */
 	const char *hmp; /* NULL: QMP only; "info x" for the info group */
 	/*
-	 * Arguments and result: "name:type" with types str, int, bool, any, [type]; "?" after the name makes it
-	 * optional. HMP takes them in this order; the last str takes the rest of the line.
+	 * Arguments and result: "name:type" with types str, int, bool, any, [type]; "?" after the
+	 * name makes it optional. HMP takes them in this order; the last str takes the rest of the
+	 * line.
 	 */
 	const char *args, *ret;
 	const char *help;
@@ -63,8 +64,8 @@ void qmp_greet(struct qmp *q);
 void qmp_input(struct qmp *q, const uint8_t *data, size_t len);
 void qmp_event(struct qmp *q, const char *event, const char *json_data);
 /*
- * Finds the end of the first JSON object in text: its length, 0 if more is needed, -1 if the text cannot
- * begin one.
+ * Finds the end of the first JSON object in text: its length, 0 if more is needed, -1 if the text
+ * cannot begin one.
  */
 long qmp_frame(const char *text, size_t len);
 JsonNode *qmp_schema(void);

@@ -138,7 +138,8 @@ static void run_command(struct qmp *q, const char *name, JsonObject *args, JsonN
 	if (!strcmp(name, "qmp_capabilities")) {
 		if (q->negotiated) {
 			send_error(q, "CommandNotFound",
-				   "Capabilities negotiation is already complete, command ignored", id);
+				   "Capabilities negotiation is already complete, command ignored",
+				   id);
 			return;
 		}
 		if (!call_check(cmd, args, &err)) {
@@ -150,7 +151,8 @@ static void run_command(struct qmp *q, const char *name, JsonObject *args, JsonN
 		return;
 	}
 	if (!q->negotiated) {
-		send_error(q, "CommandNotFound", "Expecting capabilities negotiation with 'qmp_capabilities'", id);
+		send_error(q, "CommandNotFound",
+			   "Expecting capabilities negotiation with 'qmp_capabilities'", id);
 		return;
 	}
 	if (!cmd) {
@@ -168,19 +170,23 @@ static void run_command(struct qmp *q, const char *name, JsonObject *args, JsonN
 static void handle_object(struct qmp *q, JsonObject *o)
 {
 	g_autoptr(GList) members = json_object_get_members(o);
-	JsonNode *id = json_object_get_member(o, "id"), *exec = json_object_get_member(o, "execute");
+	JsonNode *id = json_object_get_member(o, "id"),
+		 *exec = json_object_get_member(o, "execute");
 	JsonNode *arguments = json_object_get_member(o, "arguments");
 	JsonObject *args;
 
 	for (GList *l = members; l; l = l->next) {
-		if (g_strcmp0(l->data, "execute") && g_strcmp0(l->data, "arguments") && g_strcmp0(l->data, "id")) {
-			g_autofree char *text = g_strdup_printf("QMP input member '%s' is unexpected", (char *)l->data);
+		if (g_strcmp0(l->data, "execute") && g_strcmp0(l->data, "arguments") &&
+		    g_strcmp0(l->data, "id")) {
+			g_autofree char *text = g_strdup_printf(
+				"QMP input member '%s' is unexpected", (char *)l->data);
 
 			send_error(q, "GenericError", text, id);
 			return;
 		}
 	}
-	if (!exec || !JSON_NODE_HOLDS_VALUE(exec) || json_node_get_value_type(exec) != G_TYPE_STRING) {
+	if (!exec || !JSON_NODE_HOLDS_VALUE(exec) ||
+	    json_node_get_value_type(exec) != G_TYPE_STRING) {
 		send_error(q, "GenericError", "QMP input lacks member 'execute'", id);
 		return;
 	}
@@ -271,7 +277,8 @@ void qmp_input(struct qmp *q, const uint8_t *data, size_t len)
 	g_string_append_len(q->in, (const char *)data, (gssize)len);
 	while (q->in->len && (n = qmp_frame(q->in->str, q->in->len)) != 0) {
 		if (n < 0 || q->in->len > MONITOR_LONGEST_INPUT) {
-			send_error(q, "GenericError", "JSON parse error, expecting an object", NULL);
+			send_error(q, "GenericError", "JSON parse error, expecting an object",
+				   NULL);
 			g_string_truncate(q->in, 0);
 			return;
 		}
@@ -285,7 +292,8 @@ void qmp_input(struct qmp *q, const uint8_t *data, size_t len)
 	}
 }
 
-/* --- the schema -------------------------------------------------------------------------------- */
+/* --- the schema --------------------------------------------------------------------------------
+ */
 
 static JsonObject *add_entity(JsonArray *a, const char *name, const char *meta)
 {
@@ -352,13 +360,15 @@ JsonNode *qmp_schema(void)
 {
 	static const struct {
 		const char *name, *json;
-	} builtins[] = { { "str", "string" }, { "int", "int" }, { "bool", "boolean" }, { "any", "value" } };
+	} builtins[] = {
+		{ "str", "string" }, { "int", "int" }, { "bool", "boolean" }, { "any", "value" }
+	};
 	JsonArray *a = json_array_new();
 	JsonNode *node = json_node_new(JSON_NODE_ARRAY);
 
 	for (size_t i = 0; i < ARRAY_LEN(builtins); i++)
-		json_object_set_string_member(add_entity(a, builtins[i].name, "builtin"), "json-type",
-					      builtins[i].json);
+		json_object_set_string_member(add_entity(a, builtins[i].name, "builtin"),
+					      "json-type", builtins[i].json);
 	json_object_set_string_member(add_entity(a, "[str]", "array"), "element-type", "str");
 	add_object_type(a, "q_empty", NULL);
 	for (const struct command *c = monitor_commands; c->qmp || c->hmp; c++) {

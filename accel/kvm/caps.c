@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What this kernel's KVM can do, as one table: required capabilities are refused by name when missing. */
+/*
+ * What this kernel's KVM can do, as one table: required capabilities are refused by name when
+ * missing.
+ */
 #include <sys/ioctl.h>
 
 #include "accel/kvm/kvm.h"
@@ -66,9 +69,10 @@ bool kvm_check_caps(struct kvm *k, GError **err)
 
 		k->caps[i] = MAX_OF(r, 0);
 		if (!k->caps[i] && table[i].need == REQUIRED)
-			return error(err,
-				     "kvm: this kernel lacks %s, which moa needs: use a newer kernel",
-				     table[i].name);
+			return error(
+				err,
+				"kvm: this kernel lacks %s, which moa needs: use a newer kernel",
+				table[i].name);
 	}
 	if (!k->caps[CAP_NR_VCPUS])
 		k->caps[CAP_NR_VCPUS] = 4;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * KVM's in-kernel PIC, IOAPIC, local APICs and PIT: making them, wires and messages, and their state as
- * accel/chips.h has it. The GSI routing table is kept whole here, as every KVM_SET_GSI_ROUTING replaces it:
- * GSI 0-15 go to PIC and IOAPIC (GSI 0 to IOAPIC pin 2), 16-23 to the IOAPIC, the rest are messages.
+ * KVM's in-kernel PIC, IOAPIC, local APICs and PIT: making them, wires and messages, and their
+ * state as accel/chips.h has it. The GSI routing table is kept whole here, as every
+ * KVM_SET_GSI_ROUTING replaces it: GSI 0-15 go to PIC and IOAPIC (GSI 0 to IOAPIC pin 2), 16-23 to
+ * the IOAPIC, the rest are messages.
  */
 #include <errno.h>
 #include <string.h>
@@ -19,7 +20,8 @@ static void send_routes(struct kvm *k)
 	g_autofree struct kvm_irq_routing *table = g_malloc0(size);
 
 	table->nr = k->routes->len;
-	memcpy(table->entries, k->routes->data, k->routes->len * sizeof(struct kvm_irq_routing_entry));
+	memcpy(table->entries, k->routes->data,
+	       k->routes->len * sizeof(struct kvm_irq_routing_entry));
 	kvm_must(k->vm, KVM_SET_GSI_ROUTING, table);
 }
 
@@ -49,7 +51,8 @@ static void default_routes(struct kvm *k)
 {
 	for (unsigned gsi = 0; gsi < 16; gsi++) {
 		if (gsi != 2) /* the cascade */
-			add_chip_route(k, gsi, gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
+			add_chip_route(k, gsi,
+				       gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
 				       gsi % 8);
 		if (gsi != 2)
 			add_chip_route(k, gsi, KVM_IRQCHIP_IOAPIC, gsi == 0 ? 2 : gsi);
@@ -84,7 +87,8 @@ static bool init_split(struct kvm *k, GError **err)
 	struct kvm_enable_cap cap;
 
 	if (!k->caps[CAP_SPLIT_IRQCHIP])
-		return error(err, "kvm: this kernel has no split irqchip: use kernel-irqchip=on or off");
+		return error(err,
+			     "kvm: this kernel has no split irqchip: use kernel-irqchip=on or off");
 	memset(&cap, 0, sizeof(cap));
 	cap.cap = KVM_CAP_SPLIT_IRQCHIP;
 	cap.args[0] = IOAPIC_PINS;
@@ -93,7 +97,7 @@ static bool init_split(struct kvm *k, GError **err)
 	for (unsigned gsi = 0; gsi < IOAPIC_PINS; gsi++) {
 		struct kvm_irq_routing_entry e;
 
-		fill_msi(&e, gsi, &(struct msi_message){ 0 });
+		fill_msi(&e, gsi, &(struct msi_message) { 0 });
 		g_array_append_val(k->routes, e);
 	}
 	send_routes(k);
@@ -107,7 +111,9 @@ bool kvm_chips_init(struct kvm *k, GError **err)
 	k->routes = g_array_new(FALSE, TRUE, sizeof(struct kvm_irq_routing_entry));
 	if (!k->caps[CAP_IRQCHIP] && c->irqchip != IRQCHIP_USER) {
 		if (c->irqchip_given)
-			return error(err, "kvm: this kernel has no irqchip: use -machine kernel-irqchip=off");
+			return error(
+				err,
+				"kvm: this kernel has no irqchip: use -machine kernel-irqchip=off");
 		c->irqchip = IRQCHIP_USER;
 	}
 	switch (c->irqchip) {
@@ -210,7 +216,8 @@ void kvm_msi_route_set(struct accel *a, int handle, const struct msi_message *ms
 	pthread_mutex_lock(&k->route_lock);
 	i = find_route(k, handle);
 	if (i >= 0) {
-		fill_msi(&g_array_index(k->routes, struct kvm_irq_routing_entry, i), (unsigned)handle, msg);
+		fill_msi(&g_array_index(k->routes, struct kvm_irq_routing_entry, i),
+			 (unsigned)handle, msg);
 		send_routes(k);
 	}
 	pthread_mutex_unlock(&k->route_lock);
@@ -233,8 +240,8 @@ void kvm_msi_route_del(struct accel *a, int handle, int fd)
 	pthread_mutex_unlock(&k->route_lock);
 }
 
-bool kvm_ioeventfd(struct accel *a, bool pio, uint64_t addr, unsigned size, bool match, uint64_t value, int fd,
-		   bool add)
+bool kvm_ioeventfd(struct accel *a, bool pio, uint64_t addr, unsigned size, bool match,
+		   uint64_t value, int fd, bool add)
 {
 	struct kvm *k = kvm_of(a);
 	struct kvm_ioeventfd e;
@@ -253,7 +260,7 @@ bool kvm_ioeventfd(struct accel *a, bool pio, uint64_t addr, unsigned size, bool
 
 static void pic_from_kvm(struct chip_pic *s, const struct kvm_pic_state *p)
 {
-	*s = (struct chip_pic){
+	*s = (struct chip_pic) {
 		.last_irr = p->last_irr,
 		.irr = p->irr,
 		.imr = p->imr,
@@ -275,7 +282,7 @@ static void pic_from_kvm(struct chip_pic *s, const struct kvm_pic_state *p)
 
 static void pic_to_kvm(struct kvm_pic_state *p, const struct chip_pic *s)
 {
-	*p = (struct kvm_pic_state){
+	*p = (struct kvm_pic_state) {
 		.last_irr = s->last_irr,
 		.irr = s->irr,
 		.imr = s->imr,
@@ -316,8 +323,8 @@ static void ioapic_to_kvm(struct kvm_ioapic_state *p, const struct chip_ioapic *
 }
 
 /*
- * The kernel's PIT counts on the host's clock: count_load_time is its ktime. The difference to now is what
- * carries over to our VM clock.
+ * The kernel's PIT counts on the host's clock: count_load_time is its ktime. The difference to now
+ * is what carries over to our VM clock.
  */
 static void pit_from_kvm(struct kvm *k, struct chip_pit *s, const struct kvm_pit_state2 *p)
 {
@@ -327,7 +334,7 @@ static void pit_from_kvm(struct kvm *k, struct chip_pit *s, const struct kvm_pit
 	for (int i = 0; i < PIT_CHANNELS; i++) {
 		const struct kvm_pit_channel_state *c = &p->channels[i];
 
-		s->channels[i] = (struct chip_pit_channel){
+		s->channels[i] = (struct chip_pit_channel) {
 			.count = c->count,
 			.latched_count = c->latched_count,
 			.count_latched = c->count_latched,
@@ -355,7 +362,7 @@ static void pit_to_kvm(struct kvm *k, struct kvm_pit_state2 *p, const struct chi
 	for (int i = 0; i < PIT_CHANNELS; i++) {
 		const struct chip_pit_channel *c = &s->channels[i];
 
-		p->channels[i] = (struct kvm_pit_channel_state){
+		p->channels[i] = (struct kvm_pit_channel_state) {
 			.count = c->count,
 			.latched_count = c->latched_count,
 			.count_latched = c->count_latched,
@@ -387,7 +394,10 @@ static void lapic_work(struct vcpu *v, void *arg)
 		kvm_must(fd, KVM_GET_LAPIC, &job->state);
 		return;
 	}
-	/* The APIC base's mode says how the page is read, so it goes first; the deadline needs the LVT. */
+	/*
+	 * The APIC base's mode says how the page is read, so it goes first; the deadline needs the
+	 * LVT.
+	 */
 	if (v->dirty)
 		kvm_vcpu_put(v, v->dirty);
 	v->dirty = 0;

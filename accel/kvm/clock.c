@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * kvmclock: read when the VM stops, set again before it runs, so that the guest's clock stands still while
- * the VM does and never goes back.
+ * kvmclock: read when the VM stops, set again before it runs, so that the guest's clock stands
+ * still while the VM does and never goes back.
  */
 #include <string.h>
 #include <sys/ioctl.h>

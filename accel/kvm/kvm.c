@@ -34,19 +34,22 @@ static bool open_kvm(struct kvm *k, GError **err)
 
 	k->fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (k->fd < 0 && errno == EACCES)
-		return error(err,
-			     "kvm: no permission for /dev/kvm: add yourself to the group that owns it "
-			     "(adduser $USER kvm, then log in again)");
+		return error(
+			err,
+			"kvm: no permission for /dev/kvm: add yourself to the group that owns it "
+			"(adduser $USER kvm, then log in again)");
 	if (k->fd < 0 && errno == ENOENT)
-		return error(err,
-			     "kvm: there is no /dev/kvm: load kvm_intel or kvm_amd and turn virtualisation on "
-			     "in the firmware's setup");
+		return error(err, "kvm: there is no /dev/kvm: load kvm_intel or kvm_amd and turn "
+				  "virtualisation on "
+				  "in the firmware's setup");
 	if (k->fd < 0)
 		return error(err, "kvm: cannot open /dev/kvm: %s", strerror(errno));
 	version = ioctl(k->fd, KVM_GET_API_VERSION, 0);
 	if (version != KVM_API_VERSION)
-		return error(err, "kvm: /dev/kvm speaks API version %d, moa needs %d: use a newer kernel",
-			     version, KVM_API_VERSION);
+		return error(
+			err,
+			"kvm: /dev/kvm speaks API version %d, moa needs %d: use a newer kernel",
+			version, KVM_API_VERSION);
 	return true;
 }
 
@@ -102,15 +105,15 @@ static bool kvm_init(struct accel *a, GError **err)
 	k->accel = a;
 	k->fd = k->vm = -1;
 	pthread_mutex_init(&k->route_lock, NULL);
-	if (!open_kvm(k, err) || !kvm_check_caps(k, err) || !check_vcpus(k, err) || !make_vm(k, err) ||
-	    !kvm_read_lists(k, err) || !kvm_chips_init(k, err)) {
+	if (!open_kvm(k, err) || !kvm_check_caps(k, err) || !check_vcpus(k, err) ||
+	    !make_vm(k, err) || !kvm_read_lists(k, err) || !kvm_chips_init(k, err)) {
 		kvm_close(k);
 		return false;
 	}
 	k->run_size = kvm_must(k->fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	a->engine = k;
 	kvm_slots_init(k);
-	a->listener = (struct machine_listener){ .run_changed = run_changed, .opaque = k };
+	a->listener = (struct machine_listener) { .run_changed = run_changed, .opaque = k };
 	machine_listen(a->machine, &a->listener);
 	return true;
 }
@@ -131,7 +134,8 @@ static void kvm_print(struct accel *a, GString *out)
 	static const char *const modes[] = { "on", "split", "off" };
 	struct kvm *k = kvm_of(a);
 
-	g_string_append_printf(out, "kvm support: enabled\nkernel-irqchip: %s\nmemory slots: %u of %d\n",
+	g_string_append_printf(out,
+			       "kvm support: enabled\nkernel-irqchip: %s\nmemory slots: %u of %d\n",
 			       modes[a->config.irqchip], k->slots->len, k->caps[CAP_NR_MEMSLOTS]);
 	g_string_append_printf(out, "gsi routes: %u\ncapabilities:\n", k->routes->len);
 	kvm_print_caps(k, out);

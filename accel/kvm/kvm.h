@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The KVM engine, for its own files only; everyone else sees accel/accel.h. Source: the Linux kernel's KVM
- * API document and linux/kvm.h.
+ * The KVM engine, for its own files only; everyone else sees accel/accel.h. Source: the Linux
+ * kernel's KVM API document and linux/kvm.h.
  *
- * Threads: VM ioctls with the machine lock held, except KVM_IRQ_LINE and KVM_SIGNAL_MSI (any thread); vCPU
- * ioctls on that vCPU's thread.
+ * Threads: VM ioctls with the machine lock held, except KVM_IRQ_LINE and KVM_SIGNAL_MSI (any
+ * thread); vCPU ioctls on that vCPU's thread.
  */
 #pragma once
 
@@ -141,8 +141,8 @@ void kvm_ioapic_routes(struct accel *a, const struct msi_message *msgs, unsigned
 int kvm_msi_route_add(struct accel *a, const struct msi_message *msg, int fd);
 void kvm_msi_route_set(struct accel *a, int handle, const struct msi_message *msg);
 void kvm_msi_route_del(struct accel *a, int handle, int fd);
-bool kvm_ioeventfd(struct accel *a, bool pio, uint64_t addr, unsigned size, bool match, uint64_t value, int fd,
-		   bool add);
+bool kvm_ioeventfd(struct accel *a, bool pio, uint64_t addr, unsigned size, bool match,
+		   uint64_t value, int fd, bool add);
 
 /* clock.c */
 bool kvm_clock_get(struct accel *a, uint64_t *ns);

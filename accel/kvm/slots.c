@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Memory slots: KVM's view of the memory space, kept by a listener. One slot per flat range of host
- * memory; ROM and flash are read-only slots, whose writes come back as MMIO exits. Slots cannot be resized,
- * so a change deletes and adds. Also coalesced MMIO and port writes.
+ * memory; ROM and flash are read-only slots, whose writes come back as MMIO exits. Slots cannot be
+ * resized, so a change deletes and adds. Also coalesced MMIO and port writes.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -28,7 +28,8 @@ static int slot_set(struct kvm *k, const struct kvm_slot *s, bool present)
 	r.guest_phys_addr = s->start;
 	r.memory_size = present ? s->size : 0;
 	r.userspace_addr = (uintptr_t)(s->ram->host + s->ram_off);
-	r.flags = (s->read_only ? KVM_MEM_READONLY : 0) | (s->logging ? KVM_MEM_LOG_DIRTY_PAGES : 0);
+	r.flags =
+		(s->read_only ? KVM_MEM_READONLY : 0) | (s->logging ? KVM_MEM_LOG_DIRTY_PAGES : 0);
 	return ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &r);
 }
 
@@ -45,13 +46,14 @@ static void slot_failed(struct kvm *k, const struct kvm_slot *s, int why)
 
 		if (o->start < s->start + s->size && s->start < o->start + o->size)
 			fprintf(stderr,
-				"moa: kvm: memory '%s' at 0x%" PRIx64 "-0x%" PRIx64 " overlaps '%s' at 0x%" PRIx64
-				"-0x%" PRIx64 "\n",
+				"moa: kvm: memory '%s' at 0x%" PRIx64 "-0x%" PRIx64
+				" overlaps '%s' at 0x%" PRIx64 "-0x%" PRIx64 "\n",
 				s->name, s->start, s->start + s->size - 1, o->name, o->start,
 				o->start + o->size - 1);
 	}
-	fprintf(stderr, "moa: kvm: cannot map memory '%s' at 0x%" PRIx64 ", 0x%" PRIx64 " bytes: %s\n", s->name,
-		s->start, s->size, strerror(why));
+	fprintf(stderr,
+		"moa: kvm: cannot map memory '%s' at 0x%" PRIx64 ", 0x%" PRIx64 " bytes: %s\n",
+		s->name, s->start, s->size, strerror(why));
 	abort();
 }
 
@@ -82,8 +84,10 @@ static bool slot_read_only(struct kvm *k, const struct flat_range *r)
 
 	if (r->read_only && !k->caps[CAP_READONLY_MEM] && r->region->ops.write && !warned) {
 		warned = true;
-		fprintf(stderr, "moa: warning: kvm: this kernel has no KVM_CAP_READONLY_MEM: writes to the flash '%s' "
-				"are not kept\n",
+		fprintf(stderr,
+			"moa: warning: kvm: this kernel has no KVM_CAP_READONLY_MEM: writes to the "
+			"flash '%s' "
+			"are not kept\n",
 			r->region->name);
 	}
 	return r->read_only && k->caps[CAP_READONLY_MEM];
@@ -102,7 +106,7 @@ static void add_range(struct space_listener *l, const struct flat_range *r)
 	}
 	if (!wants_slot(r))
 		return;
-	s = (struct kvm_slot){
+	s = (struct kvm_slot) {
 		.id = take_slot_id(k),
 		.start = r->start,
 		.size = r->size,
@@ -115,8 +119,8 @@ static void add_range(struct space_listener *l, const struct flat_range *r)
 	if (slot_set(k, &s, true) < 0)
 		slot_failed(k, &s, errno);
 	g_array_append_val(k->slots, s);
-	log_printf(MEMORY, "kvm slot %u: %s 0x%" PRIx64 "+0x%" PRIx64 "%s", s.id, s.name, s.start, s.size,
-		   s.read_only ? " read-only" : "");
+	log_printf(MEMORY, "kvm slot %u: %s 0x%" PRIx64 "+0x%" PRIx64 "%s", s.id, s.name, s.start,
+		   s.size, s.read_only ? " read-only" : "");
 }
 
 /* Fetches a slot's log, which also clears it, and ors it into the block's own bitmap. */
@@ -159,7 +163,7 @@ static void del_range(struct space_listener *l, const struct flat_range *r)
 			continue;
 		sync_slot(k, s);
 		kvm_must(k->vm, KVM_SET_USER_MEMORY_REGION,
-			 &((struct kvm_userspace_memory_region){ .slot = s->id }));
+			 &((struct kvm_userspace_memory_region) { .slot = s->id }));
 		k->slot_used[s->id / 64] &= ~BIT64(s->id % 64);
 		g_array_remove_index_fast(k->slots, i);
 		return;
@@ -196,7 +200,9 @@ static void log_sync(struct space_listener *l, struct ram_block *b)
 static void add_ports(struct space_listener *l, const struct flat_range *r)
 {
 	struct kvm *k = container_of(l, struct kvm, port_listener);
-	struct kvm_coalesced_mmio_zone z = { .addr = r->start, .size = (uint32_t)r->size, .pio = 1 };
+	struct kvm_coalesced_mmio_zone z = { .addr = r->start,
+					     .size = (uint32_t)r->size,
+					     .pio = 1 };
 
 	if (!r->region->coalesce || !k->caps[CAP_COALESCED_PIO])
 		return;
@@ -222,8 +228,8 @@ static void del_ports(struct space_listener *l, const struct flat_range *r)
 }
 
 /*
- * The ring lies behind vCPU 0's run page and is shared by all. Every vCPU empties it after an exit, before
- * it handles the exit, so that batched writes keep their place in the order.
+ * The ring lies behind vCPU 0's run page and is shared by all. Every vCPU empties it after an exit,
+ * before it handles the exit, so that batched writes keep their place in the order.
  */
 void kvm_flush_coalesced(struct kvm *k)
 {
@@ -253,11 +259,11 @@ void kvm_slots_init(struct kvm *k)
 	k->slots = g_array_new(FALSE, TRUE, sizeof(struct kvm_slot));
 	k->coalesced = g_array_new(FALSE, TRUE, sizeof(struct kvm_coalesced_mmio_zone));
 	k->slot_used = g_new0(uint64_t, (size_t)(k->caps[CAP_NR_MEMSLOTS] + 63) / 64);
-	k->mem_listener = (struct space_listener){
+	k->mem_listener = (struct space_listener) {
 		.add = add_range, .del = del_range, .log_change = log_change, .log_sync = log_sync
 	};
 	space_listen(&k->accel->machine->mem, &k->mem_listener);
-	k->port_listener = (struct space_listener){ .add = add_ports, .del = del_ports };
+	k->port_listener = (struct space_listener) { .add = add_ports, .del = del_ports };
 	space_listen(&k->accel->machine->ports, &k->port_listener);
 }
 

@@ -2,9 +2,9 @@
 /*
  * x86 vCPU state between KVM and struct x86_cpu, both ways, and CPUID. Called on the vCPU's thread.
  *
- * Load order: CPUID at creation, then SREGS (the APIC base among them), REGS, XCRS and XSAVE, MSRs (TSC
- * first, paravirtual clocks after it), DEBUGREGS, MP_STATE, EVENTS. The TSC deadline is armed by the local
- * APIC's load, which is a device of its own and comes later.
+ * Load order: CPUID at creation, then SREGS (the APIC base among them), REGS, XCRS and XSAVE, MSRs
+ * (TSC first, paravirtual clocks after it), DEBUGREGS, MP_STATE, EVENTS. The TSC deadline is armed
+ * by the local APIC's load, which is a device of its own and comes later.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -29,13 +29,11 @@ static void keep_supported(struct kvm *k, const struct kvm_cpuid2 *c)
 	for (uint32_t i = 0; i < c->nent; i++) {
 		const struct kvm_cpuid_entry2 *e = &c->entries[i];
 
-		leaves[i] = (struct x86_cpuid){ e->function,
-						e->index,
-						(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) != 0,
-						e->eax,
-						e->ebx,
-						e->ecx,
-						e->edx };
+		leaves[i] = (struct x86_cpuid) {
+			e->function, e->index, (e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) != 0,
+			e->eax,	     e->ebx,   e->ecx,
+			e->edx
+		};
 		if (e->function != 1)
 			continue;
 		/* The local APIC's own features, which the kernel lists under capabilities. */
@@ -45,7 +43,7 @@ static void keep_supported(struct kvm *k, const struct kvm_cpuid2 *c)
 			leaves[i].ecx &= ~(BIT(21) | BIT(24)); /* x2APIC MSRs do not reach us */
 		leaves[i].edx |= BIT(9);
 	}
-	k->supported = (struct x86_host_cpuid){ c->nent, leaves, true };
+	k->supported = (struct x86_host_cpuid) { c->nent, leaves, true };
 }
 
 const struct x86_host_cpuid *kvm_host_cpuid(struct accel *a)
@@ -77,7 +75,8 @@ static bool read_msr_list(struct kvm *k, GError **err)
 	struct kvm_msr_list *l;
 
 	if (ioctl(k->fd, KVM_GET_MSR_INDEX_LIST, &probe) == 0 || errno != E2BIG)
-		return error(err, "kvm: KVM_GET_MSR_INDEX_LIST tells no count: %s", strerror(errno));
+		return error(err, "kvm: KVM_GET_MSR_INDEX_LIST tells no count: %s",
+			     strerror(errno));
 	l = g_malloc0(sizeof(*l) + probe.nmsrs * sizeof(uint32_t));
 	l->nmsrs = probe.nmsrs;
 	if (ioctl(k->fd, KVM_GET_MSR_INDEX_LIST, l) < 0) {
@@ -102,7 +101,7 @@ bool kvm_init_cpuid(struct x86_cpu *cpu, GError **err)
 	for (unsigned i = 0; i < cpu->ncpuid; i++) {
 		const struct x86_cpuid *e = &cpu->cpuid[i];
 
-		c->entries[i] = (struct kvm_cpuid_entry2){
+		c->entries[i] = (struct kvm_cpuid_entry2) {
 			.function = e->leaf,
 			.index = e->subleaf,
 			.flags = e->indexed ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0,
@@ -114,7 +113,8 @@ bool kvm_init_cpuid(struct x86_cpu *cpu, GError **err)
 	}
 	c->nent = cpu->ncpuid;
 	if (ioctl(kv->fd, KVM_SET_CPUID2, c) < 0)
-		return error(err, "kvm: vCPU %u: the host refuses this CPU model (KVM_SET_CPUID2: %s)",
+		return error(err,
+			     "kvm: vCPU %u: the host refuses this CPU model (KVM_SET_CPUID2: %s)",
 			     cpu->vcpu.index, strerror(errno));
 	return true;
 }
@@ -130,7 +130,8 @@ bool kvm_init_mce(struct x86_cpu *cpu, GError **err)
 		return true;
 	if (ioctl(kv->kvm->fd, KVM_X86_GET_MCE_CAP_SUPPORTED, &cap) < 0)
 		return error(err, "kvm: KVM_X86_GET_MCE_CAP_SUPPORTED failed: %s", strerror(errno));
-	cap = (cap & 0x01000100) | MIN_OF(kv->kvm->caps[CAP_MCE], X86_MCE_BANKS); /* MCG_CTL_P, MCG_SER_P */
+	cap = (cap & 0x01000100) |
+	      MIN_OF(kv->kvm->caps[CAP_MCE], X86_MCE_BANKS); /* MCG_CTL_P, MCG_SER_P */
 	if (ioctl(kv->fd, KVM_X86_SETUP_MCE, &cap) < 0)
 		return error(err, "kvm: KVM_X86_SETUP_MCE failed: %s", strerror(errno));
 	return true;
@@ -141,13 +142,14 @@ static void segment_from_kvm(struct x86_segment *s, const struct kvm_segment *k)
 	s->base = k->base;
 	s->limit = k->limit;
 	s->selector = k->selector;
-	s->rights = (uint32_t)(k->type | k->s << 4 | k->dpl << 5 | k->present << 7 | k->avl << 12 | k->l << 13 |
-			       k->db << 14 | k->g << 15 | (k->unusable ? SEG_UNUSABLE : 0));
+	s->rights = (uint32_t)(k->type | k->s << 4 | k->dpl << 5 | k->present << 7 | k->avl << 12 |
+			       k->l << 13 | k->db << 14 | k->g << 15 |
+			       (k->unusable ? SEG_UNUSABLE : 0));
 }
 
 static void segment_to_kvm(struct kvm_segment *k, const struct x86_segment *s)
 {
-	*k = (struct kvm_segment){
+	*k = (struct kvm_segment) {
 		.base = s->base,
 		.limit = s->limit,
 		.selector = s->selector,
@@ -230,8 +232,8 @@ static void get_sregs(struct x86_cpu *cpu, int fd)
 	kvm_must(fd, KVM_GET_SREGS, &s);
 	for (int i = 0; i < SEGS; i++)
 		segment_from_kvm(&cpu->seg[i], sregs_segment(&s, i));
-	cpu->gdt = (struct x86_table_register){ s.gdt.base, s.gdt.limit };
-	cpu->idt = (struct x86_table_register){ s.idt.base, s.idt.limit };
+	cpu->gdt = (struct x86_table_register) { s.gdt.base, s.gdt.limit };
+	cpu->idt = (struct x86_table_register) { s.idt.base, s.idt.limit };
 	cpu->cr0 = s.cr0;
 	cpu->cr2 = s.cr2;
 	cpu->cr3 = s.cr3;
@@ -249,8 +251,8 @@ static bool put_sregs(struct x86_cpu *cpu, int fd)
 	memset(&s, 0, sizeof(s));
 	for (int i = 0; i < SEGS; i++)
 		segment_to_kvm(sregs_segment(&s, i), &cpu->seg[i]);
-	s.gdt = (struct kvm_dtable){ .base = cpu->gdt.base, .limit = cpu->gdt.limit };
-	s.idt = (struct kvm_dtable){ .base = cpu->idt.base, .limit = cpu->idt.limit };
+	s.gdt = (struct kvm_dtable) { .base = cpu->gdt.base, .limit = cpu->gdt.limit };
+	s.idt = (struct kvm_dtable) { .base = cpu->idt.base, .limit = cpu->idt.limit };
 	s.cr0 = cpu->cr0;
 	s.cr2 = cpu->cr2;
 	s.cr3 = cpu->cr3;
@@ -265,7 +267,8 @@ static bool put_sregs(struct x86_cpu *cpu, int fd)
 static void get_fpu(struct x86_cpu *cpu, struct kvm_vcpu *kv)
 {
 	if (kv->kvm->caps[CAP_XSAVE]) {
-		static_assert(sizeof(struct kvm_xsave) == X86_XSAVE_BYTES, "KVM's XSAVE area is one page");
+		static_assert(sizeof(struct kvm_xsave) == X86_XSAVE_BYTES,
+			      "KVM's XSAVE area is one page");
 		kvm_must(kv->fd, KVM_GET_XSAVE, cpu->xsave);
 	} else {
 		struct kvm_fpu f;
@@ -377,7 +380,7 @@ static void get_msrs(struct x86_cpu *cpu, struct kvm_vcpu *kv)
 
 		b->nmsrs = n - from;
 		for (uint32_t i = 0; i < b->nmsrs; i++)
-			b->entries[i] = (struct kvm_msr_entry){ .index = list[from + i] };
+			b->entries[i] = (struct kvm_msr_entry) { .index = list[from + i] };
 		done = ioctl(kv->fd, KVM_GET_MSRS, b);
 		done = MAX_OF(done, 0);
 		for (int i = 0; i < done; i++) {
@@ -414,9 +417,13 @@ static void put_msrs(const struct x86_cpu *cpu, struct kvm_vcpu *kv, bool full)
 
 			if (msr_turn(index) != turn || (!full && msr_only_full(index)))
 				continue;
-			/* One by one: an MSR that this host refuses (read-only here) must not stop the rest. */
+			/*
+			 * One by one: an MSR that this host refuses (read-only here) must not stop
+			 * the rest.
+			 */
 			b->nmsrs = 1;
-			b->entries[0] = (struct kvm_msr_entry){ .index = index, .data = cpu->msr_value[i] };
+			b->entries[0] = (struct kvm_msr_entry) { .index = index,
+								 .data = cpu->msr_value[i] };
 			ioctl(kv->fd, KVM_SET_MSRS, b);
 		}
 	}
@@ -430,7 +437,7 @@ void kvm_put_tsc_deadline(struct vcpu *v)
 	if (!x86_msr_find((struct x86_cpu *)v, MSR_TSC_DEADLINE, &deadline))
 		return;
 	b->nmsrs = 1;
-	b->entries[0] = (struct kvm_msr_entry){ .index = MSR_TSC_DEADLINE, .data = deadline };
+	b->entries[0] = (struct kvm_msr_entry) { .index = MSR_TSC_DEADLINE, .data = deadline };
 	ioctl(kvm_vcpu_of(v)->fd, KVM_SET_MSRS, b);
 }
 
@@ -441,7 +448,7 @@ static void get_events(struct x86_cpu *cpu, int fd)
 
 	memset(&e, 0, sizeof(e));
 	kvm_must(fd, KVM_GET_VCPU_EVENTS, &e);
-	*x = (struct x86_events){
+	*x = (struct x86_events) {
 		.exception_injected = e.exception.injected,
 		.exception_pending = e.flags & KVM_VCPUEVENT_VALID_PAYLOAD && e.exception.pending,
 		.exception_has_error = e.exception.has_error_code,
@@ -564,7 +571,9 @@ void kvm_vcpu_put(struct vcpu *v, unsigned groups)
 	bool full = groups & VS_FULL;
 
 	if (groups & VS_SREGS && !put_sregs(cpu, kv->fd))
-		fprintf(stderr, "moa: kvm: vCPU %u: the host refuses the control registers or segments: %s\n",
+		fprintf(stderr,
+			"moa: kvm: vCPU %u: the host refuses the control registers or segments: "
+			"%s\n",
 			v->index, strerror(errno));
 	if (groups & VS_REGS)
 		put_regs(cpu, kv->fd);

@@ -2,9 +2,10 @@
 /*
  * A KVM vCPU: making it, the exit loop, kicks, and interrupts for a userspace irqchip.
  *
- * Kicks: `immediate_exit` in the run page makes the next KVM_RUN return at once, a signal (SIGUSR1 with an
- * empty handler) makes a running one return. Setting the flag first and then sending the signal leaves no
- * gap. The thread clears the flag before it looks at the control fields, never after.
+ * Kicks: `immediate_exit` in the run page makes the next KVM_RUN return at once, a signal (SIGUSR1
+ * with an empty handler) makes a running one return. Setting the flag first and then sending the
+ * signal leaves no gap. The thread clears the flag before it looks at the control fields, never
+ * after.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -41,14 +42,16 @@ static bool set_tsc_rate(struct x86_cpu *cpu, struct kvm_vcpu *kv, GError **err)
 	if (kv->kvm->caps[CAP_TSC_CONTROL]) {
 		if (ioctl(kv->fd, KVM_SET_TSC_KHZ, cpu->want_tsc_khz) == 0)
 			return true;
-		return error(err, "-cpu: tsc-frequency: the host refuses %" PRIu64 " kHz: %s", cpu->want_tsc_khz,
-			     strerror(errno));
+		return error(err, "-cpu: tsc-frequency: the host refuses %" PRIu64 " kHz: %s",
+			     cpu->want_tsc_khz, strerror(errno));
 	}
 	now = kv->kvm->caps[CAP_GET_TSC_KHZ] ? ioctl(kv->fd, KVM_GET_TSC_KHZ, 0) : 0;
 	if (now > 0 && (uint64_t)now == cpu->want_tsc_khz)
 		return true;
 	return error(err,
-		     "-cpu: tsc-frequency: this host cannot scale the TSC; it runs at %d000 Hz and no other", now);
+		     "-cpu: tsc-frequency: this host cannot scale the TSC; it runs at %d000 Hz and "
+		     "no other",
+		     now);
 }
 
 bool kvm_vcpu_create(struct vcpu *v, GError **err)
@@ -63,13 +66,15 @@ bool kvm_vcpu_create(struct vcpu *v, GError **err)
 	kv->fd = ioctl(k->vm, KVM_CREATE_VCPU, cpu->apic_id);
 	if (kv->fd < 0) {
 		g_free(kv);
-		return error(err, "kvm: the host cannot make vCPU %u: %s", v->index, strerror(errno));
+		return error(err, "kvm: the host cannot make vCPU %u: %s", v->index,
+			     strerror(errno));
 	}
 	kv->run = mmap(NULL, kv->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, kv->fd, 0);
 	if (kv->run == MAP_FAILED) {
 		close(kv->fd);
 		g_free(kv);
-		return error(err, "kvm: vCPU %u: cannot map its run page: %s", v->index, strerror(errno));
+		return error(err, "kvm: vCPU %u: cannot map its run page: %s", v->index,
+			     strerror(errno));
 	}
 	v->engine = kv;
 	if (!kvm_init_cpuid(cpu, err) || !set_tsc_rate(cpu, kv, err) || !kvm_init_mce(cpu, err)) {
@@ -159,7 +164,8 @@ static enum vcpu_exit handle_system_event(struct kvm_vcpu *kv)
 static enum vcpu_exit internal_error(struct vcpu *v)
 {
 	struct kvm_run *run = kvm_vcpu_of(v)->run;
-	g_autofree char *text = g_strdup_printf("KVM internal error, suberror %u", run->internal.suberror);
+	g_autofree char *text =
+		g_strdup_printf("KVM internal error, suberror %u", run->internal.suberror);
 	g_autoptr(GString) data = g_string_new(text);
 
 	for (uint32_t i = 0; i < MIN_OF(run->internal.ndata, 16u); i++)
@@ -179,8 +185,9 @@ static enum vcpu_exit unknown_exit(struct vcpu *v)
 				       (unsigned long long)run->hw.hardware_exit_reason);
 		break;
 	case KVM_EXIT_FAIL_ENTRY:
-		text = g_strdup_printf("the hardware refused to enter the guest, reason 0x%llx",
-				       (unsigned long long)run->fail_entry.hardware_entry_failure_reason);
+		text = g_strdup_printf(
+			"the hardware refused to enter the guest, reason 0x%llx",
+			(unsigned long long)run->fail_entry.hardware_entry_failure_reason);
 		break;
 	default:
 		text = g_strdup_printf("exit reason %u, which moa does not know", run->exit_reason);
@@ -238,8 +245,8 @@ static void take_sipi(struct x86_cpu *cpu)
 }
 
 /*
- * What a userspace interrupt controller posted: returns false when the vCPU goes on sleeping. Fields that
- * change are put before the run.
+ * What a userspace interrupt controller posted: returns false when the vCPU goes on sleeping.
+ * Fields that change are put before the run.
  */
 static bool take_events(struct vcpu *v, struct kvm_vcpu *kv)
 {
@@ -300,8 +307,8 @@ static void inject_interrupt(struct vcpu *v, struct kvm_vcpu *kv)
 }
 
 /*
- * Without the kernel's local APIC a halted vCPU sleeps in our loop. What can wake it: always NMI, INIT and
- * SIPI; an interrupt only if it was let in when the vCPU halted.
+ * Without the kernel's local APIC a halted vCPU sleeps in our loop. What can wake it: always NMI,
+ * INIT and SIPI; an interrupt only if it was let in when the vCPU halted.
  */
 static bool stays_halted(struct vcpu *v, struct kvm_vcpu *kv)
 {
@@ -346,8 +353,8 @@ enum vcpu_exit kvm_vcpu_run(struct vcpu *v)
 		before_user_irqchip(v, kv);
 	r = ioctl(kv->fd, KVM_RUN, 0);
 	/*
-	 * Cleared after the run: whoever set it has changed a control field first, and the fields are looked
-	 * at before the next run.
+	 * Cleared after the run: whoever set it has changed a control field first, and the fields
+	 * are looked at before the next run.
 	 */
 	__atomic_store_n(&kv->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 	kv->io_pending = false;
@@ -379,7 +386,10 @@ void kvm_vcpu_finish_io(struct vcpu *v)
 {
 	struct kvm_vcpu *kv = kvm_vcpu_of(v);
 
-	/* The kernel finishes a pending access before it looks at the flag. One re-entry may bring another. */
+	/*
+	 * The kernel finishes a pending access before it looks at the flag. One re-entry may bring
+	 * another.
+	 */
 	while (kv->io_pending) {
 		kv->io_pending = false;
 		__atomic_store_n(&kv->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
@@ -454,7 +464,7 @@ void kvm_print_exits(struct accel *a, GString *out)
 		uint64_t n = __atomic_load_n(&k->exits[i], __ATOMIC_RELAXED);
 
 		if (n)
-			g_string_append_printf(out, "%-18s %" PRIu64 "\n", exit_names[i] ? exit_names[i] : "other",
-					       n);
+			g_string_append_printf(out, "%-18s %" PRIu64 "\n",
+					       exit_names[i] ? exit_names[i] : "other", n);
 	}
 }

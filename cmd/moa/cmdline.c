@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The command line: the option table and a handler for each option. Spelling and defaults are QEMU's. */
+/*
+ * The command line: the option table and a handler for each option. Spelling and defaults are
+ * QEMU's.
+ */
 #include "cmd/moa/cmdline.h"
 
 #include <stdio.h>
@@ -17,7 +20,8 @@
 
 /* Parses a list, hands it to `take`, and refuses what is left over. */
 static bool with_list(struct vm_config *c, const char *option, const char *text, const char *first,
-		      bool (*take)(struct vm_config *c, struct optlist *l, GError **err), GError **err)
+		      bool (*take)(struct vm_config *c, struct optlist *l, GError **err),
+		      GError **err)
 {
 	struct optlist *l = optlist_parse(option, text, first);
 	bool ok = take(c, l, err) && optlist_finish(l, err);
@@ -73,7 +77,8 @@ static bool take_machine(struct vm_config *c, struct optlist *l, GError **err)
 		c->accels = g_strdup(accel);
 	}
 	return take_irqchip(c, l, err) && optlist_bool(l, "acpi", &c->pc.acpi, err) &&
-	       optlist_bool(l, "hpet", &c->pc.hpet, err) && optlist_bool(l, "pit", &c->pc.pit, err) &&
+	       optlist_bool(l, "hpet", &c->pc.hpet, err) &&
+	       optlist_bool(l, "pit", &c->pc.pit, err) &&
 	       optlist_bool(l, "i8042", &c->pc.i8042, err);
 }
 
@@ -85,7 +90,8 @@ static bool opt_machine(void *opaque, const char *arg, GError **err)
 		printf("Supported machines are:\n");
 		for (size_t i = 0; i < ARRAY_LEN(machines); i++)
 			printf("%-20s %s\n", machines[i].name, machines[i].desc);
-		printf("Options: accel=, kernel-irqchip=on|split|off, acpi=on|off, hpet=on|off, pit=on|off, "
+		printf("Options: accel=, kernel-irqchip=on|split|off, acpi=on|off, hpet=on|off, "
+		       "pit=on|off, "
 		       "i8042=on|off\n");
 		c->done = true;
 		return true;
@@ -159,20 +165,28 @@ static bool take_smp(struct vm_config *c, struct optlist *l, GError **err)
 		cores = sockets && (cpus || max) ? (max ? max : cpus) / (sockets * threads) : 1;
 	cores = cores ? cores : 1;
 	if (!sockets)
-		sockets = cpus || max ? ((max ? max : cpus) + cores * threads - 1) / (cores * threads) : 1;
+		sockets = cpus || max
+				  ? ((max ? max : cpus) + cores * threads - 1) / (cores * threads)
+				  : 1;
 	max = max ? max : cpus ? cpus : sockets * cores * threads;
 	cpus = cpus ? cpus : max;
 	if (sockets * cores * threads != max)
-		return error(err, "-smp: sockets=%u * cores=%u * threads=%u are not maxcpus=%u: make the product %u",
-			     (unsigned)sockets, (unsigned)cores, (unsigned)threads, (unsigned)max, (unsigned)max);
+		return error(err,
+			     "-smp: sockets=%u * cores=%u * threads=%u are not maxcpus=%u: make "
+			     "the product %u",
+			     (unsigned)sockets, (unsigned)cores, (unsigned)threads, (unsigned)max,
+			     (unsigned)max);
 	if (cpus != max)
-		return error(err, "-smp: maxcpus=%u with cpus=%u needs CPU hotplug, which this moa does not have yet: "
-				  "leave maxcpus out",
+		return error(err,
+			     "-smp: maxcpus=%u with cpus=%u needs CPU hotplug, which this moa does "
+			     "not have yet: "
+			     "leave maxcpus out",
 			     (unsigned)max, (unsigned)cpus);
-	c->pc.smp = (struct x86_topology){ (unsigned)cpus, (unsigned)sockets, (unsigned)cores, (unsigned)threads,
-					   (unsigned)max };
+	c->pc.smp = (struct x86_topology) { (unsigned)cpus, (unsigned)sockets, (unsigned)cores,
+					    (unsigned)threads, (unsigned)max };
 	if (x86_apic_id(&c->pc.smp, (unsigned)cpus - 1) > 254)
-		return error(err, "-smp: this topology needs APIC ids above 254: use fewer cores or threads per socket");
+		return error(err, "-smp: this topology needs APIC ids above 254: use fewer cores "
+				  "or threads per socket");
 	return true;
 }
 
@@ -189,7 +203,8 @@ static bool take_memory(struct vm_config *c, struct optlist *l, GError **err)
 	if (!text)
 		return error(err, "-m: needs a size, as in -m 256 or -m 2G");
 	if (!parse_size(text, MIB, &size) || size < MIB || size > MOST_RAM)
-		return error(err, "-m: '%s' is not a size from 1M to 1T; a bare number is in MiB", text);
+		return error(err, "-m: '%s' is not a size from 1M to 1T; a bare number is in MiB",
+			     text);
 	c->pc.ram_size = align_up(size, 8192);
 	return true;
 }
@@ -228,23 +243,29 @@ static bool opt_firmware_dir(void *opaque, const char *arg, GError **err)
 
 static bool take_drive(struct vm_config *c, struct optlist *l, GError **err)
 {
-	const char *interface = optlist_get(l, "if"), *file = optlist_get(l, "file"), *format = optlist_get(l, "format");
+	const char *interface = optlist_get(l, "if"), *file = optlist_get(l, "file"),
+		   *format = optlist_get(l, "format");
 	bool readonly = false;
 	uint64_t unit = 0;
 
 	if (!interface || strcmp(interface, "pflash"))
-		return error(err, "-drive: if=%s: this moa has only if=pflash (firmware flash); disks come later",
+		return error(err,
+			     "-drive: if=%s: this moa has only if=pflash (firmware flash); disks "
+			     "come later",
 			     interface ? interface : "ide");
 	if (!file)
 		return error(err, "-drive if=pflash: needs file=PATH");
 	if (format && strcmp(format, "raw"))
 		return error(err, "-drive if=pflash: format '%s': only raw is read", format);
-	if (!optlist_bool(l, "readonly", &readonly, err) || !optlist_bool(l, "read-only", &readonly, err))
+	if (!optlist_bool(l, "readonly", &readonly, err) ||
+	    !optlist_bool(l, "read-only", &readonly, err))
 		return false;
 	while (unit < PC_PFLASH_UNITS && c->pc.pflash[unit].file)
 		unit++;
 	if (unit == PC_PFLASH_UNITS && !optlist_get(l, "unit"))
-		return error(err, "-drive if=pflash: the board has %d flash chips and all are given", PC_PFLASH_UNITS);
+		return error(err,
+			     "-drive if=pflash: the board has %d flash chips and all are given",
+			     PC_PFLASH_UNITS);
 	if (!optlist_uint(l, "unit", 0, PC_PFLASH_UNITS - 1, &unit, err))
 		return false;
 	if (c->pc.pflash[unit].file)
@@ -264,13 +285,13 @@ static void list_devices(void)
 {
 	for (const struct device_info *const *d = device_registry; *d; d++)
 		if (!(*d)->board_only)
-			printf("name \"%s\", bus %s, desc \"%s\"\n", (*d)->name, (*d)->bus ? (*d)->bus : "System",
-			       (*d)->desc);
+			printf("name \"%s\", bus %s, desc \"%s\"\n", (*d)->name,
+			       (*d)->bus ? (*d)->bus : "System", (*d)->desc);
 	printf("Part of the board, not for -device:\n");
 	for (const struct device_info *const *d = device_registry; *d; d++)
 		if ((*d)->board_only)
-			printf("name \"%s\", bus %s, desc \"%s\"\n", (*d)->name, (*d)->bus ? (*d)->bus : "System",
-			       (*d)->desc);
+			printf("name \"%s\", bus %s, desc \"%s\"\n", (*d)->name,
+			       (*d)->bus ? (*d)->bus : "System", (*d)->desc);
 }
 
 static bool describe_device(const char *name, GError **err)
@@ -384,7 +405,8 @@ static bool opt_display(void *opaque, const char *arg, GError **err)
 		return true;
 	}
 	c->display_given = true;
-	return !strcmp(arg, "none") || error(err, "-display: '%s': this moa has no display but none", arg);
+	return !strcmp(arg, "none") ||
+	       error(err, "-display: '%s': this moa has no display but none", arg);
 }
 
 static bool opt_nographic(void *opaque, const char *arg, GError **err)
@@ -443,7 +465,10 @@ static bool opt_uuid(void *opaque, const char *arg, GError **err)
 	}
 	c->uuid_set = true;
 	if (at != 32 || strlen(arg) != 36)
-		return error(err, "-uuid: '%s' is not a UUID, as in 550e8400-e29b-41d4-a716-446655440000", arg);
+		return error(
+			err,
+			"-uuid: '%s' is not a UUID, as in 550e8400-e29b-41d4-a716-446655440000",
+			arg);
 	return true;
 }
 
@@ -470,7 +495,8 @@ static bool take_rtc(struct vm_config *c, struct optlist *l, GError **err)
 	const char *base = optlist_get(l, "base");
 	unsigned fix = c->pc.rtc_slew;
 
-	if (!optlist_enum(l, "clock", clocks, &c->pc.rtc_clock, err) || !optlist_enum(l, "driftfix", drift, &fix, err))
+	if (!optlist_enum(l, "clock", clocks, &c->pc.rtc_clock, err) ||
+	    !optlist_enum(l, "driftfix", drift, &fix, err))
 		return false;
 	c->pc.rtc_slew = fix;
 	if (base && !strcmp(base, "localtime")) {
@@ -480,7 +506,10 @@ static bool take_rtc(struct vm_config *c, struct optlist *l, GError **err)
 		localtime_r(&now, &tm);
 		c->pc.rtc_base = timegm(&tm);
 	} else if (base && strcmp(base, "utc") && !parse_date(base, &c->pc.rtc_base)) {
-		return error(err, "-rtc: base '%s' is not utc, localtime or a date like 2006-06-17T16:01:21", base);
+		return error(
+			err,
+			"-rtc: base '%s' is not utc, localtime or a date like 2006-06-17T16:01:21",
+			base);
 	}
 	return true;
 }
@@ -496,7 +525,9 @@ static bool take_boot(struct vm_config *c, struct optlist *l, GError **err)
 
 	for (const char *p = order; p && *p; p++)
 		if (!strchr("abcdn", *p) || strchr(p + 1, *p))
-			return error(err, "-boot: order '%s': each of a b (floppy) c (disk) d (CD) n (network) at most once",
+			return error(err,
+				     "-boot: order '%s': each of a b (floppy) c (disk) d (CD) n "
+				     "(network) at most once",
 				     order);
 	if (order) {
 		g_free(c->boot_order);
@@ -547,7 +578,8 @@ static bool opt_trace(void *opaque, const char *arg, GError **err)
 	}
 	l = optlist_parse("-trace", arg, "enable");
 	pattern = optlist_get(l, "enable");
-	ok = optlist_finish(l, err) && (pattern ? trace_enable(pattern, true, err) : error(err, "-trace: needs a pattern"));
+	ok = optlist_finish(l, err) &&
+	     (pattern ? trace_enable(pattern, true, err) : error(err, "-trace: needs a pattern"));
 	optlist_free(l);
 	return ok;
 }
@@ -632,7 +664,10 @@ static bool opt_help(void *opaque, const char *arg, GError **err)
 	return true;
 }
 
-/* What nobody asked for otherwise: the terminal has the serial port and, behind Ctrl-A c, the monitor. */
+/*
+ * What nobody asked for otherwise: the terminal has the serial port and, behind Ctrl-A c, the
+ * monitor.
+ */
 static void add_defaults(struct vm_config *c)
 {
 	/* There is no graphical display in this build, so without a -display the terminal is it. */
@@ -674,9 +709,12 @@ bool config_parse(struct vm_config *c, int argc, char **argv, GError **err)
 	c->accel.max_vcpus = c->pc.smp.max_cpus;
 	c->accel.no_pit = !c->pc.pit;
 	if (c->pc.bios && c->pc.pflash[0].file)
-		return error(err, "-bios and -drive if=pflash,unit=0 both give the firmware: leave one out");
+		return error(
+			err,
+			"-bios and -drive if=pflash,unit=0 both give the firmware: leave one out");
 	if (c->pc.pflash[1].file && !c->pc.pflash[0].file)
-		return error(err, "-drive if=pflash,unit=1 holds variables: give the firmware itself as unit=0");
+		return error(err, "-drive if=pflash,unit=1 holds variables: give the firmware "
+				  "itself as unit=0");
 	add_defaults(c);
 	return x86_cpu_config_parse(&c->pc.cpu, c->cpu ? c->cpu : DEFAULT_CPU, err);
 }
@@ -713,13 +751,16 @@ static bool place_pci(void *dev, const char *addr, GError **err)
 	if (*end == '.')
 		function = g_ascii_strtoull(end + 1, &end, 16);
 	if (*end || slot >= PCI_SLOTS || function >= PCI_FUNCTIONS)
-		return error(err, "%s: addr '%s' is not a PCI slot from 0 to 1f, as in addr=4 or addr=4.1",
-			     device_name(dev), addr);
+		return error(
+			err,
+			"%s: addr '%s' is not a PCI slot from 0 to 1f, as in addr=4 or addr=4.1",
+			device_name(dev), addr);
 	pci_set_devfn(dev, (unsigned)slot, (unsigned)function);
 	return true;
 }
 
-static bool set_properties(struct machine *m, struct device *d, struct optlist *l, struct bus **bus, GError **err)
+static bool set_properties(struct machine *m, struct device *d, struct optlist *l, struct bus **bus,
+			   GError **err)
 {
 	const char *bus_name = optlist_get(l, "bus");
 
@@ -739,8 +780,8 @@ static bool set_properties(struct machine *m, struct device *d, struct optlist *
 	if (d->info->bus || bus_name) {
 		*bus = machine_find_bus(m, d->info->bus ? d->info->bus : "System", bus_name);
 		if (!*bus)
-			return error(err, "-device %s: no %s bus '%s' in this machine", d->info->name, d->info->bus,
-				     bus_name ? bus_name : "");
+			return error(err, "-device %s: no %s bus '%s' in this machine",
+				     d->info->name, d->info->bus, bus_name ? bus_name : "");
 	}
 	return true;
 }

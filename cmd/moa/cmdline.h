@@ -12,11 +12,11 @@ struct char_request {
 struct vm_config {
 	struct pc_config pc;
 	struct accel_config accel;
-	char *accels; /* "kvm:tcg" */
-	GPtrArray *chardevs; /* texts of -chardev */
+	char *accels;					  /* "kvm:tcg" */
+	GPtrArray *chardevs;				  /* texts of -chardev */
 	GPtrArray *serials, *monitors, *qmps, *debugcons; /* texts */
-	GPtrArray *mons;    /* texts of -mon */
-	GPtrArray *devices; /* texts of -device */
+	GPtrArray *mons;				  /* texts of -mon */
+	GPtrArray *devices;				  /* texts of -device */
 	bool nodefaults, nographic, display_given;
 	bool stopped, no_reboot, no_shutdown, daemonize, qmp_pretty;
 	char *name, *process_name, *pidfile, *cpu;

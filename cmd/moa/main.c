@@ -102,19 +102,23 @@ static bool write_pidfile(GError **err)
 		return true;
 	fd = open(config.pidfile, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 	if (fd < 0)
-		return error(err, "-pidfile: cannot write '%s': %s", config.pidfile, strerror(errno));
+		return error(err, "-pidfile: cannot write '%s': %s", config.pidfile,
+			     strerror(errno));
 	/* Held until the process ends, and released by the kernel however it does. */
 	if (fcntl(fd, F_SETLK, &lock)) {
 		close(fd);
-		return error(err, "-pidfile: '%s' belongs to another moa that is running", config.pidfile);
+		return error(err, "-pidfile: '%s' belongs to another moa that is running",
+			     config.pidfile);
 	}
 	if (ftruncate(fd, 0) || write(fd, text, strlen(text)) < 0)
-		return error(err, "-pidfile: cannot write '%s': %s", config.pidfile, strerror(errno));
+		return error(err, "-pidfile: cannot write '%s': %s", config.pidfile,
+			     strerror(errno));
 	return true;
 }
 
 /* A chardev for an option's text; NULL without an error for "none". */
-static struct chardev *console(const char *option, const char *text, const char *prefix, unsigned n, GError **err)
+static struct chardev *console(const char *option, const char *text, const char *prefix, unsigned n,
+			       GError **err)
 {
 	g_autofree char *id = g_strdup_printf("%s%u", prefix, n);
 	struct chardev *chr;
@@ -122,7 +126,8 @@ static struct chardev *console(const char *option, const char *text, const char 
 	/* The terminal that serial port and monitor share is opened by whoever comes first. */
 	if (!strcmp(text, "mon:stdio") && chr_find("mon-stdio"))
 		return chr_find("mon-stdio");
-	chr = chr_new_legacy(machine.context, option, text, strcmp(text, "mon:stdio") ? id : "mon-stdio", err);
+	chr = chr_new_legacy(machine.context, option, text,
+			     strcmp(text, "mon:stdio") ? id : "mon-stdio", err);
 	if (chr)
 		chr->quit = mux_quit;
 	return chr;
@@ -139,7 +144,8 @@ static bool open_chardevs(GError **err)
 	}
 	for (guint i = 0; i < config.serials->len; i++) {
 		GError *local = NULL;
-		struct chardev *chr = console("-serial", config.serials->pdata[i], "serial", i, &local);
+		struct chardev *chr =
+			console("-serial", config.serials->pdata[i], "serial", i, &local);
 
 		if (local) {
 			g_propagate_error(err, local);
@@ -154,7 +160,8 @@ static bool open_chardevs(GError **err)
 static bool add_monitor(const char *option, const char *text, unsigned n, bool qmp, GError **err)
 {
 	GError *local = NULL;
-	struct chardev *chr = console(option, text, qmp ? "compat_monitor_qmp" : "compat_monitor", n, &local);
+	struct chardev *chr =
+		console(option, text, qmp ? "compat_monitor_qmp" : "compat_monitor", n, &local);
 
 	if (local) {
 		g_propagate_error(err, local);
@@ -171,10 +178,11 @@ static bool add_mon(const char *text, GError **err)
 	bool pretty = false, ok;
 	unsigned mode = 0;
 
-	ok = optlist_enum(l, "mode", modes, &mode, err) && optlist_bool(l, "pretty", &pretty, err) &&
-	     optlist_finish(l, err);
+	ok = optlist_enum(l, "mode", modes, &mode, err) &&
+	     optlist_bool(l, "pretty", &pretty, err) && optlist_finish(l, err);
 	if (ok && (!id || !chr_find(id)))
-		ok = error(err, "-mon: no chardev '%s'; make it with -chardev BACKEND,id=ID", id ? id : "");
+		ok = error(err, "-mon: no chardev '%s'; make it with -chardev BACKEND,id=ID",
+			   id ? id : "");
 	ok = ok && monitor_new(&machine, chr_find(id), mode == 1, pretty, err);
 	optlist_free(l);
 	return ok;
@@ -190,7 +198,8 @@ static bool add_monitors(GError **err)
 		if (!add_monitor("-monitor", config.monitors->pdata[i], i, false, err))
 			return false;
 	}
-	if (!have && chr_find("mon-stdio") && !monitor_new(&machine, chr_find("mon-stdio"), false, false, err))
+	if (!have && chr_find("mon-stdio") &&
+	    !monitor_new(&machine, chr_find("mon-stdio"), false, false, err))
 		return false;
 	for (guint i = 0; i < config.qmps->len; i++)
 		if (!add_monitor("-qmp", config.qmps->pdata[i], i, true, err))
@@ -205,7 +214,8 @@ static bool add_debugcons(GError **err)
 {
 	for (guint i = 0; i < config.debugcons->len; i++) {
 		GError *local = NULL;
-		struct chardev *chr = console("-debugcon", config.debugcons->pdata[i], "debugcon", i, &local);
+		struct chardev *chr =
+			console("-debugcon", config.debugcons->pdata[i], "debugcon", i, &local);
 		struct device *d;
 
 		if (local) {
@@ -241,7 +251,8 @@ static bool build(GError **err)
 	if (!accel || !open_chardevs(err))
 		return false;
 	pc = pc_new(&machine, &config.pc, err);
-	return pc && add_debugcons(err) && config_add_devices(&config, &machine, err) && add_monitors(err);
+	return pc && add_debugcons(err) && config_add_devices(&config, &machine, err) &&
+	       add_monitors(err);
 }
 
 static int fail(GError *err)

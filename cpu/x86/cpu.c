@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The x86 vCPU as a device: reset state, saved fields, register dumps, page-table walks for debuggers.
- * Source: Intel SDM 3, 10.1.1 (reset state), chapter 5 (paging).
+ * The x86 vCPU as a device: reset state, saved fields, register dumps, page-table walks for
+ * debuggers. Source: Intel SDM 3, 10.1.1 (reset state), chapter 5 (paging).
  */
 #include "cpu/x86/cpu.h"
 
@@ -20,9 +20,9 @@ static FIELD_TABLE(table_register_table, NULL, F(base), F(limit));
 #define D struct x86_events
 static FIELD_TABLE(events_table, NULL, F(exception_injected), F(exception_pending),
 		   F(exception_has_error), F(exception), F(exception_error), F(exception_payload),
-		   F(exception_has_payload), F(interrupt_injected), F(interrupt_soft), F(interrupt), F(shadow),
-		   F(nmi_injected), F(nmi_pending), F(nmi_masked), F(sipi_vector), F(smm), F(smi_pending),
-		   F(smm_inside_nmi), F(latched_init), F(triple_fault));
+		   F(exception_has_payload), F(interrupt_injected), F(interrupt_soft), F(interrupt),
+		   F(shadow), F(nmi_injected), F(nmi_pending), F(nmi_masked), F(sipi_vector),
+		   F(smm), F(smi_pending), F(smm_inside_nmi), F(latched_init), F(triple_fault));
 #undef D
 #define D struct x86_cpu
 void x86_msr_set(struct x86_cpu *cpu, uint32_t index, uint64_t value)
@@ -86,13 +86,13 @@ static void reset_registers(struct x86_cpu *cpu)
 	cpu->rip = 0xfff0;
 	cpu->rflags = 2;
 	for (int s = 0; s < SEGS; s++)
-		cpu->seg[s] = (struct x86_segment){ .limit = 0xffff, .rights = 0x93 };
-	cpu->seg[SEG_CS] = (struct x86_segment){
+		cpu->seg[s] = (struct x86_segment) { .limit = 0xffff, .rights = 0x93 };
+	cpu->seg[SEG_CS] = (struct x86_segment) {
 		.base = 0xffff0000, .limit = 0xffff, .selector = 0xf000, .rights = 0x9b
 	};
 	cpu->seg[SEG_LDT].rights = 0x82;
 	cpu->seg[SEG_TR].rights = 0x8b;
-	cpu->gdt = cpu->idt = (struct x86_table_register){ .limit = 0xffff };
+	cpu->gdt = cpu->idt = (struct x86_table_register) { .limit = 0xffff };
 	cpu->cr2 = cpu->cr3 = cpu->cr4 = cpu->cr8 = cpu->efer = 0;
 	memset(cpu->interrupt_bitmap, 0, sizeof(cpu->interrupt_bitmap));
 	memset(cpu->dr, 0, sizeof(cpu->dr));
@@ -121,9 +121,12 @@ void x86_cpu_reset(struct x86_cpu *cpu)
 	cpu->vcpu.dirty |= VS_FULL;
 	cpu->apic_base = 0xfee00000 | APIC_BASE_ENABLE | (bsp ? APIC_BASE_BSP : 0);
 	reset_fpu(cpu);
-	/* Every register in the engine's list goes to 0: paravirtual ones must stop writing to guest RAM. */
+	/*
+	 * Every register in the engine's list goes to 0: paravirtual ones must stop writing to
+	 * guest RAM.
+	 */
 	memset(cpu->msr_value, 0, sizeof(cpu->msr_value));
-	x86_msr_set(cpu, 0x1a0, 1); /* IA32_MISC_ENABLE: fast strings */
+	x86_msr_set(cpu, 0x1a0, 1);			       /* IA32_MISC_ENABLE: fast strings */
 	x86_msr_set(cpu, 0x277, UINT64_C(0x0007040600070406)); /* IA32_PAT */
 	cpu->posted = 0;
 	cpu->vcpu.sipi_vector = 0;
@@ -154,7 +157,8 @@ static bool cpu_loaded(void *dev, GError **err)
 		return error(err, "saved state: '%s': %u MSRs are more than %u", cpu->vcpu.dev.path,
 			     cpu->msr_count, X86_MOST_MSRS);
 	if (cpu->mp_state > MP_SIPI_RECEIVED)
-		return error(err, "saved state: '%s': mp_state %u is none", cpu->vcpu.dev.path, cpu->mp_state);
+		return error(err, "saved state: '%s': mp_state %u is none", cpu->vcpu.dev.path,
+			     cpu->mp_state);
 	cpu->vcpu.sipi_vector = (uint8_t)(cpu->posted >> 8);
 	__atomic_store_n(&cpu->vcpu.events, cpu->posted & 0xff, __ATOMIC_RELEASE);
 	cpu->vcpu.halted = cpu->mp_state != MP_RUNNABLE;
@@ -165,8 +169,9 @@ static bool cpu_loaded(void *dev, GError **err)
 
 static void print_segment(GString *out, const char *name, const struct x86_segment *s)
 {
-	g_string_append_printf(out, "%-3s=%04x %016" PRIx64 " %08x %05x%s\n", name, s->selector, s->base,
-			       s->limit, s->rights & 0xffff, s->rights & SEG_UNUSABLE ? " unusable" : "");
+	g_string_append_printf(out, "%-3s=%04x %016" PRIx64 " %08x %05x%s\n", name, s->selector,
+			       s->base, s->limit, s->rights & 0xffff,
+			       s->rights & SEG_UNUSABLE ? " unusable" : "");
 }
 
 static void print_code(struct x86_cpu *cpu, GString *out)
@@ -186,10 +191,12 @@ static void print_code(struct x86_cpu *cpu, GString *out)
 
 static void cpu_print(void *dev, GString *out)
 {
-	static const char *const gpr[GPRS] = { "RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI",
-					       "R8 ", "R9 ", "R10", "R11", "R12", "R13", "R14", "R15" };
+	static const char *const gpr[GPRS] = { "RAX", "RCX", "RDX", "RBX", "RSP", "RBP",
+					       "RSI", "RDI", "R8 ", "R9 ", "R10", "R11",
+					       "R12", "R13", "R14", "R15" };
 	static const char *const seg[SEGS] = { "ES", "CS", "SS", "DS", "FS", "GS", "LDT", "TR" };
-	static const uint8_t order[GPRS] = { RAX, RBX, RCX, RDX, RSI, RDI, RBP, RSP, 8, 9, 10, 11, 12, 13, 14, 15 };
+	static const uint8_t order[GPRS] = { RAX, RBX, RCX, RDX, RSI, RDI, RBP, RSP,
+					     8,	  9,   10,  11,	 12,  13,  14,	15 };
 	static const char *const mp[] = { "running", "waiting for INIT", "INIT received", "halted",
 					  "SIPI received" };
 	struct x86_cpu *cpu = dev;
@@ -197,27 +204,31 @@ static void cpu_print(void *dev, GString *out)
 	vcpu_sync(&cpu->vcpu, VS_ALL);
 	g_string_append_printf(out, "CPU#%u\n", cpu->vcpu.index);
 	for (int i = 0; i < GPRS; i++)
-		g_string_append_printf(out, "%s=%016" PRIx64 "%c", gpr[order[i]], cpu->gpr[order[i]],
-				       i % 4 == 3 ? '\n' : ' ');
-	g_string_append_printf(out, "RIP=%016" PRIx64 " RFL=%08" PRIx64 " [%s]\n", cpu->rip, cpu->rflags,
-			       mp[MIN_OF(cpu->mp_state, 4u)]);
+		g_string_append_printf(out, "%s=%016" PRIx64 "%c", gpr[order[i]],
+				       cpu->gpr[order[i]], i % 4 == 3 ? '\n' : ' ');
+	g_string_append_printf(out, "RIP=%016" PRIx64 " RFL=%08" PRIx64 " [%s]\n", cpu->rip,
+			       cpu->rflags, mp[MIN_OF(cpu->mp_state, 4u)]);
 	for (int i = 0; i < SEGS; i++)
 		print_segment(out, seg[i], &cpu->seg[i]);
 	g_string_append_printf(out, "GDT=     %016" PRIx64 " %08x\nIDT=     %016" PRIx64 " %08x\n",
 			       cpu->gdt.base, cpu->gdt.limit, cpu->idt.base, cpu->idt.limit);
-	g_string_append_printf(out, "CR0=%08" PRIx64 " CR2=%016" PRIx64 " CR3=%016" PRIx64 " CR4=%08" PRIx64 "\n",
-			       cpu->cr0, cpu->cr2, cpu->cr3, cpu->cr4);
+	g_string_append_printf(
+		out, "CR0=%08" PRIx64 " CR2=%016" PRIx64 " CR3=%016" PRIx64 " CR4=%08" PRIx64 "\n",
+		cpu->cr0, cpu->cr2, cpu->cr3, cpu->cr4);
 	for (int i = 0; i < 4; i++)
 		g_string_append_printf(out, "DR%d=%016" PRIx64 " ", i, cpu->dr[i]);
-	g_string_append_printf(out, "\nDR6=%016" PRIx64 " DR7=%016" PRIx64 "\n", cpu->dr6, cpu->dr7);
-	g_string_append_printf(out, "EFER=%016" PRIx64 " APIC_BASE=%016" PRIx64 " XCR0=%" PRIx64 "\n", cpu->efer,
-			       cpu->apic_base, cpu->xcr0);
+	g_string_append_printf(out, "\nDR6=%016" PRIx64 " DR7=%016" PRIx64 "\n", cpu->dr6,
+			       cpu->dr7);
+	g_string_append_printf(out,
+			       "EFER=%016" PRIx64 " APIC_BASE=%016" PRIx64 " XCR0=%" PRIx64 "\n",
+			       cpu->efer, cpu->apic_base, cpu->xcr0);
 	for (int i = 0; i < 16; i++)
 		g_string_append_printf(out, "XMM%02d=%016" PRIx64 "%016" PRIx64 "%c", i,
 				       load_le(cpu->xsave + 160 + 16 * i + 8, 8),
 				       load_le(cpu->xsave + 160 + 16 * i, 8), i & 1 ? '\n' : ' ');
-	g_string_append_printf(out, "FCW=%04x FSW=%04x MXCSR=%08x\n", (unsigned)load_le(cpu->xsave, 2),
-			       (unsigned)load_le(cpu->xsave + 2, 2), (unsigned)load_le(cpu->xsave + 24, 4));
+	g_string_append_printf(
+		out, "FCW=%04x FSW=%04x MXCSR=%08x\n", (unsigned)load_le(cpu->xsave, 2),
+		(unsigned)load_le(cpu->xsave + 2, 2), (unsigned)load_le(cpu->xsave + 24, 4));
 	print_code(cpu, out);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The x86 vCPU: architectural state, as the manuals name it. Sources: Intel SDM volumes 1 to 3, AMD APM
- * volume 2.
+ * The x86 vCPU: architectural state, as the manuals name it. Sources: Intel SDM volumes 1 to 3, AMD
+ * APM volume 2.
  */
 #pragma once
 
@@ -86,7 +86,7 @@ struct x86_cpu {
 	uint64_t msr_value[X86_MOST_MSRS];
 	struct x86_events events;
 	uint32_t mp_state;
-	uint32_t posted; /* at the save: vcpu.events, and in bits 15-8 the posted SIPI's vector */
+	uint32_t posted;  /* at the save: vcpu.events, and in bits 15-8 the posted SIPI's vector */
 	uint64_t tsc_khz; /* 0: not known */
 
 	/* What the guest's CPUID says; made from the model at start, not saved. */
@@ -107,16 +107,17 @@ bool x86_msr_find(const struct x86_cpu *cpu, uint32_t index, uint64_t *value);
 void x86_msr_set(struct x86_cpu *cpu, uint32_t index, uint64_t value);
 const struct x86_cpuid *x86_cpuid_find(const struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf);
 /*
- * Walks the guest's page tables (all paging modes) without side effects, for debuggers and dumps: true
- * with *pa when va is mapped.
+ * Walks the guest's page tables (all paging modes) without side effects, for debuggers and dumps:
+ * true with *pa when va is mapped.
  */
 bool x86_translate(struct x86_cpu *cpu, uint64_t va, uint64_t *pa);
 /* Reads through the page tables; false at the first unmapped byte. */
 bool x86_read_virtual(struct x86_cpu *cpu, uint64_t va, void *buf, size_t len);
 static inline uint64_t x86_pc_linear(const struct x86_cpu *cpu)
 {
-	uint64_t base = cpu->efer & EFER_LMA && cpu->seg[SEG_CS].rights & BIT(13) ? 0 :
-										   cpu->seg[SEG_CS].base;
+	uint64_t base = cpu->efer & EFER_LMA && cpu->seg[SEG_CS].rights & BIT(13)
+				? 0
+				: cpu->seg[SEG_CS].base;
 
 	return base + cpu->rip;
 }

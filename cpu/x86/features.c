@@ -99,8 +99,8 @@ char *x86_feature_names(uint32_t leaf, uint32_t subleaf, enum cpuid_reg reg, uin
 
 		if (!(bits & BIT(bit)))
 			continue;
-		while (f->name &&
-		       !(f->leaf == leaf && f->subleaf == subleaf && f->reg == reg && f->bit == bit))
+		while (f->name && !(f->leaf == leaf && f->subleaf == subleaf && f->reg == reg &&
+				    f->bit == bit))
 			f++;
 		if (s->len)
 			g_string_append_c(s, ' ');

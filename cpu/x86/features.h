@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* CPUID feature bits by name: one table for every engine. Names are QEMU's. Source: SDM 2, CPUID. */
+/* CPUID feature bits by name: one table for every engine. Names are QEMU's. Source: SDM 2, CPUID.
+ */
 #pragma once
 
 #include "cpu/x86/cpu.h"

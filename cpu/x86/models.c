@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* CPU models and the CPUID leaves made from them. Source: SDM 2 and APM 3, CPUID; KVM's cpuid document. */
+/*
+ * CPU models and the CPUID leaves made from them. Source: SDM 2 and APM 3, CPUID; KVM's cpuid
+ * document.
+ */
 #include "cpu/x86/models.h"
 
 #include <stdio.h>
@@ -17,28 +20,31 @@ struct x86_model {
 
 #define I486 "fpu vme pse "
 #define PENTIUM "fpu vme de pse tsc msr mce cx8 mmx "
-#define PPRO "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 "
-#define NEHALEM                                                                                    \
-	PPRO "sse3 ssse3 cx16 sse4.1 sse4.2 popcnt lahf-lm syscall nx lm hypervisor "
+#define PPRO                                                                                       \
+	"fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx "     \
+	"fxsr sse sse2 "
+#define NEHALEM PPRO "sse3 ssse3 cx16 sse4.1 sse4.2 popcnt lahf-lm syscall nx lm hypervisor "
 #define HASWELL                                                                                    \
-	NEHALEM "pclmulqdq fma pcid x2apic movbe tsc-deadline aes xsave avx f16c rdrand fsgsbase bmi1 avx2 smep " \
+	NEHALEM "pclmulqdq fma pcid x2apic movbe tsc-deadline aes xsave avx f16c rdrand fsgsbase " \
+		"bmi1 avx2 smep "                                                                  \
 		"bmi2 erms invpcid abm rdtscp xsaveopt arat "
 
 static const struct x86_model models[] = {
 	{ "qemu64", "the smallest 64-bit CPU that everything runs on (default)", "AuthenticAMD",
 	  "QEMU Virtual CPU version 2.5+", 15, 107, 1, 13, 0x8000000a,
 	  PPRO "sse3 cx16 hypervisor lahf-lm syscall nx lm 3dnowprefetch" },
-	{ "kvm64", "a 64-bit CPU for KVM", "GenuineIntel", "Common KVM processor", 15, 6, 1, 13, 0x80000008,
-	  PPRO "sse3 cx16 hypervisor syscall nx lm" },
-	{ "qemu32", "a 32-bit CPU", "GenuineIntel", "QEMU Virtual CPU version 2.5+", 6, 6, 3, 4, 0x80000004,
-	  PPRO "sse3 hypervisor" },
+	{ "kvm64", "a 64-bit CPU for KVM", "GenuineIntel", "Common KVM processor", 15, 6, 1, 13,
+	  0x80000008, PPRO "sse3 cx16 hypervisor syscall nx lm" },
+	{ "qemu32", "a 32-bit CPU", "GenuineIntel", "QEMU Virtual CPU version 2.5+", 6, 6, 3, 4,
+	  0x80000004, PPRO "sse3 hypervisor" },
 	{ "486", "Intel 486", "GenuineIntel", "", 4, 8, 0, 1, 0, I486 },
 	{ "pentium", "Intel Pentium", "GenuineIntel", "", 5, 4, 3, 1, 0, PENTIUM },
-	{ "Nehalem", "Intel Core i7 9xx", "GenuineIntel", "Intel Core i7 9xx (Nehalem Class Core i7)", 6, 26, 3,
-	  11, 0x80000008, NEHALEM },
-	{ "Haswell-noTSX", "Intel Core, Haswell without TSX", "GenuineIntel", "Intel Core Processor (Haswell, no TSX)",
-	  6, 60, 1, 13, 0x80000008, HASWELL },
-	{ "host", "everything this host's engine can give (KVM only)", NULL, NULL, 0, 0, 0, 0, 0, NULL },
+	{ "Nehalem", "Intel Core i7 9xx", "GenuineIntel",
+	  "Intel Core i7 9xx (Nehalem Class Core i7)", 6, 26, 3, 11, 0x80000008, NEHALEM },
+	{ "Haswell-noTSX", "Intel Core, Haswell without TSX", "GenuineIntel",
+	  "Intel Core Processor (Haswell, no TSX)", 6, 60, 1, 13, 0x80000008, HASWELL },
+	{ "host", "everything this host's engine can give (KVM only)", NULL, NULL, 0, 0, 0, 0, 0,
+	  NULL },
 	{ "max", "everything the engine can give", NULL, NULL, 0, 0, 0, 0, 0, NULL },
 };
 
@@ -51,7 +57,8 @@ char *x86_models_help(void)
 	g_string_append(s, "Features (+NAME, -NAME or NAME=on|off):\n ");
 	for (const struct x86_feature *f = x86_features; f->name; f++)
 		g_string_append_printf(s, " %s", f->name);
-	g_string_append(s, "\nOther: enforce, check, kvm=on|off, tsc-frequency=HZ, vendor=, model-id=, family=, "
+	g_string_append(s, "\nOther: enforce, check, kvm=on|off, tsc-frequency=HZ, vendor=, "
+			   "model-id=, family=, "
 			   "model=, stepping=\n");
 	return g_string_free(s, FALSE);
 }
@@ -96,12 +103,14 @@ static bool add_feature(struct x86_cpu_config *c, const char *name, bool on, GEr
 	return error(err, "-cpu: no feature '%s'; see -cpu help", name);
 }
 
-static bool parse_number(const char *key, const char *text, uint64_t max, int64_t *value, GError **err)
+static bool parse_number(const char *key, const char *text, uint64_t max, int64_t *value,
+			 GError **err)
 {
 	uint64_t v;
 
 	if (!parse_size(text, 1, &v) || v > max)
-		return error(err, "-cpu: '%s' takes a number up to %" G_GUINT64_FORMAT ", not '%s'", key, max, text);
+		return error(err, "-cpu: '%s' takes a number up to %" G_GUINT64_FORMAT ", not '%s'",
+			     key, max, text);
 	*value = (int64_t)v;
 	return true;
 }
@@ -159,7 +168,7 @@ bool x86_cpu_config_parse(struct x86_cpu_config *c, const char *text, GError **e
 {
 	g_auto(GStrv) items = g_strsplit(text, ",", -1);
 
-	*c = (struct x86_cpu_config){
+	*c = (struct x86_cpu_config) {
 		.check = true, .kvm = true, .family = -1, .model_nr = -1, .stepping = -1
 	};
 	c->plus = g_ptr_array_new();
@@ -198,10 +207,12 @@ uint32_t x86_apic_id(const struct x86_topology *t, unsigned index)
 	return socket << (tb + cb) | core << tb | thread;
 }
 
-static const struct x86_cpuid *host_leaf(const struct x86_host_cpuid *h, uint32_t leaf, uint32_t subleaf)
+static const struct x86_cpuid *host_leaf(const struct x86_host_cpuid *h, uint32_t leaf,
+					 uint32_t subleaf)
 {
 	for (unsigned i = 0; i < h->n; i++)
-		if (h->leaves[i].leaf == leaf && (!h->leaves[i].indexed || h->leaves[i].subleaf == subleaf))
+		if (h->leaves[i].leaf == leaf &&
+		    (!h->leaves[i].indexed || h->leaves[i].subleaf == subleaf))
 			return &h->leaves[i];
 	return NULL;
 }
@@ -218,9 +229,9 @@ static struct x86_cpuid *leaf_for(struct x86_cpu *cpu, uint32_t leaf, uint32_t s
 	assert(cpu->ncpuid < X86_MOST_CPUID);
 	c = &cpu->cpuid[cpu->ncpuid++];
 	/* Leaves with a significant index; SDM 2, CPUID. */
-	*c = (struct x86_cpuid){ .leaf = leaf,
-				 .subleaf = subleaf,
-				 .indexed = leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd };
+	*c = (struct x86_cpuid) { .leaf = leaf,
+				  .subleaf = subleaf,
+				  .indexed = leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd };
 	return c;
 }
 
@@ -242,8 +253,8 @@ static uint32_t always_given(uint32_t leaf, enum cpuid_reg reg)
 }
 
 /* Drops what the host cannot give; every feature word once. */
-static bool filter_features(struct x86_cpu *cpu, const struct x86_cpu_config *c, const struct x86_host_cpuid *host,
-			    GError **err)
+static bool filter_features(struct x86_cpu *cpu, const struct x86_cpu_config *c,
+			    const struct x86_host_cpuid *host, GError **err)
 {
 	const struct x86_feature *last = NULL;
 	g_autoptr(GString) missing = g_string_new(NULL);
@@ -253,7 +264,8 @@ static bool filter_features(struct x86_cpu *cpu, const struct x86_cpu_config *c,
 		struct x86_cpuid *mine;
 		uint32_t *reg, have = 0, lost;
 
-		if (last && last->leaf == f->leaf && last->subleaf == f->subleaf && last->reg == f->reg)
+		if (last && last->leaf == f->leaf && last->subleaf == f->subleaf &&
+		    last->reg == f->reg)
 			continue;
 		mine = leaf_for(cpu, f->leaf, f->subleaf);
 		if (h) {
@@ -279,7 +291,8 @@ static bool filter_features(struct x86_cpu *cpu, const struct x86_cpu_config *c,
 		}
 	}
 	if (missing->len && c->enforce)
-		return error(err, "-cpu %s,enforce: this host cannot give: %s", c->model->name, missing->str);
+		return error(err, "-cpu %s,enforce: this host cannot give: %s", c->model->name,
+			     missing->str);
 	return true;
 }
 
@@ -324,7 +337,8 @@ static void set_brand(struct x86_cpu *cpu, const char *model_id)
 	}
 }
 
-static void build_named(struct x86_cpu *cpu, const struct x86_cpu_config *c, const struct x86_host_cpuid *host)
+static void build_named(struct x86_cpu *cpu, const struct x86_cpu_config *c,
+			const struct x86_host_cpuid *host)
 {
 	const struct x86_model *m = c->model;
 	g_auto(GStrv) names = g_strsplit(m->features, " ", -1);
@@ -342,7 +356,8 @@ static void build_named(struct x86_cpu *cpu, const struct x86_cpu_config *c, con
 	if (m->xlevel >= 0x80000008) {
 		const struct x86_cpuid *h = host_leaf(host, 0x80000008, 0);
 
-		leaf_for(cpu, 0x80000008, 0)->eax = h ? h->eax & 0xffff : 0x3028; /* address widths */
+		leaf_for(cpu, 0x80000008, 0)->eax =
+			h ? h->eax & 0xffff : 0x3028; /* address widths */
 	}
 	if (m->level >= 2 && !strcmp(m->vendor, "GenuineIntel")) {
 		struct x86_cpuid *c2 = leaf_for(cpu, 2, 0);
@@ -352,7 +367,8 @@ static void build_named(struct x86_cpu *cpu, const struct x86_cpu_config *c, con
 	}
 }
 
-static void build_host(struct x86_cpu *cpu, const struct x86_cpu_config *c, const struct x86_host_cpuid *host)
+static void build_host(struct x86_cpu *cpu, const struct x86_cpu_config *c,
+		       const struct x86_host_cpuid *host)
 {
 	for (unsigned i = 0; i < host->n && cpu->ncpuid < X86_MOST_CPUID - 16; i++)
 		if ((host->leaves[i].leaf & 0xf0000000) != 0x40000000)
@@ -412,7 +428,8 @@ static void build_xsave(struct x86_cpu *cpu, const struct x86_host_cpuid *host)
 
 static void build_topology(struct x86_cpu *cpu, const struct x86_topology *t)
 {
-	unsigned tb = bits_for(t->threads), cb = bits_for(t->cores), per_socket = t->threads * t->cores;
+	unsigned tb = bits_for(t->threads), cb = bits_for(t->cores),
+		 per_socket = t->threads * t->cores;
 	struct x86_cpuid *c = leaf_for(cpu, 1, 0);
 
 	c->ebx = (c->ebx & 0x0000ffff) | cpu->apic_id << 24 | (1u << (tb + cb)) << 16;
@@ -438,7 +455,8 @@ static void build_topology(struct x86_cpu *cpu, const struct x86_topology *t)
 
 static const char kvm_signature[12] = "KVMKVMKVM\0\0";
 
-static void build_paravirtual(struct x86_cpu *cpu, const struct x86_cpu_config *c, const struct x86_host_cpuid *host)
+static void build_paravirtual(struct x86_cpu *cpu, const struct x86_cpu_config *c,
+			      const struct x86_host_cpuid *host)
 {
 	const struct x86_cpuid *h = host_leaf(host, 0x40000001, 0);
 	struct x86_cpuid *s;
@@ -463,8 +481,8 @@ static int compare_leaves(const void *a, const void *b)
 	return x->subleaf < y->subleaf ? -1 : x->subleaf > y->subleaf;
 }
 
-bool x86_cpuid_build(struct x86_cpu *cpu, const struct x86_cpu_config *c, const struct x86_topology *t,
-		     const struct x86_host_cpuid *host, GError **err)
+bool x86_cpuid_build(struct x86_cpu *cpu, const struct x86_cpu_config *c,
+		     const struct x86_topology *t, const struct x86_host_cpuid *host, GError **err)
 {
 	cpu->ncpuid = 0;
 	if (c->model->features)

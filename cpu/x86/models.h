@@ -33,8 +33,8 @@ char *x86_models_help(void);
 /* The APIC id of vCPU `index`: thread, core and socket fields of power-of-two width. */
 uint32_t x86_apic_id(const struct x86_topology *t, unsigned index);
 /*
- * Fills cpu->cpuid. Bits the host lacks are dropped with a warning each on vCPU 0, or with `enforce`
- * refused.
+ * Fills cpu->cpuid. Bits the host lacks are dropped with a warning each on vCPU 0, or with
+ * `enforce` refused.
  */
-bool x86_cpuid_build(struct x86_cpu *cpu, const struct x86_cpu_config *c, const struct x86_topology *t,
-		     const struct x86_host_cpuid *host, GError **err);
+bool x86_cpuid_build(struct x86_cpu *cpu, const struct x86_cpu_config *c,
+		     const struct x86_topology *t, const struct x86_host_cpuid *host, GError **err);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * 82371AB (PIIX4) function 3: power management. Source: Intel 82371AB data sheet (290562), 7; ACPI
- * specification 6.4, 4.8 (fixed hardware). Not modelled: the SMBus host, SMM events, device monitors; sleep
- * states other than S5.
+ * specification 6.4, 4.8 (fixed hardware). Not modelled: the SMBus host, SMM events, device
+ * monitors; sleep states other than S5.
  */
 #include "hw/acpi/piix4_pm.h"
 
@@ -34,7 +34,8 @@ static uint64_t pm_ticks(const struct piix4_pm *d)
 
 static void update_sci(struct piix4_pm *d)
 {
-	bool pm1 = d->pm1_status & d->pm1_enable & PM1_ENABLE_BITS, gpe = d->gpe_status & d->gpe_enable;
+	bool pm1 = d->pm1_status & d->pm1_enable & PM1_ENABLE_BITS,
+	     gpe = d->gpe_status & d->gpe_enable;
 
 	irq_set(&d->sci, d->pm1_control & PM1_SCI_EN && (pm1 || gpe));
 }
@@ -54,7 +55,8 @@ static void arm_timer(struct piix4_pm *d)
 {
 	timer_cancel(&d->tmr_timer);
 	if (d->pm1_enable & PM1_TMR_STS && !(d->pm1_status & PM1_TMR_STS))
-		timer_arm(&d->tmr_timer, (int64_t)muldiv64_ceil((uint64_t)d->tmr_overflow, NS_PER_SEC, PM_TIMER_HZ));
+		timer_arm(&d->tmr_timer, (int64_t)muldiv64_ceil((uint64_t)d->tmr_overflow,
+								NS_PER_SEC, PM_TIMER_HZ));
 }
 
 static void timer_fires(void *opaque, int64_t late_ns)
@@ -147,7 +149,8 @@ static void gpe_write(void *dev, uint64_t off, uint64_t value, unsigned size)
 	if (off < 2)
 		d->gpe_status &= (uint16_t) ~((value & 0xff) << shift);
 	else
-		d->gpe_enable = (uint16_t)((d->gpe_enable & ~(0xffu << shift)) | (value & 0xff) << shift);
+		d->gpe_enable =
+			(uint16_t)((d->gpe_enable & ~(0xffu << shift)) | (value & 0xff) << shift);
 	update_sci(d);
 }
 
@@ -254,7 +257,8 @@ static bool pm_loaded(void *dev, GError **err)
 	struct piix4_pm *d = dev;
 
 	if (d->tmr_overflow < 0 || d->tmr_overflow >= INT64_C(1) << 60)
-		return error(err, "saved state: '%s': the PM timer's next overflow is no time", d->pci.dev.path);
+		return error(err, "saved state: '%s': the PM timer's next overflow is no time",
+			     d->pci.dev.path);
 	update_mapping(d);
 	update_sci(d);
 	return true;

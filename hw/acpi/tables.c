@@ -70,7 +70,7 @@ static void table_end(struct builder *b, uint32_t start)
 
 static void put_link(struct builder *b, uint32_t target, uint8_t size)
 {
-	b->links[b->nlinks++] = (struct link){ b->out->len, target, size };
+	b->links[b->nlinks++] = (struct link) { b->out->len, target, size };
 	put(b->out, target, size);
 }
 
@@ -134,7 +134,8 @@ static uint32_t add_dsdt(struct builder *b, const struct acpi_config *c)
 #define FADT_RESET_REG BIT(10)
 
 /* Revision 3, 244 bytes: what every ACPI 2.0 and later system reads (5.2.9). */
-static uint32_t add_fadt(struct builder *b, const struct acpi_config *c, uint32_t facs, uint32_t dsdt)
+static uint32_t add_fadt(struct builder *b, const struct acpi_config *c, uint32_t facs,
+			 uint32_t dsdt)
 {
 	uint32_t start = table_begin(b, "FACP", 3);
 	GByteArray *a = b->out;
@@ -142,8 +143,8 @@ static uint32_t add_fadt(struct builder *b, const struct acpi_config *c, uint32_
 
 	put_link(b, facs, 4);
 	put_link(b, dsdt, 4);
-	put(a, 1, 1);		     /* reserved; was interrupt model */
-	put(a, 0, 1);		     /* preferred profile: unspecified */
+	put(a, 1, 1); /* reserved; was interrupt model */
+	put(a, 0, 1); /* preferred profile: unspecified */
 	put(a, SCI_IRQ, 2);
 	put(a, APM_CONTROL_PORT, 4); /* SMI command port */
 	put(a, ACPI_ENABLE_COMMAND, 1);
@@ -172,9 +173,9 @@ static uint32_t add_fadt(struct builder *b, const struct acpi_config *c, uint32_
 	put(a, 0, 2);
 	put(a, 0, 1);
 	put(a, 0, 1);
-	put(a, 0, 1);	 /* alarm day */
-	put(a, 0, 1);	 /* alarm month */
-	put(a, 0x32, 1); /* century */
+	put(a, 0, 1);		     /* alarm day */
+	put(a, 0, 1);		     /* alarm month */
+	put(a, 0x32, 1);	     /* century */
 	put(a, c->i8042 ? 3 : 1, 2); /* legacy devices, 8042 */
 	put(a, 0, 1);
 	put(a, FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_RTC_S4 | FADT_RESET_REG, 4);
@@ -182,7 +183,7 @@ static uint32_t add_fadt(struct builder *b, const struct acpi_config *c, uint32_
 	put(a, 0x0f, 1); /* full reset with a rising RCPU */
 	put(a, 0, 2);
 	put(a, 0, 1);
-	put(a, 0, 8);		/* X_FACS: the 32-bit one counts */
+	put(a, 0, 8); /* X_FACS: the 32-bit one counts */
 	put_link(b, dsdt, 8);
 	put_gas(a, pm, 32, 2);
 	put_gas(a, 0, 0, 0);
@@ -272,7 +273,8 @@ static uint32_t add_hpet(struct builder *b)
 	return start;
 }
 
-/* --- the SSDT, in AML (chapter 20) ------------------------------------------------------------- */
+/* --- the SSDT, in AML (chapter 20) -------------------------------------------------------------
+ */
 
 /* PkgLength (20.2.4) of two bytes, enough for 4095, its own bytes included. */
 static void aml_package_length(GByteArray *a, size_t body)
@@ -291,8 +293,9 @@ static void aml_processor(GByteArray *a, unsigned n)
 	g_autofree char *name = g_strdup_printf("C%03X", n);
 
 	g_byte_array_append(body, (const uint8_t *)name, 4);
-	g_byte_array_append(body, (const uint8_t *)"\x08_HID\x0d"
-							 "ACPI0007",
+	g_byte_array_append(body,
+			    (const uint8_t *)"\x08_HID\x0d"
+					     "ACPI0007",
 			    15);
 	put(body, 0x08, 1);
 	g_byte_array_append(body, (const uint8_t *)"_UID", 4);
@@ -328,7 +331,8 @@ static uint32_t add_ssdt(struct builder *b, const struct acpi_config *c)
 	return start;
 }
 
-/* --- putting it together ----------------------------------------------------------------------- */
+/* --- putting it together -----------------------------------------------------------------------
+ */
 
 static uint32_t build(struct builder *b, const struct acpi_config *c)
 {
@@ -406,7 +410,8 @@ static void cmd_checksum(GByteArray *a, const char *file, uint32_t at, uint32_t 
 
 static void publish(struct acpi_config *c)
 {
-	g_autoptr(GByteArray) tables = g_byte_array_new(), rsdp = g_byte_array_new(), script = g_byte_array_new();
+	g_autoptr(GByteArray) tables = g_byte_array_new(), rsdp = g_byte_array_new(),
+			      script = g_byte_array_new();
 	struct builder b = { .out = tables };
 	uint32_t rsdt = build(&b, c);
 

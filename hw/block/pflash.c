@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Parallel NOR flash, Intel/Sharp extended command set, 8 bits wide. Source: JEDEC JESD68 (CFI), Intel
- * application note AP-646 (CFI), Intel 28F640J3 data sheet (290667). Reads of the array come straight from
- * host memory while no command is going on. Not modelled: suspend, individual block locks (the command is
- * accepted and does nothing), program time.
+ * Parallel NOR flash, Intel/Sharp extended command set, 8 bits wide. Source: JEDEC JESD68 (CFI),
+ * Intel application note AP-646 (CFI), Intel 28F640J3 data sheet (290667). Reads of the array come
+ * straight from host memory while no command is going on. Not modelled: suspend, individual block
+ * locks (the command is accepted and does nothing), program time.
  *
  * Writes go to the file at once: a variable store survives a crash of the host's process.
  */
@@ -52,7 +52,8 @@ static bool store(struct pflash *f, uint64_t off, size_t len)
 		if (n <= 0) {
 			if (n < 0 && errno == EINTR)
 				continue;
-			g_printerr("moa: %s: cannot write '%s': %s\n", device_name(f), f->file, strerror(errno));
+			g_printerr("moa: %s: cannot write '%s': %s\n", device_name(f), f->file,
+				   strerror(errno));
 			return false;
 		}
 		off += (uint64_t)n;
@@ -307,7 +308,9 @@ static bool open_file(struct pflash *f, GError **err)
 		return true;
 	f->fd = open(f->file, O_WRONLY | O_CLOEXEC);
 	if (f->fd < 0)
-		return error(err, "-drive if=pflash: cannot write '%s': %s: use a copy you may write, or readonly=on",
+		return error(err,
+			     "-drive if=pflash: cannot write '%s': %s: use a copy you may write, "
+			     "or readonly=on",
 			     f->file, strerror(errno));
 	return true;
 }
@@ -347,9 +350,10 @@ static bool flash_loaded(void *dev, GError **err)
 {
 	struct pflash *f = dev;
 
-	if (f->buffer_base % BUFFER_SIZE || f->buffer_base >= f->array->size || f->buffer_count > BUFFER_SIZE ||
-	    f->buffer_len > BUFFER_SIZE || f->cycle > 3)
-		return error(err, "saved state: '%s': the write buffer is not inside the flash", f->dev.path);
+	if (f->buffer_base % BUFFER_SIZE || f->buffer_base >= f->array->size ||
+	    f->buffer_count > BUFFER_SIZE || f->buffer_len > BUFFER_SIZE || f->cycle > 3)
+		return error(err, "saved state: '%s': the write buffer is not inside the flash",
+			     f->dev.path);
 	region_set_rom_reads(&f->region, f->command != 0);
 	return true;
 }
@@ -367,8 +371,8 @@ DEVICE(pflash,
 	.reset = flash_reset,
 	.loaded = flash_loaded);
 
-struct pflash *pflash_new(struct machine *m, unsigned unit, const char *file, bool readonly, uint64_t end,
-			  GError **err)
+struct pflash *pflash_new(struct machine *m, unsigned unit, const char *file, bool readonly,
+			  uint64_t end, GError **err)
 {
 	g_autofree char *id = g_strdup_printf("system.flash%u", unit);
 	struct pflash *f = device_new(m, &device_pflash, id);

@@ -24,5 +24,5 @@ struct pflash {
 };
 
 /* Maps the chip so that it ends at `end`. */
-struct pflash *pflash_new(struct machine *m, unsigned unit, const char *file, bool readonly, uint64_t end,
-			  GError **err);
+struct pflash *pflash_new(struct machine *m, unsigned unit, const char *file, bool readonly,
+			  uint64_t end, GError **err);

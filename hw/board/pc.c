@@ -9,7 +9,10 @@
 #include "hw/firmware/smbios.h"
 
 #define DEFAULT_BIOS "bios-256k.bin"
-/* RAM that would reach past 3.5 GiB is cut at 3 GiB, so that the rest lies above 4 GiB in whole GiB. */
+/*
+ * RAM that would reach past 3.5 GiB is cut at 3 GiB, so that the rest lies above 4 GiB in whole
+ * GiB.
+ */
 #define LOW_RAM_LIMIT UINT64_C(0xe0000000)
 #define LOW_RAM_SPLIT UINT64_C(0xc0000000)
 #define PCI32_END 0xfebfffffu
@@ -18,7 +21,7 @@
 
 void pc_config_default(struct pc_config *c)
 {
-	*c = (struct pc_config){
+	*c = (struct pc_config) {
 		.ram_size = 128 * MIB,
 		.smp = { 1, 1, 1, 1, 1 },
 		.acpi = true,
@@ -45,13 +48,15 @@ bool pc_add_memory(struct pc *pc, GError **err)
 
 	if (!block)
 		return false;
-	pc->ram_below_4g = pc->config.ram_size > LOW_RAM_LIMIT ? LOW_RAM_SPLIT : pc->config.ram_size;
+	pc->ram_below_4g =
+		pc->config.ram_size > LOW_RAM_LIMIT ? LOW_RAM_SPLIT : pc->config.ram_size;
 	pc->ram_above_4g = pc->config.ram_size - pc->ram_below_4g;
 	region_init_ram(&pc->ram, "pc.ram", block);
 	region_init_alias(&pc->low_alias, "ram-below-4g", &pc->ram, 0, pc->ram_below_4g);
 	region_add(&m->mem.root, 0, 0, &pc->low_alias);
 	if (pc->ram_above_4g) {
-		region_init_alias(&pc->high_ram, "ram-above-4g", &pc->ram, pc->ram_below_4g, pc->ram_above_4g);
+		region_init_alias(&pc->high_ram, "ram-above-4g", &pc->ram, pc->ram_below_4g,
+				  pc->ram_above_4g);
 		region_add(&m->mem.root, 4 * GIB, 0, &pc->high_ram);
 	}
 	return true;
@@ -85,7 +90,8 @@ bool pc_add_firmware(struct pc *pc, GError **err)
 
 		g_free(path);
 		path = firmware_find(pc->config.pflash[i].file, err);
-		f = path ? pflash_new(pc->machine, i, path, pc->config.pflash[i].readonly, end, err) : NULL;
+		f = path ? pflash_new(pc->machine, i, path, pc->config.pflash[i].readonly, end, err)
+			 : NULL;
 		if (!f)
 			return false;
 		if (i == 0)
@@ -163,7 +169,8 @@ void pc_add_fw_cfg_files(struct pc *pc)
 	uint8_t irq0 = 1;
 
 	fw_cfg_add_u16(f, FW_CFG_NB_CPUS, (uint16_t)pc->config.smp.cpus);
-	fw_cfg_add_u16(f, FW_CFG_MAX_CPUS, (uint16_t)(pc->cpus[pc->config.smp.cpus - 1]->apic_id + 1));
+	fw_cfg_add_u16(f, FW_CFG_MAX_CPUS,
+		       (uint16_t)(pc->cpus[pc->config.smp.cpus - 1]->apic_id + 1));
 	fw_cfg_add_u64(f, FW_CFG_RAM_SIZE, pc->config.ram_size);
 	fw_cfg_add_u16(f, FW_CFG_NOGRAPHIC, pc->config.nographic);
 	fw_cfg_add_u16(f, FW_CFG_BOOT_MENU, pc->config.boot_menu);
@@ -200,7 +207,8 @@ void pc_set_cmos(struct pc *pc)
 {
 	struct mc146818 *r = pc->rtc;
 	uint64_t above_1m = MIN_OF((pc->ram_below_4g - MIB) / KIB, UINT64_C(65535));
-	uint64_t above_16m = pc->ram_below_4g > 16 * MIB ? (pc->ram_below_4g - 16 * MIB) / (64 * KIB) : 0;
+	uint64_t above_16m =
+		pc->ram_below_4g > 16 * MIB ? (pc->ram_below_4g - 16 * MIB) / (64 * KIB) : 0;
 	uint64_t above_4g = pc->ram_above_4g / (64 * KIB);
 	const char *order = pc->config.boot_order;
 	size_t n = strlen(order);
@@ -217,6 +225,10 @@ void pc_set_cmos(struct pc *pc)
 		mc146818_set_cmos(r, 0x5b + i, (uint8_t)(above_4g >> (8 * i)));
 	mc146818_set_cmos(r, 0x5f, (uint8_t)(pc->config.smp.cpus - 1));
 	mc146818_set_cmos(r, 0x14, 0x06); /* FPU and mouse */
-	mc146818_set_cmos(r, 0x3d, (uint8_t)(boot_code(n > 0 ? order[0] : 0) | boot_code(n > 1 ? order[1] : 0) << 4));
-	mc146818_set_cmos(r, 0x38, (uint8_t)(boot_code(n > 2 ? order[2] : 0) << 4 | 1)); /* no floppy signature check */
+	mc146818_set_cmos(
+		r, 0x3d,
+		(uint8_t)(boot_code(n > 0 ? order[0] : 0) | boot_code(n > 1 ? order[1] : 0) << 4));
+	mc146818_set_cmos(r, 0x38,
+			  (uint8_t)(boot_code(n > 2 ? order[2] : 0) << 4 |
+				    1)); /* no floppy signature check */
 }

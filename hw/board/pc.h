@@ -31,7 +31,7 @@ struct pc_config {
 		bool readonly;
 	} pflash[PC_PFLASH_UNITS];
 	const char *serial[PC_SERIAL_PORTS]; /* chardev ids, NULL: no port */
-	const char *boot_order; /* "cdn" */
+	const char *boot_order;		     /* "cdn" */
 	bool boot_menu, nographic;
 	unsigned rtc_clock; /* host, rt, vm */
 	int64_t rtc_base;   /* seconds since 1970 */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The `pc` board: i440FX and PIIX3, wired. Read top to bottom; the order is that of power and wires. */
+/*
+ * The `pc` board: i440FX and PIIX3, wired. Read top to bottom; the order is that of power and
+ * wires.
+ */
 #include "hw/board/pc.h"
 
 #include "hw/misc/misc.h"
@@ -73,10 +76,10 @@ static bool add_interrupt_controllers(struct pc *pc, GError **err)
 {
 	struct machine *m = pc->machine;
 
-	if (!i8259_pair_new(&pc->pics, m, (struct irq){ set_intr, pc, 0 }, err))
+	if (!i8259_pair_new(&pc->pics, m, (struct irq) { set_intr, pc, 0 }, err))
 		return false;
 	pc->ioapic = ioapic_new(m, err);
-	pc->lines = irq_lines_new(m, (struct irq){ pc_set_gsi, pc, 0 }, err);
+	pc->lines = irq_lines_new(m, (struct irq) { pc_set_gsi, pc, 0 }, err);
 	pc->apics.pics = &pc->pics;
 	pc->apics.eoi = ioapic_eoi;
 	pc->apics.eoi_opaque = pc->ioapic;
@@ -125,9 +128,10 @@ static bool add_timers(struct pc *pc, GError **err)
 		/* In legacy replacement it takes the PIT's and the RTC's place. */
 		irq_connect(&pc->hpet->legacy_pit, gsi_wire(pc, 0));
 		irq_connect(&pc->hpet->legacy_rtc, gsi_wire(pc, 8));
-		irq_connect(&pc->rtc->irq, (struct irq){ hpet_rtc_input, pc->hpet, 0 });
+		irq_connect(&pc->rtc->irq, (struct irq) { hpet_rtc_input, pc->hpet, 0 });
 		if (pc->pit)
-			irq_connect(&pc->hpet->disable_pit, (struct irq){ i8254_disable_irq, pc->pit, 0 });
+			irq_connect(&pc->hpet->disable_pit,
+				    (struct irq) { i8254_disable_irq, pc->pit, 0 });
 	}
 	return kvmclock_new(m, err);
 }
@@ -143,7 +147,8 @@ static bool add_isa_devices(struct pc *pc, GError **err)
 		if (!pc->kbd)
 			return false;
 	}
-	if (!port92_new(m, isa, a20, err) || !port80_new(m, isa, err) || !i8237_pair_new(m, isa, pc->dma, err))
+	if (!port92_new(m, isa, a20, err) || !port80_new(m, isa, err) ||
+	    !i8237_pair_new(m, isa, pc->dma, err))
 		return false;
 	for (unsigned i = 0; i < PC_SERIAL_PORTS; i++) {
 		struct device *serial;
@@ -152,7 +157,8 @@ static bool add_isa_devices(struct pc *pc, GError **err)
 			continue;
 		serial = device_new(m, device_find("isa-serial", NULL), NULL);
 		device_set_uint(serial, "index", i);
-		if (!device_set(serial, "chardev", pc->config.serial[i], err) || !device_realize(serial, isa, err))
+		if (!device_set(serial, "chardev", pc->config.serial[i], err) ||
+		    !device_realize(serial, isa, err))
 			return false;
 	}
 	return true;
@@ -168,7 +174,8 @@ struct pc *pc_new(struct machine *m, const struct pc_config *config, GError **er
 	space_begin(&m->mem);
 	space_begin(&m->ports);
 	if (pc_add_memory(pc, err) && add_interrupt_controllers(pc, err) && add_cpus(pc, err) &&
-	    add_bridges(pc, err) && add_timers(pc, err) && add_isa_devices(pc, err) && pc_add_firmware(pc, err)) {
+	    add_bridges(pc, err) && add_timers(pc, err) && add_isa_devices(pc, err) &&
+	    pc_add_firmware(pc, err)) {
 		pc_add_fw_cfg_files(pc);
 		pc_set_cmos(pc);
 		space_commit(&m->ports);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Debug console: a port whose writes go to a chardev. Firmware looks for it by reading back E9h, the port
- * of the original (Bochs); SeaBIOS and OVMF write to 402h.
+ * Debug console: a port whose writes go to a chardev. Firmware looks for it by reading back E9h,
+ * the port of the original (Bochs); SeaBIOS and OVMF write to 402h.
  */
 #include "chardev/chardev.h"
 #include "core/device.h"
@@ -39,7 +39,8 @@ static bool debugcon_realize(void *dev, GError **err)
 
 	if (!chr)
 		return error(err, "%s: %s; give chardev=ID", device_name(d),
-			     d->chardev ? "there is no such chardev" : "needs a chardev to write to");
+			     d->chardev ? "there is no such chardev"
+					: "needs a chardev to write to");
 	d->front.opaque = d;
 	if (!chr_attach(chr, &d->front, err))
 		return false;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * 16550A UART on the ISA bus. Source: National PC16550D data sheet (DS008652). Characters leave at the
- * line's speed towards the guest's eyes (THRE and the FIFO behave), at once towards the host. Not modelled:
- * the line's timing errors; DMA modes.
+ * 16550A UART on the ISA bus. Source: National PC16550D data sheet (DS008652). Characters leave at
+ * the line's speed towards the guest's eyes (THRE and the FIFO behave), at once towards the host.
+ * Not modelled: the line's timing errors; DMA modes.
  */
 #include <string.h>
 
@@ -89,7 +89,10 @@ static uint8_t pending(const struct serial *s)
 
 static void update_irq(struct serial *s)
 {
-	/* PC boards gate this with OUT2; polling firmware leaves it clear, and never enables interrupts. */
+	/*
+	 * PC boards gate this with OUT2; polling firmware leaves it clear, and never enables
+	 * interrupts.
+	 */
 	irq_set(&s->irq, pending(s) != IIR_NONE);
 }
 
@@ -281,7 +284,8 @@ static void serial_write(void *dev, uint64_t off, uint64_t value, unsigned size)
 
 	(void)size;
 	if (s->lcr & LCR_DLAB && off < 2) {
-		s->divisor = (uint16_t)(off ? (s->divisor & 0xff) | v << 8 : (s->divisor & 0xff00) | v);
+		s->divisor =
+			(uint16_t)(off ? (s->divisor & 0xff) | v << 8 : (s->divisor & 0xff00) | v);
 		return;
 	}
 	switch (off) {
@@ -323,15 +327,15 @@ static bool serial_realize(void *dev, GError **err)
 	struct chardev *chr = s->chardev ? chr_find(s->chardev) : NULL;
 
 	if (s->chardev && !chr)
-		return error(err, "%s: no chardev '%s'; make it with -chardev BACKEND,id=%s", device_name(s),
-			     s->chardev, s->chardev);
+		return error(err, "%s: no chardev '%s'; make it with -chardev BACKEND,id=%s",
+			     device_name(s), s->chardev, s->chardev);
 	if (!s->iobase)
 		s->iobase = com_ports[s->index].iobase;
 	if (!s->irqn)
 		s->irqn = com_ports[s->index].irqn;
 	timer_init(&s->timeout, vm_clock(s->dev.machine), "serial-timeout", timeout_fires, s);
 	irq_connect(&s->irq, isa_irq(s, s->irqn));
-	s->front = (struct chr_front){ receiver_room, front_read, front_event, s, NULL, false };
+	s->front = (struct chr_front) { receiver_room, front_read, front_event, s, NULL, false };
 	if (chr && !chr_attach(chr, &s->front, err))
 		return false;
 	device_map(dev, 0, s->iobase);
@@ -368,8 +372,8 @@ static bool serial_loaded(void *dev, GError **err)
 	struct serial *s = dev;
 
 	if (s->fifo_len > FIFO_SIZE)
-		return error(err, "saved state: '%s': fifo_len %u is more than %d", s->dev.path, s->fifo_len,
-			     FIFO_SIZE);
+		return error(err, "saved state: '%s': fifo_len %u is more than %d", s->dev.path,
+			     s->fifo_len, FIFO_SIZE);
 	serial_reset_lines(dev);
 	return true;
 }

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The PC's two 8237A DMA controllers and their page registers. Source: Intel 8237A data sheet (231466);
- * 82371SB data sheet 2.5.1. Registers and the transfers of a device that asks through i8237_transfer; not
- * modelled: memory-to-memory transfers, the timing of requests, the low-page/high-page 32-bit extension.
+ * The PC's two 8237A DMA controllers and their page registers. Source: Intel 8237A data sheet
+ * (231466); 82371SB data sheet 2.5.1. Registers and the transfers of a device that asks through
+ * i8237_transfer; not modelled: memory-to-memory transfers, the timing of requests, the
+ * low-page/high-page 32-bit extension.
  */
 #include "hw/dma/i8237.h"
 
 #include <string.h>
 
 #define D struct i8237_channel
-static FIELD_TABLE(channel_table, NULL, F(base_address), F(base_count), F(address), F(count), F(mode), F(page));
+static FIELD_TABLE(channel_table, NULL, F(base_address), F(base_count), F(address), F(count),
+		   F(mode), F(page));
 #undef D
 #define D struct i8237
 
@@ -152,8 +154,8 @@ size_t i8237_transfer(struct i8237 *d, unsigned channel, uint8_t *buf, size_t le
 	if (d->mask & BIT(channel & 3) || d->command & COMMAND_DISABLE)
 		return 0;
 	while (done + unit <= len && !*terminal) {
-		uint64_t at = d->wide ? (uint64_t)(c->page & 0xfe) << 16 | (uint64_t)c->address << 1 :
-					(uint64_t)c->page << 16 | c->address;
+		uint64_t at = d->wide ? (uint64_t)(c->page & 0xfe) << 16 | (uint64_t)c->address << 1
+				      : (uint64_t)c->page << 16 | c->address;
 
 		if (MODE_TYPE(c->mode) == TYPE_WRITE)
 			dma_write(d, at, buf + done, unit);

@@ -111,7 +111,8 @@ void fw_cfg_set_file(struct fw_cfg *f, const char *name, const void *data, size_
 	write_directory(f);
 }
 
-void fw_cfg_on_select(struct fw_cfg *f, const char *name, void (*selected)(void *opaque), void *opaque)
+void fw_cfg_on_select(struct fw_cfg *f, const char *name, void (*selected)(void *opaque),
+		      void *opaque)
 {
 	struct fw_cfg_item *it = find_file(f, name);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The firmware configuration device: named blobs that firmware reads through ports 510h and 511h or by DMA
- * at 514h. Source: the device's specification as published with it.
+ * The firmware configuration device: named blobs that firmware reads through ports 510h and 511h or
+ * by DMA at 514h. Source: the device's specification as published with it.
  */
 #pragma once
 
@@ -48,4 +48,5 @@ void fw_cfg_add_u16(struct fw_cfg *f, uint16_t key, uint16_t v);
 void fw_cfg_add_u64(struct fw_cfg *f, uint16_t key, uint64_t v);
 /* Adds or replaces the file; new ones only before the guest runs. */
 void fw_cfg_set_file(struct fw_cfg *f, const char *name, const void *data, size_t len);
-void fw_cfg_on_select(struct fw_cfg *f, const char *name, void (*selected)(void *opaque), void *opaque);
+void fw_cfg_on_select(struct fw_cfg *f, const char *name, void (*selected)(void *opaque),
+		      void *opaque);

@@ -15,7 +15,7 @@ static GPtrArray *dirs;
 
 /* Where distributions put SeaBIOS and OVMF; ours first. */
 static const char *const builtin_dirs[] = {
-	MOA_DATADIR,	       "/usr/share/seabios", "/usr/share/OVMF",	   "/usr/share/ovmf",
+	MOA_DATADIR,	       "/usr/share/seabios",   "/usr/share/OVMF", "/usr/share/ovmf",
 	"/usr/share/edk2/x64", "/usr/share/edk2/ovmf", "/usr/share/qemu", "/usr/share/qemu-kvm",
 };
 
@@ -60,13 +60,14 @@ char *firmware_find(const char *name, GError **err)
 			return g_steal_pointer(&path);
 	}
 	places = g_strjoinv(", ", (char **)p->pdata);
-	error(err, "firmware '%s' not found in %s: install seabios or ovmf, or name a directory with -L", name,
-	      places);
+	error(err,
+	      "firmware '%s' not found in %s: install seabios or ovmf, or name a directory with -L",
+	      name, places);
 	return NULL;
 }
 
-bool firmware_read(const char *what, const char *path, size_t min, size_t max, size_t step, uint8_t **data,
-		   size_t *len, GError **err)
+bool firmware_read(const char *what, const char *path, size_t min, size_t max, size_t step,
+		   uint8_t **data, size_t *len, GError **err)
 {
 	struct stat st;
 	char *text;
@@ -78,8 +79,10 @@ bool firmware_read(const char *what, const char *path, size_t min, size_t max, s
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return error(err, "%s: '%s' is not a file", what, path);
 	if ((uint64_t)st.st_size < min || (uint64_t)st.st_size > max || (uint64_t)st.st_size % step)
-		return error(err, "%s: '%s' has %" PRId64 " bytes; expected a multiple of %zu from %zu to %zu", what,
-			     path, (int64_t)st.st_size, step, min, max);
+		return error(err,
+			     "%s: '%s' has %" PRId64
+			     " bytes; expected a multiple of %zu from %zu to %zu",
+			     what, path, (int64_t)st.st_size, step, min, max);
 	if (!g_file_get_contents(path, &text, &got, &local)) {
 		error(err, "%s: cannot read '%s': %s", what, path, local->message);
 		g_error_free(local);

@@ -43,7 +43,8 @@ static void end(struct structure *s)
 {
 	s->out->data[s->start + 1] = (uint8_t)(s->out->len - s->start);
 	for (guint i = 0; i < s->strings->len; i++)
-		g_byte_array_append(s->out, s->strings->pdata[i], (guint)strlen(s->strings->pdata[i]) + 1);
+		g_byte_array_append(s->out, s->strings->pdata[i],
+				    (guint)strlen(s->strings->pdata[i]) + 1);
 	if (!s->strings->len)
 		put(s, 0, 1);
 	put(s, 0, 1);

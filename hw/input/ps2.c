@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * PS/2 keyboard and mouse. Source: IBM PS/2 hardware interface technical reference, keyboard (101/102 key)
- * and mouse chapters. Not modelled: scan code set 3's per-key settings, the mouse's scroll wheel variants.
+ * PS/2 keyboard and mouse. Source: IBM PS/2 hardware interface technical reference, keyboard
+ * (101/102 key) and mouse chapters. Not modelled: scan code set 3's per-key settings, the mouse's
+ * scroll wheel variants.
  */
 #include "hw/input/ps2.h"
 
@@ -13,9 +14,9 @@
 #define ECHO 0xee
 
 #define D struct ps2
-FIELD_TABLE(ps2_table, HOST(mouse, changed), F(queue), F(head), F(len), F(last), F(command), F(scanning),
-		  F(leds), F(set), F(rate_delay), F(sample_rate), F(resolution), F(id), F(rate_step), F(scaling),
-		  F(remote), F(wrap), F(dx), F(dy), F(buttons));
+FIELD_TABLE(ps2_table, HOST(mouse, changed), F(queue), F(head), F(len), F(last), F(command),
+	    F(scanning), F(leds), F(set), F(rate_delay), F(sample_rate), F(resolution), F(id),
+	    F(rate_step), F(scaling), F(remote), F(wrap), F(dx), F(dy), F(buttons));
 
 static void put(struct ps2 *p, uint8_t v)
 {
@@ -159,7 +160,10 @@ static void mouse_data(struct ps2 *p, uint8_t command, uint8_t v)
 		p->resolution = v & 3;
 	} else {
 		p->sample_rate = v;
-		/* The rate sequence 200, 100, 80 is how a driver asks for the wheel; this mouse has none. */
+		/*
+		 * The rate sequence 200, 100, 80 is how a driver asks for the wheel; this mouse has
+		 * none.
+		 */
 		p->rate_step = 0;
 	}
 	put(p, ACK);
@@ -182,7 +186,8 @@ static void mouse_command(struct ps2 *p, uint8_t v)
 		break;
 	case 0xe9:
 		put(p, ACK);
-		put(p, (uint8_t)(p->remote << 6 | p->scanning << 5 | p->scaling << 4 | (p->buttons & 7)));
+		put(p, (uint8_t)(p->remote << 6 | p->scanning << 5 | p->scaling << 4 |
+				 (p->buttons & 7)));
 		put(p, p->resolution);
 		put(p, p->sample_rate);
 		return;

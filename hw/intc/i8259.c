@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * 8259A programmable interrupt controller, with the edge/level control register of the PIIX3. Source: Intel
- * 8259A data sheet (231468); 82371SB data sheet, 2.5.3 (ELCR). Not modelled: the MCS-80/85 CALL mode,
- * buffered mode, masters other than the first. A request stays latched when its line falls before the
- * acknowledgement, as in KVM's chip (the data sheet's would end in a spurious IRQ7).
+ * 8259A programmable interrupt controller, with the edge/level control register of the PIIX3.
+ * Source: Intel 8259A data sheet (231468); 82371SB data sheet, 2.5.3 (ELCR). Not modelled: the
+ * MCS-80/85 CALL mode, buffered mode, masters other than the first. A request stays latched when
+ * its line falls before the acknowledgement, as in KVM's chip (the data sheet's would end in a
+ * spurious IRQ7).
  *
- * Under KVM with an in-kernel irqchip the chip is the kernel's: this device then holds its state only for
- * saving, loading and `info pic`.
+ * Under KVM with an in-kernel irqchip the chip is the kernel's: this device then holds its state
+ * only for saving, loading and `info pic`.
  */
 #include "hw/intc/i8259.h"
 
@@ -21,9 +22,9 @@
 #define OCW3_SELECT BIT(3)
 
 #define D struct chip_pic
-static FIELD_TABLE(chip_pic_table, NULL, F(last_irr), F(irr), F(imr), F(isr), F(priority_add), F(irq_base),
-		   F(read_isr), F(poll), F(special_mask), F(init_state), F(auto_eoi), F(rotate_on_auto_eoi),
-		   F(special_fully_nested), F(init4), F(elcr), F(elcr_mask));
+static FIELD_TABLE(chip_pic_table, NULL, F(last_irr), F(irr), F(imr), F(isr), F(priority_add),
+		   F(irq_base), F(read_isr), F(poll), F(special_mask), F(init_state), F(auto_eoi),
+		   F(rotate_on_auto_eoi), F(special_fully_nested), F(init4), F(elcr), F(elcr_mask));
 #undef D
 #define D struct i8259
 
@@ -129,7 +130,8 @@ static void write_icw1(struct i8259 *d, uint8_t v)
 {
 	struct chip_pic *s = &d->s;
 
-	/* Edges are forgotten, mask cleared, IRQ7 lowest, special mask off, IRR selected (page 11). */
+	/* Edges are forgotten, mask cleared, IRQ7 lowest, special mask off, IRR selected (page 11).
+	 */
 	if (v & ICW1_LTIM)
 		log_guest(d, "ICW1 asks for level-triggered mode: the PIIX3 has the ELCR instead");
 	if (v & ICW1_SNGL)
@@ -290,7 +292,7 @@ static void pic_reset(void *dev)
 {
 	struct i8259 *d = dev;
 
-	d->s = (struct chip_pic){ .elcr_mask = d->s.elcr_mask };
+	d->s = (struct chip_pic) { .elcr_mask = d->s.elcr_mask };
 }
 
 static void put_to_kernel(struct i8259 *d)
@@ -324,8 +326,8 @@ static bool pic_loaded(void *dev, GError **err)
 	struct i8259 *d = dev;
 
 	if (d->s.init_state > 3)
-		return error(err, "saved state: '%s': init_state %u is none of an 8259A's", d->dev.path,
-			     d->s.init_state);
+		return error(err, "saved state: '%s': init_state %u is none of an 8259A's",
+			     d->dev.path, d->s.init_state);
 	d->s.elcr_mask = d->slave ? 0xde : 0xf8;
 	d->s.priority_add &= 7;
 	/* Whoever hears INT saves the level it heard: driving it again would be an edge. */
@@ -339,11 +341,12 @@ static void pic_print(void *dev, GString *out)
 	const struct chip_pic *s = &d->s;
 
 	pic_saving(dev);
-	g_string_append_printf(out,
-			       "pic%d: irr=%02x imr=%02x isr=%02x hprio=%u irq_base=%02x rr_sel=%u elcr=%02x "
-			       "fnm=%u\n",
-			       d->slave, s->irr, s->imr, s->isr, s->priority_add, s->irq_base, s->read_isr, s->elcr,
-			       s->special_fully_nested);
+	g_string_append_printf(
+		out,
+		"pic%d: irr=%02x imr=%02x isr=%02x hprio=%u irq_base=%02x rr_sel=%u elcr=%02x "
+		"fnm=%u\n",
+		d->slave, s->irr, s->imr, s->isr, s->priority_add, s->irq_base, s->read_isr,
+		s->elcr, s->special_fully_nested);
 }
 
 DEVICE(i8259,
@@ -373,7 +376,7 @@ bool i8259_pair_new(struct i8259_pair *p, struct machine *m, struct irq out, GEr
 	device_set_uint(p->slave, "slave", 1);
 	p->master->cascade = p->slave;
 	irq_connect(&p->master->out, out);
-	irq_connect(&p->slave->out, (struct irq){ set_input, p->master, 2 });
+	irq_connect(&p->slave->out, (struct irq) { set_input, p->master, 2 });
 	return device_realize(p->master, NULL, err) && device_realize(p->slave, NULL, err);
 }
 

@@ -13,8 +13,8 @@ struct i8259 {
 	bool slave;
 	struct chip_pic s;
 
-	struct irq out;		    /* INT */
-	struct i8259 *cascade;	    /* master: the slave on IRQ2 */
+	struct irq out;	       /* INT */
+	struct i8259 *cascade; /* master: the slave on IRQ2 */
 	bool in_kernel;
 };
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * 82093AA I/O APIC: 24 pins, each with a redirection entry. Source: Intel 82093AA data sheet (290566);
- * version 20h adds the EOI register at offset 40h. An interrupt leaves as a message: a write to the local
- * APICs' address range, as MSI does (SDM 3, 11.11). Under KVM's in-kernel irqchip the kernel's chip is
- * used; with a split irqchip this one is, and tells KVM its messages so that EOIs come back.
+ * 82093AA I/O APIC: 24 pins, each with a redirection entry. Source: Intel 82093AA data sheet
+ * (290566); version 20h adds the EOI register at offset 40h. An interrupt leaves as a message: a
+ * write to the local APICs' address range, as MSI does (SDM 3, 11.11). Under KVM's in-kernel
+ * irqchip the kernel's chip is used; with a split irqchip this one is, and tells KVM its messages
+ * so that EOIs come back.
  */
 #include "hw/intc/ioapic.h"
 
@@ -32,7 +33,7 @@ static FIELD_TABLE(chip_ioapic_table, NULL, F(base), F(ioregsel), F(id), F(irr),
 
 static struct msi_message message_of(uint64_t rte)
 {
-	return (struct msi_message){
+	return (struct msi_message) {
 		.address = 0xfee00000 | (rte >> 56) << 12 | (rte & RTE_LOGICAL ? 4 : 0),
 		.data = (uint32_t)((rte & RTE_VECTOR) | (rte >> RTE_DELIVERY_SHIFT & 7) << 8 |
 				   (rte & RTE_LEVEL ? 0xc000 : 0)),
@@ -100,8 +101,8 @@ static void tell_routes(struct ioapic *d)
 	if (!a || !a->ops->ioapic_routes || a->config.irqchip != IRQCHIP_SPLIT)
 		return;
 	for (unsigned i = 0; i < IOAPIC_PINS; i++)
-		msgs[i] = d->s.redirtbl[i] & RTE_MASKED ? (struct msi_message){ 0 } :
-							  message_of(d->s.redirtbl[i]);
+		msgs[i] = d->s.redirtbl[i] & RTE_MASKED ? (struct msi_message) { 0 }
+							: message_of(d->s.redirtbl[i]);
 	a->ops->ioapic_routes(a, msgs, IOAPIC_PINS);
 }
 
@@ -130,7 +131,8 @@ static void write_entry(struct ioapic *d, unsigned pin, bool high, uint32_t valu
 	if (high)
 		*rte = (*rte & 0xffffffff) | (uint64_t)(value & 0xff000000) << 32;
 	else
-		*rte = (*rte & (UINT64_C(0xff) << 56 | RTE_READ_ONLY)) | (value & 0x1ffff & ~RTE_READ_ONLY);
+		*rte = (*rte & (UINT64_C(0xff) << 56 | RTE_READ_ONLY)) |
+		       (value & 0x1ffff & ~RTE_READ_ONLY);
 	/* An edge-triggered entry has no remote IRR. */
 	if (!(*rte & RTE_LEVEL))
 		*rte &= ~RTE_REMOTE_IRR;
@@ -184,7 +186,7 @@ static void ioapic_reset(void *dev)
 {
 	struct ioapic *d = dev;
 
-	d->s = (struct chip_ioapic){ .base = IOAPIC_DEFAULT_BASE };
+	d->s = (struct chip_ioapic) { .base = IOAPIC_DEFAULT_BASE };
 	for (int i = 0; i < IOAPIC_PINS; i++)
 		d->s.redirtbl[i] = RTE_MASKED;
 }
@@ -222,20 +224,21 @@ static bool ioapic_loaded(void *dev, GError **err)
 
 static void ioapic_print(void *dev, GString *out)
 {
-	static const char *const modes[] = { "fixed", "lowest", "SMI", "3", "NMI", "INIT", "6", "ExtINT" };
+	static const char *const modes[] = { "fixed", "lowest", "SMI", "3",
+					     "NMI",   "INIT",	"6",   "ExtINT" };
 	struct ioapic *d = dev;
 
 	ioapic_saving(dev);
-	g_string_append_printf(out, "ioapic0: ver=0x%x id=0x%02x sel=0x%02x irr=0x%06x\n", d->version, d->s.id,
-			       d->s.ioregsel, d->s.irr);
+	g_string_append_printf(out, "ioapic0: ver=0x%x id=0x%02x sel=0x%02x irr=0x%06x\n",
+			       d->version, d->s.id, d->s.ioregsel, d->s.irr);
 	for (int i = 0; i < IOAPIC_PINS; i++) {
 		uint64_t r = d->s.redirtbl[i];
 
-		g_string_append_printf(out,
-				       "  pin %-2d 0x%016" PRIx64 " dest=%" PRIu64 " vec=%-3u %s %s %s%s%s\n", i, r,
-				       r >> 56, (unsigned)(r & RTE_VECTOR), modes[r >> 8 & 7],
-				       r & RTE_LOGICAL ? "logical" : "physical", r & RTE_LEVEL ? "level" : "edge",
-				       r & RTE_MASKED ? " masked" : "", r & RTE_REMOTE_IRR ? " remote-irr" : "");
+		g_string_append_printf(
+			out, "  pin %-2d 0x%016" PRIx64 " dest=%" PRIu64 " vec=%-3u %s %s %s%s%s\n",
+			i, r, r >> 56, (unsigned)(r & RTE_VECTOR), modes[r >> 8 & 7],
+			r & RTE_LOGICAL ? "logical" : "physical", r & RTE_LEVEL ? "level" : "edge",
+			r & RTE_MASKED ? " masked" : "", r & RTE_REMOTE_IRR ? " remote-irr" : "");
 	}
 }
 

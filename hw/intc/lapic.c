@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Local APIC. Source: Intel SDM 3, chapter 11 (xAPIC, x2APIC, timer), 9.4 (INIT and SIPI). The registers
- * are kept in the architecture's own page layout, which KVM uses too. Not modelled: CMCI, thermal and
- * performance interrupts (their LVT entries store), logical clusters of more than 16 APICs in xAPIC mode.
+ * Local APIC. Source: Intel SDM 3, chapter 11 (xAPIC, x2APIC, timer), 9.4 (INIT and SIPI). The
+ * registers are kept in the architecture's own page layout, which KVM uses too. Not modelled: CMCI,
+ * thermal and performance interrupts (their LVT entries store), logical clusters of more than 16
+ * APICs in xAPIC mode.
  *
- * Messages (MSI, I/O APIC) arrive as writes to the FEE00000h range; a vCPU's own accesses to the page come
- * the same way and are told apart by the register: offsets 0 to Fh are reserved there and carry messages.
+ * Messages (MSI, I/O APIC) arrive as writes to the FEE00000h range; a vCPU's own accesses to the
+ * page come the same way and are told apart by the register: offsets 0 to Fh are reserved there and
+ * carry messages.
  */
 #include "hw/intc/lapic.h"
 
@@ -56,8 +58,16 @@
 #define MSR_X2APIC_FIRST 0x800
 #define MSR_TSC_DEADLINE 0x6e0
 
-enum { DELIVER_FIXED, DELIVER_LOWEST, DELIVER_SMI, DELIVER_3, DELIVER_NMI, DELIVER_INIT, DELIVER_SIPI,
-       DELIVER_EXTINT };
+enum {
+	DELIVER_FIXED,
+	DELIVER_LOWEST,
+	DELIVER_SMI,
+	DELIVER_3,
+	DELIVER_NMI,
+	DELIVER_INIT,
+	DELIVER_SIPI,
+	DELIVER_EXTINT
+};
 
 #define D struct chip_lapic
 static FIELD_TABLE(chip_lapic_table, NULL, F(regs));
@@ -76,7 +86,8 @@ static void set(struct lapic *d, unsigned reg, uint32_t v)
 
 static bool x2apic(const struct lapic *d)
 {
-	return (d->base & (APIC_BASE_ENABLE | APIC_BASE_EXTD)) == (APIC_BASE_ENABLE | APIC_BASE_EXTD);
+	return (d->base & (APIC_BASE_ENABLE | APIC_BASE_EXTD)) ==
+	       (APIC_BASE_ENABLE | APIC_BASE_EXTD);
 }
 
 static bool hw_enabled(const struct lapic *d)
@@ -245,9 +256,12 @@ static bool matches(const struct lapic *d, uint32_t dest, bool logical, bool wid
 	return logical ? matches_logical(d, dest) : apic_id(d) == dest;
 }
 
-/* Sends to all that match; lowest priority picks one (11.6.2.4: here the least PPR, then the first). */
-static void deliver(struct apic_bus *b, uint32_t dest, bool logical, bool wide, unsigned mode, unsigned vector,
-		    bool level)
+/*
+ * Sends to all that match; lowest priority picks one (11.6.2.4: here the least PPR, then the
+ * first).
+ */
+static void deliver(struct apic_bus *b, uint32_t dest, bool logical, bool wide, unsigned mode,
+		    unsigned vector, bool level)
 {
 	struct lapic *best = NULL;
 
@@ -281,7 +295,8 @@ static void send_ipi(struct lapic *d)
 
 	dest = wide ? dest : dest >> 24;
 	if (mode == DELIVER_INIT && level && !assert_level)
-		return; /* INIT level de-assert: synchronises arbitration ids, which we do not have */
+		return; /* INIT level de-assert: synchronises arbitration ids, which we do not have
+			 */
 	if ((mode == DELIVER_FIXED || mode == DELIVER_LOWEST) && vector < 16) {
 		raise_error(d, APIC_ESR_SEND_ILLEGAL);
 		return;
@@ -303,7 +318,8 @@ static void send_ipi(struct lapic *d)
 static void deliver_lvt(struct lapic *d, unsigned reg)
 {
 	uint32_t lvt = get(d, reg);
-	unsigned mode = reg == APIC_LVT_TIMER || reg == APIC_LVT_ERROR ? DELIVER_FIXED : lvt >> 8 & 7;
+	unsigned mode =
+		reg == APIC_LVT_TIMER || reg == APIC_LVT_ERROR ? DELIVER_FIXED : lvt >> 8 & 7;
 
 	if (lvt & APIC_LVT_MASKED)
 		return;
@@ -340,7 +356,8 @@ void lapic_set_lint(struct lapic *d, unsigned pin, int level)
 
 		if (!level && lvt & APIC_LVT_LEVEL)
 			set(d, APIC_LVT_LINT0, lvt & ~APIC_LVT_REMOTE_IRR);
-		if (hw_enabled(d) && mode != DELIVER_EXTINT && level && (rises || lvt & APIC_LVT_LEVEL))
+		if (hw_enabled(d) && mode != DELIVER_EXTINT && level &&
+		    (rises || lvt & APIC_LVT_LEVEL))
 			deliver_lvt(d, APIC_LVT_LINT0);
 		update(d);
 	} else if (rises) {
@@ -365,7 +382,8 @@ static void end_of_interrupt(struct lapic *d)
 	update(d);
 }
 
-/* --- timer: the bus clock is 1 GHz, so a count is `divider` ns ----------------------------------- */
+/* --- timer: the bus clock is 1 GHz, so a count is `divider` ns -----------------------------------
+ */
 
 static unsigned divider(const struct lapic *d)
 {
@@ -410,7 +428,8 @@ static void start_deadline(struct lapic *d)
 {
 	timer_cancel(&d->timer);
 	if (timer_mode(d) == APIC_LVT_TIMER_DEADLINE && d->tsc_deadline)
-		timer_arm(&d->timer, (int64_t)MIN_OF(tsc_to_ns(d, d->tsc_deadline), (uint64_t)INT64_MAX));
+		timer_arm(&d->timer,
+			  (int64_t)MIN_OF(tsc_to_ns(d, d->tsc_deadline), (uint64_t)INT64_MAX));
 }
 
 static void timer_fires(void *opaque, int64_t late_ns)
@@ -421,7 +440,8 @@ static void timer_fires(void *opaque, int64_t late_ns)
 	if (timer_mode(d) == APIC_LVT_TIMER_DEADLINE) {
 		d->tsc_deadline = 0;
 	} else if (timer_mode(d) == APIC_LVT_TIMER_PERIODIC && period) {
-		/* A period that has passed while the host was late is dropped, the phase is kept. */
+		/* A period that has passed while the host was late is dropped, the phase is kept.
+		 */
 		int64_t ahead = (SHORTEST_PERIOD_NS + period - 1) / period * period;
 
 		late_ns %= period;
@@ -430,7 +450,8 @@ static void timer_fires(void *opaque, int64_t late_ns)
 	deliver_lvt(d, APIC_LVT_TIMER);
 }
 
-/* --- registers --------------------------------------------------------------------------------- */
+/* --- registers ---------------------------------------------------------------------------------
+ */
 
 static uint32_t read_register(struct lapic *d, unsigned reg)
 {
@@ -454,7 +475,8 @@ static const uint32_t lvt_mask[] = {
 
 static void write_lvt(struct lapic *d, unsigned reg, uint32_t v)
 {
-	uint32_t old = get(d, reg), mask = lvt_mask[(reg - APIC_LVT_TIMER) / 16] & ~APIC_LVT_PENDING;
+	uint32_t old = get(d, reg),
+		 mask = lvt_mask[(reg - APIC_LVT_TIMER) / 16] & ~APIC_LVT_PENDING;
 
 	v &= mask;
 	if (!sw_enabled(d))
@@ -563,7 +585,8 @@ static bool register_exists(unsigned reg)
 	case APIC_TIMER_DIVIDE:
 		return true;
 	default:
-		return (reg >= APIC_ISR && reg < APIC_ESR) || (reg >= APIC_LVT_TIMER && reg <= APIC_LVT_ERROR);
+		return (reg >= APIC_ISR && reg < APIC_ESR) ||
+		       (reg >= APIC_LVT_TIMER && reg <= APIC_LVT_ERROR);
 	}
 }
 
@@ -615,8 +638,8 @@ bool lapic_msr_read(struct lapic *d, uint32_t msr, uint64_t *value)
 		return true;
 	}
 	/* 11.12.1.2: no DFR, no high ICR half, EOI and self IPI are write-only. */
-	if (!x2apic(d) || reg > 0x3f0 || !register_exists(reg) || reg == APIC_DFR || reg == APIC_ICR_HIGH ||
-	    reg == APIC_EOI || reg == APIC_APR)
+	if (!x2apic(d) || reg > 0x3f0 || !register_exists(reg) || reg == APIC_DFR ||
+	    reg == APIC_ICR_HIGH || reg == APIC_EOI || reg == APIC_APR)
 		return false;
 	*value = read_register(d, reg);
 	if (reg == APIC_ICR)
@@ -663,7 +686,8 @@ bool lapic_msr_write(struct lapic *d, uint32_t msr, uint64_t value)
 	}
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life --------------------------------------------------------------------------------------
+ */
 
 /* INIT and power-up clear the same registers but for the id (11.4.7.1). */
 static void reset_registers(struct lapic *d)
@@ -690,7 +714,10 @@ bool lapic_set_base(struct lapic *d, uint64_t base)
 	bool was_x2 = x2apic(d), was_on = hw_enabled(d);
 	bool on = base & APIC_BASE_ENABLE, x2 = base & APIC_BASE_EXTD;
 
-	/* Figure 11-27: x2APIC needs the enable bit, leaves only to off, and is entered only from xAPIC. */
+	/*
+	 * Figure 11-27: x2APIC needs the enable bit, leaves only to off, and is entered only from
+	 * xAPIC.
+	 */
 	if ((x2 && !on) || (was_x2 && on && !x2) || (!was_on && on && x2))
 		return false;
 	d->base = base;
@@ -741,7 +768,8 @@ static void intc_set_base(void *opaque, uint64_t base)
 static int split_ack(void *opaque)
 {
 	struct lapic *d = opaque;
-	int v = d->bus->pics && i8259_pair_pending(d->bus->pics) ? i8259_pair_ack(d->bus->pics) : -1;
+	int v = d->bus->pics && i8259_pair_pending(d->bus->pics) ? i8259_pair_ack(d->bus->pics)
+								 : -1;
 
 	if (!d->bus->pics || !i8259_pair_pending(d->bus->pics))
 		__atomic_fetch_and(&d->vcpu->events, ~(uint32_t)EV_INTR, __ATOMIC_ACQ_REL);
@@ -768,7 +796,8 @@ static void kernel_write(void *dev, uint64_t off, uint64_t value, unsigned size)
 
 static uint64_t window_read(void *dev, uint64_t off, unsigned size)
 {
-	return ((struct lapic *)dev)->in_kernel ? msi_read(dev, off, size) : page_read(dev, off, size);
+	return ((struct lapic *)dev)->in_kernel ? msi_read(dev, off, size)
+						: page_read(dev, off, size);
 }
 
 static void window_write(void *dev, uint64_t off, uint64_t value, unsigned size)
@@ -807,7 +836,8 @@ static void lapic_reset(void *dev)
 	reset_registers(d);
 	d->lint = 0;
 	d->wait_for_sipi = d->vcpu && d->vcpu->index != 0;
-	/* Firmware expects the BSP in virtual wire mode: the PIC's interrupts pass through LINT0. */
+	/* Firmware expects the BSP in virtual wire mode: the PIC's interrupts pass through LINT0.
+	 */
 	if (!d->wait_for_sipi)
 		set(d, APIC_LVT_LINT0, 0x700);
 }
@@ -849,7 +879,8 @@ static bool lapic_loaded(void *dev, GError **err)
 	struct lapic *d = dev;
 
 	if ((d->base & (APIC_BASE_ENABLE | APIC_BASE_EXTD)) == APIC_BASE_EXTD)
-		return error(err, "saved state: '%s': APIC base 0x%" PRIx64 " is no mode of an APIC",
+		return error(err,
+			     "saved state: '%s': APIC base 0x%" PRIx64 " is no mode of an APIC",
 			     d->dev.path, d->base);
 	d->lint &= 3;
 	if (d->in_kernel) {
@@ -879,14 +910,19 @@ static void lapic_print(void *dev, GString *out)
 	struct lapic *d = dev;
 
 	lapic_saving(dev);
-	g_string_append_printf(out, "apic %u: id 0x%x SVR 0x%03x TPR 0x%02x PPR 0x%02x ESR 0x%02x LDR 0x%08x DFR 0x%08x\n",
-			       d->vcpu ? d->vcpu->index : 0, apic_id(d), get(d, APIC_SVR), get(d, APIC_TPR),
-			       processor_priority(d), get(d, APIC_ESR), get(d, APIC_LDR), get(d, APIC_DFR));
+	g_string_append_printf(out,
+			       "apic %u: id 0x%x SVR 0x%03x TPR 0x%02x PPR 0x%02x ESR 0x%02x LDR "
+			       "0x%08x DFR 0x%08x\n",
+			       d->vcpu ? d->vcpu->index : 0, apic_id(d), get(d, APIC_SVR),
+			       get(d, APIC_TPR), processor_priority(d), get(d, APIC_ESR),
+			       get(d, APIC_LDR), get(d, APIC_DFR));
 	for (unsigned i = 0; i < ARRAY_LEN(lvts); i++)
 		g_string_append_printf(out, " %s 0x%08x", lvts[i], get(d, APIC_LVT_TIMER + 16 * i));
-	g_string_append_printf(out, "\n timer divide 0x%x initial %u current %u\n", get(d, APIC_TIMER_DIVIDE),
-			       get(d, APIC_TIMER_INITIAL), get(d, APIC_TIMER_CURRENT));
-	g_string_append_printf(out, " ICR 0x%08x ICR2 0x%08x\n", get(d, APIC_ICR), get(d, APIC_ICR_HIGH));
+	g_string_append_printf(out, "\n timer divide 0x%x initial %u current %u\n",
+			       get(d, APIC_TIMER_DIVIDE), get(d, APIC_TIMER_INITIAL),
+			       get(d, APIC_TIMER_CURRENT));
+	g_string_append_printf(out, " ICR 0x%08x ICR2 0x%08x\n", get(d, APIC_ICR),
+			       get(d, APIC_ICR_HIGH));
 	print_bits(d, " ISR", APIC_ISR, out);
 	print_bits(d, " IRR", APIC_IRR, out);
 }
@@ -910,7 +946,8 @@ DEVICE(lapic,
 	.loaded = lapic_loaded,
 	.print = lapic_print);
 
-struct lapic *lapic_new(struct machine *m, struct apic_bus *bus, struct vcpu *v, uint32_t id, GError **err)
+struct lapic *lapic_new(struct machine *m, struct apic_bus *bus, struct vcpu *v, uint32_t id,
+			GError **err)
 {
 	struct lapic *d = device_new(m, &device_lapic, NULL);
 	struct accel *a = machine_accel(m);
@@ -920,14 +957,14 @@ struct lapic *lapic_new(struct machine *m, struct apic_bus *bus, struct vcpu *v,
 	d->bus = bus;
 	d->vcpu = v;
 	bus->lapics[bus->n++] = d;
-	d->intc = (struct vcpu_intc){ .ack = intc_ack,
-				      .get_tpr = intc_get_tpr,
-				      .set_tpr = intc_set_tpr,
-				      .get_base = intc_get_base,
-				      .set_base = intc_set_base,
-				      .opaque = d };
+	d->intc = (struct vcpu_intc) { .ack = intc_ack,
+				       .get_tpr = intc_get_tpr,
+				       .set_tpr = intc_set_tpr,
+				       .get_base = intc_get_base,
+				       .set_base = intc_set_base,
+				       .opaque = d };
 	if (accel_kernel_lapic(a))
-		d->intc = (struct vcpu_intc){ .ack = split_ack, .opaque = d };
+		d->intc = (struct vcpu_intc) { .ack = split_ack, .opaque = d };
 	if (v && !accel_kernel_pic(a))
 		v->intc = &d->intc;
 	return device_realize(d, NULL, err) ? d : NULL;

@@ -38,7 +38,8 @@ struct lapic {
 };
 
 /* Makes vCPU v's APIC and hands it to the vCPU. */
-struct lapic *lapic_new(struct machine *m, struct apic_bus *bus, struct vcpu *v, uint32_t id, GError **err);
+struct lapic *lapic_new(struct machine *m, struct apic_bus *bus, struct vcpu *v, uint32_t id,
+			GError **err);
 /* LINT0 (the PIC) or LINT1 (NMI) changes. */
 void lapic_set_lint(struct lapic *d, unsigned pin, int level);
 /* RDMSR and WRMSR of the x2APIC range and the deadline; false means #GP. */

@@ -21,7 +21,7 @@ static void set_source(void *opaque, int n, int level)
 struct irq irq_line(struct irq_lines *d, unsigned line)
 {
 	assert(line < MACHINE_GSIS && d->sources[line] < 32);
-	return (struct irq){ set_source, d, (int)(line | d->sources[line]++ << SOURCE_SHIFT) };
+	return (struct irq) { set_source, d, (int)(line | d->sources[line]++ << SOURCE_SHIFT) };
 }
 
 static void lines_reset(void *dev)

@@ -5,7 +5,7 @@
 
 void isa_bus_init(struct isa_bus *b, struct machine *m, struct device *owner)
 {
-	b->bus = (struct bus){ .type = "ISA", .name = g_strdup("isa.0"), .owner = owner };
+	b->bus = (struct bus) { .type = "ISA", .name = g_strdup("isa.0"), .owner = owner };
 	g_ptr_array_add(m->buses, &b->bus);
 }
 
@@ -22,7 +22,7 @@ struct irq isa_irq(void *dev, unsigned n)
 
 	assert(n < ISA_IRQS);
 	if (!b || strcmp(b->type, "ISA"))
-		return (struct irq){ 0 };
+		return (struct irq) { 0 };
 	isa = container_of(b, struct isa_bus, bus);
-	return isa->new_wire ? isa->new_wire(isa->wires, n) : (struct irq){ 0 };
+	return isa->new_wire ? isa->new_wire(isa->wires, n) : (struct irq) { 0 };
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Port 80h: firmware's progress codes, and the delay that old drivers make by writing to it. Reads give
- * the last code, as diagnostic cards do.
+ * Port 80h: firmware's progress codes, and the delay that old drivers make by writing to it. Reads
+ * give the last code, as diagnostic cards do.
  */
 #include "core/device.h"
 #include "core/log.h"

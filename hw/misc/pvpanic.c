@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * pvpanic: a guest kernel that crashes says so by writing to this port. Source: the device's specification
- * (bit 0: panicked, bit 1: a crash kernel was loaded, bit 2: orderly shutdown).
+ * pvpanic: a guest kernel that crashes says so by writing to this port. Source: the device's
+ * specification (bit 0: panicked, bit 1: a crash kernel was loaded, bit 2: orderly shutdown).
  */
 #include "core/device.h"
 

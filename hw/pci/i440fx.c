@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * 82441FX PCI and memory controller: host bridge 00.0, configuration mechanism 1 at ports CF8h and CFCh,
- * programmable attribute maps, SMRAM control. Source: Intel 82441FX data sheet (290549), chapters 3.2 and
+ * 82441FX PCI and memory controller: host bridge 00.0, configuration mechanism 1 at ports CF8h and
+ * CFCh, programmable attribute maps, SMRAM control. Source: Intel 82441FX data sheet (290549),
+ * chapters 3.2 and
  * 4. Not modelled: DRAM timing registers (they store), the AGP-less error reporting.
  */
 #include "hw/pci/i440fx.h"
@@ -42,8 +43,8 @@ static void update_pam(struct i440fx *d)
 		unsigned attr = d->pci.config[segments[i].reg] >> segments[i].shift & 3;
 
 		/*
-		 * Write-only shadow (attribute 2) is taken as read-write: firmware uses it only to fill the
-		 * shadow, reading the ROM it copies from elsewhere.
+		 * Write-only shadow (attribute 2) is taken as read-write: firmware uses it only to
+		 * fill the shadow, reading the ROM it copies from elsewhere.
 		 */
 		region_set_enabled(&d->pam[i], attr & PAM_WRITE);
 		region_set_enabled(&d->pam_rom[i], attr == PAM_READ);
@@ -96,8 +97,8 @@ static uint64_t data_read(void *dev, uint64_t off, unsigned size)
 
 	if (!selected(d))
 		return ones(size);
-	return pci_config_read(&d->bus, (uint8_t)(d->config_address >> 8), (d->config_address & 0xfc) + (unsigned)off,
-			       size);
+	return pci_config_read(&d->bus, (uint8_t)(d->config_address >> 8),
+			       (d->config_address & 0xfc) + (unsigned)off, size);
 }
 
 static void data_write(void *dev, uint64_t off, uint64_t value, unsigned size)
@@ -114,8 +115,10 @@ static void init_aliases(struct i440fx *d)
 	struct machine *m = d->pci.dev.machine;
 
 	for (int i = 0; i < PAM_REGIONS; i++) {
-		region_init_alias(&d->pam[i], "pam-ram", d->ram, segments[i].base, segments[i].size);
-		region_init_alias(&d->pam_rom[i], "pam-rom", d->ram, segments[i].base, segments[i].size);
+		region_init_alias(&d->pam[i], "pam-ram", d->ram, segments[i].base,
+				  segments[i].size);
+		region_init_alias(&d->pam_rom[i], "pam-rom", d->ram, segments[i].base,
+				  segments[i].size);
 		d->pam[i].enabled = d->pam_rom[i].enabled = false;
 		d->pam_rom[i].read_only = true;
 		region_add(&m->mem.root, segments[i].base, 2, &d->pam[i]);
@@ -177,9 +180,11 @@ static void i440fx_print(void *dev, GString *out)
 	pci_print_bus(&((struct i440fx *)dev)->bus, out);
 }
 
-static const struct pci_info i440fx_pci = {
-	.vendor = 0x8086, .device = 0x1237, .class = 0x0600, .revision = 2, .config_written = config_written
-};
+static const struct pci_info i440fx_pci = { .vendor = 0x8086,
+					    .device = 0x1237,
+					    .class = 0x0600,
+					    .revision = 2,
+					    .config_written = config_written };
 
 DEVICE(i440fx,
 	.name = "i440FX",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * PCI devices and buses: see pci.h. Source: PCI Local Bus Specification 3.0, 6.1 to 6.8. Not modelled:
- * parity, system errors, power management, bridges.
+ * PCI devices and buses: see pci.h. Source: PCI Local Bus Specification 3.0, 6.1 to 6.8. Not
+ * modelled: parity, system errors, power management, bridges.
  */
 #include "hw/pci/pci.h"
 
@@ -13,9 +13,9 @@
 
 #define D struct pci_device
 FIELD_TABLE(pci_device_table,
-		  HOST(dev, bus, devfn, multifunction, writable, write_clear, bars, next_cap, msi_cap,
-		       msi_vectors, msix),
-		  F(config), F(intx_level), F(msix_table), F(msix_pending));
+	    HOST(dev, bus, devfn, multifunction, writable, write_clear, bars, next_cap, msi_cap,
+		 msi_vectors, msix),
+	    F(config), F(intx_level), F(msix_table), F(msix_pending));
 
 static const struct pci_info *info_of(const struct pci_device *d)
 {
@@ -27,7 +27,8 @@ static void set_mask(uint8_t *mask, unsigned off, unsigned size, uint64_t bits)
 	store_le(mask + off, bits, size);
 }
 
-/* --- BARs -------------------------------------------------------------------------------------- */
+/* --- BARs --------------------------------------------------------------------------------------
+ */
 
 static unsigned bar_offset(unsigned n)
 {
@@ -41,7 +42,9 @@ void pci_add_bar(void *dev, unsigned n, struct region *region, bool io, bool pre
 	uint64_t size = region->size, type = io ? 1 : (prefetch ? 8 : 0) | (is_64 ? 4 : 0);
 
 	assert(size && !(size & (size - 1)) && size >= (io ? 4 : 16));
-	d->bars[n] = (struct pci_bar){ .region = region, .io = io, .prefetch = prefetch, .is_64 = is_64 };
+	d->bars[n] = (struct pci_bar) {
+		.region = region, .io = io, .prefetch = prefetch, .is_64 = is_64
+	};
 	store_le(d->config + off, type, 4);
 	set_mask(d->writable, off, is_64 ? 8 : 4, ~(size - 1));
 	if (io)
@@ -101,7 +104,8 @@ void pci_update_bars(struct pci_device *d)
 	space_commit(&m->mem);
 }
 
-/* --- INTx -------------------------------------------------------------------------------------- */
+/* --- INTx --------------------------------------------------------------------------------------
+ */
 
 static void set_line(struct pci_device *d, int level)
 {
@@ -136,7 +140,8 @@ void pci_set_irq(void *dev, int level)
 		set_line(d, level != 0);
 }
 
-/* --- MSI --------------------------------------------------------------------------------------- */
+/* --- MSI ---------------------------------------------------------------------------------------
+ */
 
 #define MSI_FLAGS 2
 #define MSI_ENABLE BIT(0)
@@ -168,7 +173,8 @@ void pci_add_msi(void *dev, unsigned vectors)
 	set_mask(d->writable, cap + MSI_FLAGS, 2, MSI_ENABLE | 7 << 4);
 	set_mask(d->writable, cap + MSI_ADDRESS, 8, ~UINT64_C(3));
 	set_mask(d->writable, cap + MSI_DATA, 2, 0xffff);
-	set_mask(d->writable, cap + MSI_MASK, 4, d->msi_vectors == 32 ? UINT32_MAX : BIT(d->msi_vectors) - 1);
+	set_mask(d->writable, cap + MSI_MASK, 4,
+		 d->msi_vectors == 32 ? UINT32_MAX : BIT(d->msi_vectors) - 1);
 }
 
 bool pci_msi_enabled(const struct pci_device *d)
@@ -217,7 +223,8 @@ static void msi_written(struct pci_device *d)
 	}
 }
 
-/* --- MSI-X ------------------------------------------------------------------------------------- */
+/* --- MSI-X -------------------------------------------------------------------------------------
+ */
 
 #define MSIX_CONTROL 2
 #define MSIX_ENABLE BIT(15)
@@ -281,7 +288,8 @@ static void msix_write(void *opaque, uint64_t off, uint64_t value, unsigned size
 	msix_send_pending(d);
 }
 
-void pci_add_msix(void *dev, unsigned vectors, struct region *bar, uint32_t table_off, uint32_t pba_off)
+void pci_add_msix(void *dev, unsigned vectors, struct region *bar, uint32_t table_off,
+		  uint32_t pba_off)
 {
 	static const struct region_ops ops = { msix_read, msix_write, 4, 4 };
 	struct pci_device *d = dev;
@@ -303,7 +311,8 @@ void pci_add_msix(void *dev, unsigned vectors, struct region *bar, uint32_t tabl
 	region_add(bar, 0, 1, &d->msix.region);
 }
 
-/* --- config space ------------------------------------------------------------------------------ */
+/* --- config space ------------------------------------------------------------------------------
+ */
 
 unsigned pci_add_capability(void *dev, uint8_t id, unsigned size)
 {
@@ -333,7 +342,8 @@ static void init_config(struct pci_device *d)
 	d->config[PCI_INTERRUPT_PIN] = i->interrupt_pin;
 	d->config[PCI_HEADER_TYPE] = d->multifunction ? 0x80 : 0;
 	set_mask(d->writable, PCI_COMMAND, 2,
-		 PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE | 0x140);
+		 PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER |
+			 PCI_COMMAND_INTX_DISABLE | 0x140);
 	set_mask(d->write_clear, PCI_STATUS, 2, 0xf900);
 	d->writable[PCI_CACHE_LINE_SIZE] = 0xff;
 	d->writable[PCI_INTERRUPT_LINE] = 0xff;
@@ -387,15 +397,17 @@ void pci_config_write(struct pci_bus *b, uint8_t devfn, unsigned off, uint32_t v
 		info_of(d)->config_written(d, off, size);
 }
 
-/* --- the bus ----------------------------------------------------------------------------------- */
+/* --- the bus -----------------------------------------------------------------------------------
+ */
 
 static bool take_slot(struct pci_bus *b, struct pci_device *d, GError **err)
 {
 	if (d->devfn != 0xff) {
 		if (!b->devices[d->devfn])
 			return true;
-		return error(err, "%s: PCI slot %02x.%x is taken by '%s': give another addr=", device_name(d),
-			     d->devfn >> 3, d->devfn & 7, device_name(b->devices[d->devfn]));
+		return error(err, "%s: PCI slot %02x.%x is taken by '%s': give another addr=",
+			     device_name(d), d->devfn >> 3, d->devfn & 7,
+			     device_name(b->devices[d->devfn]));
 	}
 	for (unsigned slot = 0; slot < PCI_SLOTS; slot++) {
 		if (!b->devices[slot * PCI_FUNCTIONS]) {
@@ -456,8 +468,9 @@ static void pci_reset(struct bus *bus, struct device *dev)
 }
 
 /*
- * What a saved config space may not change is what the device is made of; then BARs and lines follow it.
- * The counts of pulled lines are derived: each device takes its own out and puts the loaded one in.
+ * What a saved config space may not change is what the device is made of; then BARs and lines
+ * follow it. The counts of pulled lines are derived: each device takes its own out and puts the
+ * loaded one in.
  */
 static bool pci_loaded(struct bus *bus, struct device *dev, GError **err)
 {
@@ -467,9 +480,11 @@ static bool pci_loaded(struct bus *bus, struct device *dev, GError **err)
 	bool first = true;
 
 	if (pci_word(d, PCI_VENDOR_ID) != i->vendor || pci_word(d, PCI_DEVICE_ID) != i->device)
-		return error(err, "saved state: '%s' is PCI device %04x:%04x, this machine has %04x:%04x there",
-			     dev->path, pci_word(d, PCI_VENDOR_ID), pci_word(d, PCI_DEVICE_ID), i->vendor,
-			     i->device);
+		return error(err,
+			     "saved state: '%s' is PCI device %04x:%04x, this machine has "
+			     "%04x:%04x there",
+			     dev->path, pci_word(d, PCI_VENDOR_ID), pci_word(d, PCI_DEVICE_ID),
+			     i->vendor, i->device);
 	d->config[PCI_INTERRUPT_PIN] = i->interrupt_pin;
 	dev->dma_off = !(pci_word(d, PCI_COMMAND) & PCI_COMMAND_MASTER);
 	pci_update_bars(d);
@@ -495,7 +510,7 @@ void pci_set_devfn(void *dev, unsigned slot, unsigned function)
 
 void pci_bus_init(struct pci_bus *b, struct machine *m, struct device *owner, const char *name)
 {
-	b->bus = (struct bus){
+	b->bus = (struct bus) {
 		.type = "PCI",
 		.name = g_strdup(name),
 		.owner = owner,
@@ -516,9 +531,11 @@ void pci_bus_destroy(struct pci_bus *b)
 
 static void print_device(const struct pci_device *d, GString *out)
 {
-	g_string_append_printf(out, "  Bus  0, device %3u, function %u:\n    %s: PCI device %04x:%04x class %04x\n",
-			       d->devfn >> 3, d->devfn & 7, device_name(d), pci_word(d, PCI_VENDOR_ID),
-			       pci_word(d, PCI_DEVICE_ID), pci_word(d, PCI_CLASS_DEVICE));
+	g_string_append_printf(
+		out,
+		"  Bus  0, device %3u, function %u:\n    %s: PCI device %04x:%04x class %04x\n",
+		d->devfn >> 3, d->devfn & 7, device_name(d), pci_word(d, PCI_VENDOR_ID),
+		pci_word(d, PCI_DEVICE_ID), pci_word(d, PCI_CLASS_DEVICE));
 	if (d->config[PCI_INTERRUPT_PIN])
 		g_string_append_printf(out, "      IRQ %u, pin %c\n", d->config[PCI_INTERRUPT_LINE],
 				       'A' + d->config[PCI_INTERRUPT_PIN] - 1);
@@ -526,9 +543,12 @@ static void print_device(const struct pci_device *d, GString *out)
 		const struct pci_bar *b = &d->bars[n];
 
 		if (b->region)
-			g_string_append_printf(out, "      BAR%u: %s at 0x%" PRIx64 " [0x%" PRIx64 "]%s\n", n,
-					       b->io ? "I/O" : b->is_64 ? "64 bit memory" : "32 bit memory",
-					       bar_base(d, n), b->region->size, b->mapped ? "" : " (off)");
+			g_string_append_printf(
+				out, "      BAR%u: %s at 0x%" PRIx64 " [0x%" PRIx64 "]%s\n", n,
+				b->io	   ? "I/O"
+				: b->is_64 ? "64 bit memory"
+					   : "32 bit memory",
+				bar_base(d, n), b->region->size, b->mapped ? "" : " (off)");
 	}
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * PCI: configuration space with per-bit write masks, BARs that are sized and moved at run time, INTx with
- * the bridge's swizzle, MSI and MSI-X. Source: PCI Local Bus Specification 3.0.
+ * PCI: configuration space with per-bit write masks, BARs that are sized and moved at run time,
+ * INTx with the bridge's swizzle, MSI and MSI-X. Source: PCI Local Bus Specification 3.0.
  *
- * A PCI device's struct begins with struct pci_device; its struct device_info.bus_info is a struct pci_info.
+ * A PCI device's struct begins with struct pci_device; its struct device_info.bus_info is a struct
+ * pci_info.
  */
 #pragma once
 
@@ -43,7 +44,7 @@ struct pci_info {
 	uint16_t class; /* base class and subclass */
 	uint8_t prog_if, revision;
 	uint16_t subsystem_vendor, subsystem; /* 0: QEMU's 1af4:1100 */
-	uint8_t interrupt_pin; /* 1 to 4, 0: none */
+	uint8_t interrupt_pin;		      /* 1 to 4, 0: none */
 	/* After the core has stored a write to config space. */
 	void (*config_written)(void *dev, unsigned offset, unsigned size);
 };
@@ -51,7 +52,7 @@ struct pci_info {
 struct pci_bar {
 	struct region *region; /* NULL: no such BAR */
 	bool io, prefetch, is_64;
-	uint64_t addr;	       /* where it is mapped */
+	uint64_t addr; /* where it is mapped */
 	bool mapped;
 };
 
@@ -71,7 +72,7 @@ struct pci_device {
 	bool multifunction;
 
 	uint8_t config[PCI_CONFIG_SIZE];
-	uint8_t writable[PCI_CONFIG_SIZE]; /* bits the guest may change */
+	uint8_t writable[PCI_CONFIG_SIZE];    /* bits the guest may change */
 	uint8_t write_clear[PCI_CONFIG_SIZE]; /* bits that writing 1 clears */
 	struct pci_bar bars[PCI_BARS];
 	uint8_t next_cap;
@@ -99,7 +100,8 @@ void pci_bus_init(struct pci_bus *b, struct machine *m, struct device *owner, co
 void pci_bus_destroy(struct pci_bus *b);
 /* Config space by mechanism 1's address; all-ones where nobody answers. */
 uint32_t pci_config_read(struct pci_bus *b, uint8_t devfn, unsigned off, unsigned size);
-void pci_config_write(struct pci_bus *b, uint8_t devfn, unsigned off, uint32_t value, unsigned size);
+void pci_config_write(struct pci_bus *b, uint8_t devfn, unsigned off, uint32_t value,
+		      unsigned size);
 
 /* For devices, in realize. */
 void pci_set_devfn(void *dev, unsigned slot, unsigned function);
@@ -107,7 +109,8 @@ void pci_add_bar(void *dev, unsigned n, struct region *region, bool io, bool pre
 /* Reserves `size` bytes of capability and links them; returns the offset. */
 unsigned pci_add_capability(void *dev, uint8_t id, unsigned size);
 void pci_add_msi(void *dev, unsigned vectors);
-void pci_add_msix(void *dev, unsigned vectors, struct region *bar, uint32_t table_off, uint32_t pba_off);
+void pci_add_msix(void *dev, unsigned vectors, struct region *bar, uint32_t table_off,
+		  uint32_t pba_off);
 
 /* At run time. */
 void pci_set_irq(void *dev, int level);

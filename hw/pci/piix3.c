@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * 82371SB (PIIX3) function 0: the ISA bridge. PIRQ route control (60h-63h) steers the four PCI lines to
- * ISA interrupts; the reset control register is port CF9h. Source: Intel 82371SB data sheet (290550),
- * 2.2 and 2.5. Not modelled: ISA decode enables, the APIC chip select (the IOAPIC is always there).
+ * 82371SB (PIIX3) function 0: the ISA bridge. PIRQ route control (60h-63h) steers the four PCI
+ * lines to ISA interrupts; the reset control register is port CF9h. Source: Intel 82371SB data
+ * sheet (290550), 2.2 and 2.5. Not modelled: ISA decode enables, the APIC chip select (the IOAPIC
+ * is always there).
  */
 #include "hw/pci/piix3.h"
 
@@ -94,7 +95,8 @@ static void piix3_reset(void *dev)
 	struct piix3 *d = dev;
 
 	memset(d->pci.config + 0x40, 0, 0xb0 - 0x40);
-	pci_set_word(&d->pci, PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	pci_set_word(&d->pci, PCI_COMMAND,
+		     PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	pci_set_word(&d->pci, PCI_STATUS, 0x0200); /* medium DEVSEL timing */
 	d->pci.config[0x4c] = 0x4d;
 	d->pci.config[0x4e] = 0x03;

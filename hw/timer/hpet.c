@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * High precision event timer. Source: IA-PC HPET specification 1.0a. The counter is the VM clock at 100 MHz,
- * so its rate is the same on every host. Not modelled: FSB interrupt delivery (not offered in the
- * capabilities).
+ * High precision event timer. Source: IA-PC HPET specification 1.0a. The counter is the VM clock at
+ * 100 MHz, so its rate is the same on every host. Not modelled: FSB interrupt delivery (not offered
+ * in the capabilities).
  */
 #include "hw/timer/hpet.h"
 
@@ -29,8 +29,8 @@
 #define VENDOR 0x8086u
 
 #define D struct hpet_timer
-static FIELD_TABLE(hpet_timer_table, HOST(hpet, n), F(config), F(comparator), F(period), F(timer), F(val_set),
-		   F(level));
+static FIELD_TABLE(hpet_timer_table, HOST(hpet, n), F(config), F(comparator), F(period), F(timer),
+		   F(val_set), F(level));
 #undef D
 #define D struct hpet
 
@@ -46,7 +46,8 @@ static bool enabled(const struct hpet *d)
 
 static uint64_t counter_now(const struct hpet *d)
 {
-	return enabled(d) ? d->counter + (uint64_t)(now_ns(d) - d->start_ns) / NS_PER_TICK : d->counter;
+	return enabled(d) ? d->counter + (uint64_t)(now_ns(d) - d->start_ns) / NS_PER_TICK
+			  : d->counter;
 }
 
 static bool legacy(const struct hpet *d)
@@ -121,7 +122,8 @@ static void timer_fires(void *opaque, int64_t late_ns)
 
 		if (t->period < SHORTEST_PERIOD_NS / NS_PER_TICK)
 			ahead = SHORTEST_PERIOD_NS / NS_PER_TICK / t->period + 1;
-		t->comparator = (t->comparator + (behind / t->period + ahead) * t->period) & width_mask(t);
+		t->comparator =
+			(t->comparator + (behind / t->period + ahead) * t->period) & width_mask(t);
 	}
 	interrupt(d, t);
 	arm(d, t);
@@ -180,7 +182,8 @@ static void write_timer_config(struct hpet *d, struct hpet_timer *t, uint64_t v)
 {
 	if (t->level)
 		drive(d, t, false);
-	/* A route that the capabilities do not offer is not taken (2.3.8, field Tn_INT_ROUTE_CNF). */
+	/* A route that the capabilities do not offer is not taken (2.3.8, field Tn_INT_ROUTE_CNF).
+	 */
 	if (!(d->intcap & BIT(TN_ROUTE(v))))
 		v = (v & ~TN_ROUTE_MASK) | (t->config & TN_ROUTE_MASK);
 	t->config = (t->config & ~TN_WRITABLE) | (v & TN_WRITABLE & ~TN_SETVAL);
@@ -195,7 +198,10 @@ static void write_timer_config(struct hpet *d, struct hpet_timer *t, uint64_t v)
 	arm(d, t);
 }
 
-/* 2.3.9.2.2: in periodic mode a write sets the period, and the accumulator too when TN_SETVAL was set. */
+/*
+ * 2.3.9.2.2: in periodic mode a write sets the period, and the accumulator too when TN_SETVAL was
+ * set.
+ */
 static void write_comparator(struct hpet *d, struct hpet_timer *t, uint64_t v)
 {
 	v &= width_mask(t);
@@ -209,7 +215,8 @@ static void write_comparator(struct hpet *d, struct hpet_timer *t, uint64_t v)
 
 static uint64_t capabilities(const struct hpet *d)
 {
-	return (uint64_t)HPET_PERIOD_FS << 32 | VENDOR << 16 | BIT(15) | BIT(13) | (uint64_t)(d->timers - 1) << 8 | 1;
+	return (uint64_t)HPET_PERIOD_FS << 32 | VENDOR << 16 | BIT(15) | BIT(13) |
+	       (uint64_t)(d->timers - 1) << 8 | 1;
 }
 
 static uint64_t read64(struct hpet *d, unsigned reg)
@@ -273,7 +280,10 @@ static uint64_t merge_half(uint64_t old, uint64_t value, bool high)
 	return high ? (old & UINT32_MAX) | value << 32 : (old & ~(uint64_t)UINT32_MAX) | value;
 }
 
-/* A periodic comparator is two registers behind one address; a half goes to both it would go to whole. */
+/*
+ * A periodic comparator is two registers behind one address; a half goes to both it would go to
+ * whole.
+ */
 static void write_periodic_half(struct hpet *d, struct hpet_timer *t, uint64_t value, bool high)
 {
 	if (t->val_set)
@@ -293,7 +303,8 @@ static void hpet_write(void *dev, uint64_t off, uint64_t value, unsigned size)
 
 	if (size == 8)
 		write64(d, reg, value);
-	else if (reg >= REG_TIMER0 && n < d->timers && (reg & 0x1f) == 8 && d->timer[n].config & TN_PERIODIC)
+	else if (reg >= REG_TIMER0 && n < d->timers && (reg & 0x1f) == 8 &&
+		 d->timer[n].config & TN_PERIODIC)
 		write_periodic_half(d, &d->timer[n], value, high);
 	else
 		write64(d, reg, merge_half(reg == REG_STATUS ? 0 : read64(d, reg), value, high));
@@ -317,7 +328,8 @@ static bool hpet_realize(void *dev, GError **err)
 	for (unsigned i = 0; i < HPET_MOST_TIMERS; i++) {
 		d->timer[i].hpet = d;
 		d->timer[i].n = i;
-		timer_init(&d->timer[i].timer, vm_clock(d->dev.machine), "hpet", timer_fires, &d->timer[i]);
+		timer_init(&d->timer[i].timer, vm_clock(d->dev.machine), "hpet", timer_fires,
+			   &d->timer[i]);
 	}
 	device_map(dev, 0, HPET_BASE);
 	return true;
@@ -351,7 +363,8 @@ static bool hpet_loaded(void *dev, GError **err)
 	struct hpet *d = dev;
 
 	if (d->start_ns < 0 || d->start_ns > now_ns(d))
-		return error(err, "saved state: '%s': the counter would run backwards", d->dev.path);
+		return error(err, "saved state: '%s': the counter would run backwards",
+			     d->dev.path);
 	d->config &= CONFIG_ENABLE | CONFIG_LEGACY;
 	for (unsigned i = 0; i < d->timers; i++) {
 		struct hpet_timer *t = &d->timer[i];

@@ -26,9 +26,9 @@ struct hpet {
 	uint32_t intcap; /* I/O APIC inputs that timers may be routed to */
 
 	uint64_t config, status;
-	uint64_t counter;   /* when it was last started; its value while stopped */
-	int64_t start_ns;   /* VM clock at that start */
-	bool rtc_level;	    /* what the RTC drives, kept from the bus in legacy mode */
+	uint64_t counter; /* when it was last started; its value while stopped */
+	int64_t start_ns; /* VM clock at that start */
+	bool rtc_level;	  /* what the RTC drives, kept from the bus in legacy mode */
 	struct hpet_timer timer[HPET_MOST_TIMERS];
 
 	struct irq gsi[24];	/* by I/O APIC input */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * 8254 programmable interval timer and port 61h. Source: Intel 8254 data sheet (231164); IBM PC/AT
- * technical reference for port 61h. Counts are computed from the VM clock when they are looked at; a timer
- * runs only for channel 0's interrupt. Not modelled: the one-clock delay between writing a count and its
- * load; a new count in modes 2 and 3 starts at once instead of at the end of the period.
+ * technical reference for port 61h. Counts are computed from the VM clock when they are looked at;
+ * a timer runs only for channel 0's interrupt. Not modelled: the one-clock delay between writing a
+ * count and its load; a new count in modes 2 and 3 starts at once instead of at the end of the
+ * period.
  *
- * Under KVM with an in-kernel irqchip the chip and port 61h are the kernel's; this device then holds the
- * state for saving and loading.
+ * Under KVM with an in-kernel irqchip the chip and port 61h are the kernel's; this device then
+ * holds the state for saving and loading.
  */
 #include "hw/timer/i8254.h"
 
@@ -18,9 +19,9 @@ enum { RW_LATCH, RW_LSB, RW_MSB, RW_WORD };
 enum { STATE_LSB = 1, STATE_MSB, STATE_WORD0, STATE_WORD1 };
 
 #define D struct chip_pit_channel
-static FIELD_TABLE(channel_table, NULL, F(count), F(latched_count), F(count_latched), F(status_latched),
-		   F(status), F(read_state), F(write_state), F(write_latch), F(rw_mode), F(mode), F(bcd), F(gate),
-		   F(load_ns), F(held_ns), F(counting));
+static FIELD_TABLE(channel_table, NULL, F(count), F(latched_count), F(count_latched),
+		   F(status_latched), F(status), F(read_state), F(write_state), F(write_latch),
+		   F(rw_mode), F(mode), F(bcd), F(gate), F(load_ns), F(held_ns), F(counting));
 #undef D
 #define D struct chip_pit
 static FIELD_TABLE(chip_pit_table, NULL, FO(channels, channel_table), F(irq_disabled));
@@ -71,7 +72,10 @@ static uint16_t current_count(const struct i8254 *d, const struct chip_pit_chann
 	} else if (c->mode == 2) {
 		v = n - (uint32_t)(t % n);
 	} else if (c->mode == 3) {
-		/* Two by two, and from the even number below: an odd count is high one clock longer. */
+		/*
+		 * Two by two, and from the even number below: an odd count is high one clock
+		 * longer.
+		 */
 		uint32_t phase = (uint32_t)(t % n), high = (n + 1) / 2;
 
 		v = (n & ~1u) - 2 * (phase < high ? phase : phase - high);
@@ -126,7 +130,8 @@ static uint64_t next_rise(const struct chip_pit_channel *c, uint64_t t)
 static void arm(struct i8254 *d, uint64_t after)
 {
 	const struct chip_pit_channel *c = &d->s.channels[0];
-	uint64_t rise = next_rise(c, after), shortest = muldiv64(SHORTEST_PERIOD_NS, PIT_HZ, NS_PER_SEC);
+	uint64_t rise = next_rise(c, after),
+		 shortest = muldiv64(SHORTEST_PERIOD_NS, PIT_HZ, NS_PER_SEC);
 
 	if ((c->mode == 2 || c->mode == 3) && rise && c->count < shortest)
 		rise += shortest / c->count * c->count;
@@ -184,7 +189,10 @@ static void load_count(struct i8254 *d, unsigned channel, uint16_t value)
 	uint32_t n = c->bcd ? from_bcd(value) : value;
 
 	c->count = n ? n : modulus(c);
-	/* A count of 1 is illegal in modes 2 and 3 (page 9 and 10); taken as the smallest legal one. */
+	/*
+	 * A count of 1 is illegal in modes 2 and 3 (page 9 and 10); taken as the smallest legal
+	 * one.
+	 */
 	if ((c->mode == 2 || c->mode == 3) && c->count < 2)
 		c->count = 2;
 	/* Modes 1 and 5 wait for the gate. */
@@ -243,7 +251,8 @@ static void latch_status(struct i8254 *d, struct chip_pit_channel *c)
 
 	if (c->status_latched)
 		return;
-	c->status = (uint8_t)(channel_out(d, c) << 7 | null_count << 6 | c->rw_mode << 4 | c->mode << 1 | c->bcd);
+	c->status = (uint8_t)(channel_out(d, c) << 7 | null_count << 6 | c->rw_mode << 4 |
+			      c->mode << 1 | c->bcd);
 	c->status_latched = true;
 }
 
@@ -275,7 +284,7 @@ static void write_control(struct i8254 *d, uint8_t v)
 		return;
 	}
 	c->rw_mode = (uint8_t)rw;
-	c->read_state = c->write_state = (uint8_t)rw; /* STATE_LSB, STATE_MSB, STATE_WORD0 */
+	c->read_state = c->write_state = (uint8_t)rw;	 /* STATE_LSB, STATE_MSB, STATE_WORD0 */
 	c->mode = (uint8_t)(mode > 5 ? mode - 4 : mode); /* 6 and 7 are 2 and 3 */
 	c->bcd = v & 1;
 	/* OUT goes to its initial state and waits for a count. */
@@ -386,7 +395,8 @@ static uint64_t port61_read(void *dev, uint64_t off, unsigned size)
 
 	(void)off;
 	(void)size;
-	return d->speaker | (now_ns(d) / REFRESH_NS & 1 ? PORT61_REFRESH : 0) | (i8254_out(d, 2) ? PORT61_OUT2 : 0);
+	return d->speaker | (now_ns(d) / REFRESH_NS & 1 ? PORT61_REFRESH : 0) |
+	       (i8254_out(d, 2) ? PORT61_OUT2 : 0);
 }
 
 static void port61_write(void *dev, uint64_t off, uint64_t value, unsigned size)
@@ -415,7 +425,10 @@ static void fetch(struct i8254 *d)
 		a->ops->chip_get(a, CHIP_PIT, 0, &d->s);
 }
 
-/* While the VM is stopped the fields are what counts: the kernel's chip goes on with the host's clock. */
+/*
+ * While the VM is stopped the fields are what counts: the kernel's chip goes on with the host's
+ * clock.
+ */
 static void get_from_kernel(struct i8254 *d)
 {
 	if (machine_running(d->dev.machine))
@@ -452,8 +465,9 @@ static bool pit_realize(void *dev, GError **err)
 	d->in_kernel = accel_kernel_pic(a);
 	if (d->in_kernel && !a->ops->pit_reinject(a, d->lost_tick_policy == TICKS_DELAY) &&
 	    d->lost_tick_policy != TICKS_DELAY)
-		return error(err, "%s: lost_tick_policy=discard: this kernel's PIT cannot: use "
-				  "-machine kernel-irqchip=off",
+		return error(err,
+			     "%s: lost_tick_policy=discard: this kernel's PIT cannot: use "
+			     "-machine kernel-irqchip=off",
 			     device_name(d));
 	if (!d->in_kernel) {
 		device_map(dev, 0, d->iobase);
@@ -505,14 +519,17 @@ static bool pit_loaded(void *dev, GError **err)
 	for (unsigned i = 0; i < PIT_CHANNELS; i++) {
 		struct chip_pit_channel *c = &d->s.channels[i];
 
-		if (c->count < 1 || c->count > 65536 || c->mode > 5 || c->rw_mode > RW_WORD || c->count_latched > RW_WORD ||
-		    c->load_ns < -FARTHEST_NS || c->load_ns > FARTHEST_NS || c->held_ns < -1 || c->held_ns > FARTHEST_NS ||
+		if (c->count < 1 || c->count > 65536 || c->mode > 5 || c->rw_mode > RW_WORD ||
+		    c->count_latched > RW_WORD || c->load_ns < -FARTHEST_NS ||
+		    c->load_ns > FARTHEST_NS || c->held_ns < -1 || c->held_ns > FARTHEST_NS ||
 		    c->read_state > STATE_WORD1 || c->write_state > STATE_WORD1)
-			return error(err, "saved state: '%s': channel %u holds values no 8254 has", d->dev.path, i);
+			return error(err, "saved state: '%s': channel %u holds values no 8254 has",
+				     d->dev.path, i);
 	}
 	/* An edge that is further off than any count allows is damage: take the next real one. */
 	if (timer_pending(&d->timer) &&
-	    (uint64_t)d->next_edge > ticks(d, &d->s.channels[0]) + 2 * (modulus(&d->s.channels[0]) + UINT64_C(65536)))
+	    (uint64_t)d->next_edge > ticks(d, &d->s.channels[0]) +
+					     2 * (modulus(&d->s.channels[0]) + UINT64_C(65536)))
 		arm(d, ticks(d, &d->s.channels[0]));
 	put_to_kernel(d);
 	return true;
@@ -523,9 +540,11 @@ static void pit_print(void *dev, GString *out)
 	struct i8254 *d = dev;
 
 	get_from_kernel(d);
-	g_string_append_printf(out, "pit   channel 0 mode %u every %u clocks of %u Hz; %" PRIu64 " ticks, %" PRIu64
-				    " dropped%s\n",
-			       d->s.channels[0].mode, d->s.channels[0].count, PIT_HZ, d->injected, d->dropped,
+	g_string_append_printf(out,
+			       "pit   channel 0 mode %u every %u clocks of %u Hz; %" PRIu64
+			       " ticks, %" PRIu64 " dropped%s\n",
+			       d->s.channels[0].mode, d->s.channels[0].count, PIT_HZ, d->injected,
+			       d->dropped,
 			       d->in_kernel ? " (in the kernel: not counted here)" : "");
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The paravirtual clock's machine-wide value: what kvmclock adds to each vCPU's TSC. The engine holds it
- * while the VM runs; here it is saved and loaded, so that the guest's clock goes on where it stopped.
+ * The paravirtual clock's machine-wide value: what kvmclock adds to each vCPU's TSC. The engine
+ * holds it while the VM runs; here it is saved and loaded, so that the guest's clock goes on where
+ * it stopped.
  */
 #include "accel/accel.h"
 #include "hw/timer/timers.h"

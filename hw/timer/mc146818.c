@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * MC146818 real-time clock with 128 bytes of CMOS memory. Source: Motorola MC146818 data sheet (ADI-856);
- * the century byte at 32h is what ACPI's FADT names. The time is a base and a clock: registers are computed
- * when they are read, flags when somebody looks or an interrupt is enabled. Not modelled: square-wave
- * output, daylight saving.
+ * MC146818 real-time clock with 128 bytes of CMOS memory. Source: Motorola MC146818 data sheet
+ * (ADI-856); the century byte at 32h is what ACPI's FADT names. The time is a base and a clock:
+ * registers are computed when they are read, flags when somebody looks or an interrupt is enabled.
+ * Not modelled: square-wave output, daylight saving.
  */
 #include "hw/timer/mc146818.h"
 
@@ -13,8 +13,22 @@
 
 #include "core/log.h"
 
-enum { SECONDS, SECONDS_ALARM, MINUTES, MINUTES_ALARM, HOURS, HOURS_ALARM, DAY_OF_WEEK, DAY, MONTH, YEAR,
-       REG_A, REG_B, REG_C, REG_D };
+enum {
+	SECONDS,
+	SECONDS_ALARM,
+	MINUTES,
+	MINUTES_ALARM,
+	HOURS,
+	HOURS_ALARM,
+	DAY_OF_WEEK,
+	DAY,
+	MONTH,
+	YEAR,
+	REG_A,
+	REG_B,
+	REG_C,
+	REG_D
+};
 #define CENTURY 0x32
 
 #define A_UIP BIT(7)
@@ -25,7 +39,7 @@ enum { SECONDS, SECONDS_ALARM, MINUTES, MINUTES_ALARM, HOURS, HOURS_ALARM, DAY_O
 #define B_PIE BIT(6)
 #define B_AIE BIT(5)
 #define B_UIE BIT(4)
-#define B_DM BIT(2)  /* binary, not BCD */
+#define B_DM BIT(2) /* binary, not BCD */
 #define B_24H BIT(1)
 #define C_IRQF BIT(7)
 #define C_PF BIT(6)
@@ -34,7 +48,7 @@ enum { SECONDS, SECONDS_ALARM, MINUTES, MINUTES_ALARM, HOURS, HOURS_ALARM, DAY_O
 #define D_VRT BIT(7)
 #define HOUR_PM BIT(7)
 
-#define UIP_NS 244000	 /* UIP is up at least this long before an update (table 6) */
+#define UIP_NS 244000 /* UIP is up at least this long before an update (table 6) */
 #define MOST_OWED_TICKS 100000u
 
 #define D struct mc146818
@@ -72,7 +86,8 @@ static int64_t second_now(const struct mc146818 *d)
 	return d->base_sec + floor_div(now_ns(d) - d->base_ns, NS_PER_SEC);
 }
 
-/* --- the formats ------------------------------------------------------------------------------- */
+/* --- the formats -------------------------------------------------------------------------------
+ */
 
 static uint8_t encode(const struct mc146818 *d, int v)
 {
@@ -138,7 +153,8 @@ static int64_t registers_to(const struct mc146818 *d)
 	return timegm(&tm);
 }
 
-/* --- flags and interrupts ---------------------------------------------------------------------- */
+/* --- flags and interrupts ----------------------------------------------------------------------
+ */
 
 static void update_irq(struct mc146818 *d)
 {
@@ -164,7 +180,8 @@ static bool alarm_at(const struct mc146818 *d, int64_t sec)
 	struct tm tm;
 
 	gmtime_r(&t, &tm);
-	return alarm_field(d, SECONDS_ALARM, tm.tm_sec, false) && alarm_field(d, MINUTES_ALARM, tm.tm_min, false) &&
+	return alarm_field(d, SECONDS_ALARM, tm.tm_sec, false) &&
+	       alarm_field(d, MINUTES_ALARM, tm.tm_min, false) &&
 	       alarm_field(d, HOURS_ALARM, tm.tm_hour, true);
 }
 
@@ -190,7 +207,10 @@ static void catch_up_updates(struct mc146818 *d)
 	d->seen_sec = sec;
 }
 
-/* Half the cycle time in 32.768 kHz clocks doubles with each code; 1 and 2 are as 8 and 9 (table 5). */
+/*
+ * Half the cycle time in 32.768 kHz clocks doubles with each code; 1 and 2 are as 8 and 9 (table
+ * 5).
+ */
 static uint64_t period_clocks(const struct mc146818 *d)
 {
 	unsigned rate = d->cmos[REG_A] & A_RATE;
@@ -226,7 +246,8 @@ static void catch_up_periods(struct mc146818 *d)
 
 	if (d->cmos[REG_B] & B_PIE) {
 		if (d->lost_tick_policy)
-			d->owed_ticks = (uint32_t)MIN_OF(d->owed_ticks + missed, (uint64_t)MOST_OWED_TICKS);
+			d->owed_ticks =
+				(uint32_t)MIN_OF(d->owed_ticks + missed, (uint64_t)MOST_OWED_TICKS);
 		else
 			d->dropped += missed;
 	}
@@ -239,7 +260,8 @@ static void arm_timers(struct mc146818 *d)
 	timer_cancel(&d->update_timer);
 	timer_cancel(&d->periodic_timer);
 	if (updates(d) && d->cmos[REG_B] & (B_UIE | B_AIE))
-		timer_arm(&d->update_timer, d->base_ns + (second_now(d) - d->base_sec + 1) * NS_PER_SEC);
+		timer_arm(&d->update_timer,
+			  d->base_ns + (second_now(d) - d->base_sec + 1) * NS_PER_SEC);
 	if (period_clocks(d) && d->cmos[REG_B] & B_PIE)
 		timer_arm(&d->periodic_timer, period_end(d, periods_now(d) + 1));
 }
@@ -280,7 +302,8 @@ static uint8_t read_c(struct mc146818 *d)
 	return v;
 }
 
-/* --- registers --------------------------------------------------------------------------------- */
+/* --- registers ---------------------------------------------------------------------------------
+ */
 
 static bool in_update(const struct mc146818 *d)
 {
@@ -340,8 +363,8 @@ static void write_b(struct mc146818 *d, uint8_t v)
 
 static bool is_time(unsigned reg)
 {
-	return reg == SECONDS || reg == MINUTES || reg == HOURS || (reg >= DAY_OF_WEEK && reg <= YEAR) ||
-	       reg == CENTURY;
+	return reg == SECONDS || reg == MINUTES || reg == HOURS ||
+	       (reg >= DAY_OF_WEEK && reg <= YEAR) || reg == CENTURY;
 }
 
 static void write_register(struct mc146818 *d, unsigned reg, uint8_t v)
@@ -455,7 +478,8 @@ static bool rtc_loaded(void *dev, GError **err)
 	if (d->base_sec < -far || d->base_sec > far || d->seen_sec < -far || d->seen_sec > far ||
 	    d->base_ns < -FARTHEST_NS || d->base_ns > FARTHEST_NS || d->period_ns < -FARTHEST_NS ||
 	    d->period_ns > FARTHEST_NS)
-		return error(err, "saved state: '%s': the time is not on the calendar", d->dev.path);
+		return error(err, "saved state: '%s': the time is not on the calendar",
+			     d->dev.path);
 	d->owed_ticks = MIN_OF(d->owed_ticks, MOST_OWED_TICKS);
 	irq_set(&d->irq, d->cmos[REG_B] & d->cmos[REG_C] & (C_PF | C_AF | C_UF));
 	return true;
@@ -465,9 +489,11 @@ static void rtc_print(void *dev, GString *out)
 {
 	struct mc146818 *d = dev;
 
-	g_string_append_printf(out, "rtc   rate %u; %" PRIu64 " ticks, %" PRIu64 " dropped, %" PRIu64
-				    " made up for, %u owed\n",
-			       d->cmos[REG_A] & A_RATE, d->injected, d->dropped, d->reinjected, d->owed_ticks);
+	g_string_append_printf(out,
+			       "rtc   rate %u; %" PRIu64 " ticks, %" PRIu64 " dropped, %" PRIu64
+			       " made up for, %u owed\n",
+			       d->cmos[REG_A] & A_RATE, d->injected, d->dropped, d->reinjected,
+			       d->owed_ticks);
 }
 
 static const char *const clocks[] = { "host", "rt", "vm", NULL };
@@ -491,7 +517,8 @@ DEVICE(mc146818,
 	.loaded = rtc_loaded,
 	.print = rtc_print);
 
-struct mc146818 *mc146818_new(struct machine *m, struct bus *isa, int64_t base, unsigned clock_kind, GError **err)
+struct mc146818 *mc146818_new(struct machine *m, struct bus *isa, int64_t base, unsigned clock_kind,
+			      GError **err)
 {
 	struct mc146818 *d = device_new(m, &device_mc146818, NULL);
 

@@ -27,6 +27,7 @@ struct mc146818 {
 };
 
 /* base: seconds since 1970 at start. */
-struct mc146818 *mc146818_new(struct machine *m, struct bus *isa, int64_t base, unsigned clock_kind, GError **err);
+struct mc146818 *mc146818_new(struct machine *m, struct bus *isa, int64_t base, unsigned clock_kind,
+			      GError **err);
 /* Boards set memory that firmware reads. */
 void mc146818_set_cmos(struct mc146818 *d, unsigned reg, uint8_t value);

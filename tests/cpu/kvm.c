@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The KVM engine, with the mailbox guest: state both ways, pending I/O, slots and dirty log, read-only
- * memory, coalesced writes, messages, irqfd and ioeventfd, MSRs, CPUID, NMI, the clock, the save of a running
- * machine. Every irqchip mode boots.
+ * The KVM engine, with the mailbox guest: state both ways, pending I/O, slots and dirty log,
+ * read-only memory, coalesced writes, messages, irqfd and ioeventfd, MSRs, CPUID, NMI, the clock,
+ * the save of a running machine. Every irqchip mode boots.
  */
 #include <errno.h>
 #include <signal.h>
@@ -59,7 +59,8 @@ KVM(registers_go_both_ways)
 
 KVM(a_stop_finishes_the_io_instruction)
 {
-	/* Stopped again and again inside the mailbox's IN loop: the guest must never lose a value. */
+	/* Stopped again and again inside the mailbox's IN loop: the guest must never lose a value.
+	 */
 	for (int i = 0; i < 300; i++) {
 		machine_stop(&r->m, RUN_PAUSED);
 		vcpu_sync(&cpu0(r)->vcpu, VS_ALL);
@@ -89,7 +90,7 @@ KVM(memory_and_dirty_log)
 	ram_sync_dirty(&r->m.mem, ram);
 	for (uint64_t off = 0; off < ram->size; off += 4096)
 		ram_test_clear_dirty(ram, DIRTY_MIGRATION, off);
-	rig_write(r, 0x345678 & ~3u, 1, 4); /* the guest's write */
+	rig_write(r, 0x345678 & ~3u, 1, 4);	 /* the guest's write */
 	space_write(&r->m.mem, 0x456000, &v, 4); /* ours */
 	ram_sync_dirty(&r->m.mem, ram);
 	CHECK(ram_test_clear_dirty(ram, DIRTY_MIGRATION, 0x345000));
@@ -324,7 +325,8 @@ static void save_and_check(struct rig *r)
 	machine_save(&r->m, b);
 	CHECK_EQ(a->len, b->len);
 	if (memcmp(a->data, b->data, a->len)) {
-		g_autofree char *ta = state_print(a->data, a->len, NULL), *tb = state_print(b->data, b->len, NULL);
+		g_autofree char *ta = state_print(a->data, a->len, NULL),
+				*tb = state_print(b->data, b->len, NULL);
 		g_auto(GStrv) la = g_strsplit(ta, "\n", -1), lb = g_strsplit(tb, "\n", -1);
 
 		for (char **x = la, **y = lb; *x && *y; x++, y++)
@@ -416,7 +418,10 @@ TEST(save_load_save_with_a_userspace_irqchip)
 	rig_free(r);
 }
 
-/* The flat view never overlaps, so a listener is told of a range that does; in a child, which it ends. */
+/*
+ * The flat view never overlaps, so a listener is told of a range that does; in a child, which it
+ * ends.
+ */
 TEST(overlapping_slots_are_named)
 {
 	char text[2048] = "";

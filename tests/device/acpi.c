@@ -65,7 +65,7 @@ BENCH(acpi_links_and_sums)
 
 static void three_cpus(struct pc_config *c)
 {
-	c->smp = (struct x86_topology){ 3, 3, 1, 1, 3 };
+	c->smp = (struct x86_topology) { 3, 3, 1, 1, 3 };
 }
 
 TEST(acpi_madt_lists_processors_and_overrides)
@@ -100,9 +100,10 @@ static void disassemble(const uint8_t *t, const char *name)
 	f = fopen(path, "wb");
 	fwrite(t, 1, load_le(t + 4, 4), f);
 	fclose(f);
-	command = g_strdup_printf("cd %s && iasl -d %s.aml >log 2>&1 && iasl -oa -p again %s.dsl >>log 2>&1; s=$?; "
-				  "[ $s = 0 ] || cat log; rm -rf %s; exit $s",
-				  dir, name, name, dir);
+	command = g_strdup_printf(
+		"cd %s && iasl -d %s.aml >log 2>&1 && iasl -oa -p again %s.dsl >>log 2>&1; s=$?; "
+		"[ $s = 0 ] || cat log; rm -rf %s; exit $s",
+		dir, name, name, dir);
 	CHECK_EQ(system(command), 0);
 }
 

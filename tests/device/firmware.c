@@ -95,7 +95,7 @@ BENCH(fw_cfg_dma)
 	CHECK_EQ(rig_read(r, 0x3000, 4), 0);
 	CHECK_EQ(rig_read(r, 0x4000, 4), 0x554d4551);
 	CHECK_EQ(rig_read(r, 0x4004, 2), 0); /* past the end: zeros */
-	request(r, 0 << 16 | 8 | 4, 2, 0); /* select and skip two */
+	request(r, 0 << 16 | 8 | 4, 2, 0);   /* select and skip two */
 	CHECK_EQ(inb(r, 0x511), 'M');
 	request(r, 16, 4, 0x4000); /* writing is refused */
 	CHECK_EQ(rig_read(r, 0x3000, 4), 0x01000000);
@@ -107,7 +107,10 @@ BENCH(fw_cfg_dma)
 	request(r, 8 | 2, 0xffffffff, 0);
 }
 
-/* --- flash ---------------------------------------------------------------------------------------- */
+/*
+ * --- flash
+ * ----------------------------------------------------------------------------------------
+ */
 
 static char path[] = "/tmp/moa-flash-XXXXXX";
 #define FLASH (UINT64_C(0x100000000) - 0x20000)

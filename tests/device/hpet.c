@@ -25,9 +25,9 @@ static void see(void *opaque, int n, int level)
 static void watch(struct rig *r)
 {
 	for (int i = 0; i < 24; i++)
-		irq_connect(&r->pc->hpet->gsi[i], (struct irq){ see, NULL, i });
-	irq_connect(&r->pc->hpet->legacy_pit, (struct irq){ see, NULL, 0 });
-	irq_connect(&r->pc->hpet->legacy_rtc, (struct irq){ see, NULL, 8 });
+		irq_connect(&r->pc->hpet->gsi[i], (struct irq) { see, NULL, i });
+	irq_connect(&r->pc->hpet->legacy_pit, (struct irq) { see, NULL, 0 });
+	irq_connect(&r->pc->hpet->legacy_rtc, (struct irq) { see, NULL, 8 });
 }
 
 /* 2.3.4: period at most 100 ns, three timers, 64 bits, legacy replacement. */
@@ -127,7 +127,8 @@ BENCH(hpet_legacy_replacement)
 	rig_step(r, 20000);
 	CHECK_EQ(rises[0], 1);
 	CHECK_EQ(rises[8], 1);
-	CHECK(r->pc->pit->s.irq_disabled && !timer_pending(&r->pc->pit->timer)); /* ... but not to anybody */
+	CHECK(r->pc->pit->s.irq_disabled &&
+	      !timer_pending(&r->pc->pit->timer)); /* ... but not to anybody */
 	/* The RTC is held back, and comes through again. */
 	irq_raise(&r->pc->rtc->irq);
 	CHECK_EQ(levels[8], 0);

@@ -58,7 +58,7 @@ BOTH(pic_edges_latch)
 	outb(r, 0x21, 0xf7);
 	CHECK_EQ(poll(r, 0x20), 0x83);
 	CHECK_EQ(irr(r, 0x20), 0x00); /* an edge is used up by its acknowledgement */
-	if (rig_user(r)) /* KVM's poll does not set ISR */
+	if (rig_user(r))	      /* KVM's poll does not set ISR */
 		CHECK_EQ(isr(r, 0x20), 0x08);
 	outb(r, 0x20, 0x20);
 	CHECK_EQ(isr(r, 0x20), 0);

@@ -218,7 +218,7 @@ BENCH(lapic_x2apic_modes)
 
 static void four_cpus(struct pc_config *c)
 {
-	c->smp = (struct x86_topology){ 4, 4, 1, 1, 4 };
+	c->smp = (struct x86_topology) { 4, 4, 1, 1, 4 };
 }
 
 static unsigned pending(struct rig *r, unsigned cpu, unsigned vector)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* PCI 3.0: configuration space, BARs, INTx, MSI, MSI-X, with a device made for the test; i440FX, PIIX3. */
+/*
+ * PCI 3.0: configuration space, BARs, INTx, MSI, MSI-X, with a device made for the test; i440FX,
+ * PIIX3.
+ */
 #include "tests/lib/rig.h"
 
 struct probe {
@@ -40,7 +43,9 @@ static bool probe_realize(void *dev, GError **err)
 	return true;
 }
 
-static const struct pci_info probe_pci = { .vendor = 0x1234, .device = 0x5678, .class = 0xff00, .interrupt_pin = 1 };
+static const struct pci_info probe_pci = {
+	.vendor = 0x1234, .device = 0x5678, .class = 0xff00, .interrupt_pin = 1
+};
 static DEVICE(probe, .name = "probe", .bus = "PCI", .bus_info = &probe_pci, .realize = probe_realize,
 	      .state = FIELDS(FO(pci, pci_device_table), F(reg)));
 
@@ -64,7 +69,7 @@ BENCH(pci_empty_slots_read_ones)
 	CHECK_EQ(rig_pci_read(r, 1, 0, 0, 4), 0x70008086);
 	CHECK_EQ(rig_pci_read(r, 1, 3, 0, 4), 0x71138086);
 	CHECK_EQ(rig_pci_read(r, 1, 0, 0x0e, 1), 0x80); /* multi-function */
-	rig_out(r, 0xcf8, 0, 4); /* not enabled */
+	rig_out(r, 0xcf8, 0, 4);			/* not enabled */
 	CHECK_EQ(rig_in(r, 0xcfc, 4), 0xffffffff);
 	rig_out(r, 0xcf8, 0x80010000, 4); /* bus 1 */
 	CHECK_EQ(rig_in(r, 0xcfc, 4), 0xffffffff);
@@ -113,7 +118,7 @@ BENCH(pci_bars)
 	CHECK_EQ(rig_read(r, 0xe0000000, 4), 0xffffffff);
 	CHECK_EQ(rig_read(r, 0xe1000000, 4), 0x2468);
 	cfg_set(0x18, 0, 4);
-	cfg_set(0x1c, 0x10, 4); /* above 4 GiB */
+	cfg_set(0x1c, 0x10, 4);					   /* above 4 GiB */
 	CHECK_EQ(rig_read(r, UINT64_C(0x1000000000) + 0xc, 4), 1); /* vector control: masked */
 	machine_reset(&r->m);
 	CHECK_EQ(cfg(4, 2), 0);
@@ -146,7 +151,7 @@ BENCH(pci_intx_swizzle_and_pirq)
 	struct probe *p = add_probe(r, 3), *q = add_probe(r, 7);
 
 	for (int i = 0; i < 16; i++)
-		irq_connect(&r->pc->isa->pirq_out[i], (struct irq){ see_isa, NULL, i });
+		irq_connect(&r->pc->isa->pirq_out[i], (struct irq) { see_isa, NULL, i });
 	rig_pci_write(r, 1, 0, 0x62, 11, 1);
 	pci_set_irq(p, 1);
 	CHECK_EQ(isa_level[11], 1);
@@ -166,7 +171,8 @@ BENCH(pci_intx_swizzle_and_pirq)
 	pci_set_irq(q, 0);
 }
 
-/* A UART on line 11 and a PIRQ routed to it: the level-triggered input falls when both have let go. */
+/* A UART on line 11 and a PIRQ routed to it: the level-triggered input falls when both have let go.
+ */
 BENCH(pci_line_shared_with_an_isa_device)
 {
 	struct probe *p = add_probe(r, 3);

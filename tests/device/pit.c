@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* 8254 and port 61h. Page numbers are the data sheet's (231164). Both: the kernel's chip must agree. */
+/*
+ * 8254 and port 61h. Page numbers are the data sheet's (231164). Both: the kernel's chip must
+ * agree.
+ */
 #include "tests/lib/rig.h"
 
 #define CLOCK_NS(n) ((int64_t)muldiv64_ceil((uint64_t)(n), NS_PER_SEC, PIT_HZ))
@@ -307,7 +310,7 @@ static void count_pulse(void *opaque, int n, int level)
 
 BENCH(pit_irq0_every_period_without_drift)
 {
-	irq_connect(&r->pc->pit->irq, (struct irq){ count_pulse, NULL, 0 });
+	irq_connect(&r->pc->pit->irq, (struct irq) { count_pulse, NULL, 0 });
 	program(r, 0x34, 1193);
 	pulses = 0;
 	rig_step(r, 10 * NS_PER_SEC);
@@ -325,7 +328,7 @@ BENCH(pit_irq0_every_period_without_drift)
 /* A host that was late for ten ticks: delay makes up for them, discard drops them. */
 BENCH(pit_lost_ticks)
 {
-	irq_connect(&r->pc->pit->irq, (struct irq){ count_pulse, NULL, 0 });
+	irq_connect(&r->pc->pit->irq, (struct irq) { count_pulse, NULL, 0 });
 	program(r, 0x34, 11932);
 	pulses = 0;
 	vm_clock(&r->m)->frozen += NS_PER_SEC / 10;
@@ -342,7 +345,7 @@ BENCH(pit_lost_ticks)
 /* After an hour the backlog is bounded. */
 BENCH(pit_backlog_is_bounded)
 {
-	irq_connect(&r->pc->pit->irq, (struct irq){ count_pulse, NULL, 0 });
+	irq_connect(&r->pc->pit->irq, (struct irq) { count_pulse, NULL, 0 });
 	program(r, 0x34, 1193);
 	pulses = 0;
 	vm_clock(&r->m)->frozen += 3600 * NS_PER_SEC;

@@ -47,7 +47,7 @@ static void see_sci(void *opaque, int n, int level)
 BENCH(pm_timer_overflow)
 {
 	map_pm(r);
-	irq_connect(&r->pc->pm->sci, (struct irq){ see_sci, NULL, 0 });
+	irq_connect(&r->pc->pm->sci, (struct irq) { see_sci, NULL, 0 });
 	rig_out(r, BASE + 2, 1, 2);
 	rig_out(r, BASE + 4, 1, 2);
 	rig_step(r, 2 * NS_PER_SEC);
@@ -64,7 +64,7 @@ BENCH(pm_timer_overflow)
 BENCH(pm_power_button)
 {
 	map_pm(r);
-	irq_connect(&r->pc->pm->sci, (struct irq){ see_sci, NULL, 0 });
+	irq_connect(&r->pc->pm->sci, (struct irq) { see_sci, NULL, 0 });
 	rig_out(r, BASE + 2, 0x100, 2);
 	machine_request(&r->m, REQ_POWERDOWN);
 	CHECK(machine_handle_requests(&r->m));

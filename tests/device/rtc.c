@@ -27,7 +27,7 @@ static void see_irq(void *opaque, int n, int level)
 
 static void watch_irq(struct rig *r)
 {
-	irq_connect(&r->pc->rtc->irq, (struct irq){ see_irq, NULL, 0 });
+	irq_connect(&r->pc->rtc->irq, (struct irq) { see_irq, NULL, 0 });
 	irq8_rises = irq8_level = 0;
 }
 
@@ -35,7 +35,8 @@ BENCH(rtc_map)
 {
 	static const struct {
 		uint8_t reg, v;
-	} expected[] = { { 0, 0x40 }, { 2, 0x46 }, { 4, 0x01 }, { 6, 1 }, { 7, 0x09 }, { 8, 0x09 }, { 9, 0x01 }, { 0x32, 0x20 } };
+	} expected[] = { { 0, 0x40 }, { 2, 0x46 }, { 4, 0x01 }, { 6, 1 },
+			 { 7, 0x09 }, { 8, 0x09 }, { 9, 0x01 }, { 0x32, 0x20 } };
 
 	for (size_t i = 0; i < ARRAY_LEN(expected); i++)
 		CHECK_EQ(get(r, expected[i].reg), expected[i].v);
@@ -175,7 +176,8 @@ BENCH(rtc_irq_alarm)
 /* The rates are in ms: 0001 is 256 Hz, 0010 128 Hz, then 8192 Hz down to 2 Hz (table 5). */
 BENCH(rtc_rates)
 {
-	static const unsigned hz[16] = { 0, 256, 128, 8192, 4096, 2048, 1024, 512, 256, 128, 64, 32, 16, 8, 4, 2 };
+	static const unsigned hz[16] = { 0,   256, 128, 8192, 4096, 2048, 1024, 512,
+					 256, 128, 64,	32,   16,   8,	  4,	2 };
 
 	for (unsigned rate = 0; rate < 16; rate++) {
 		unsigned seen = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Save, load, save is byte-equal for every device, at random points of a random register workload; a
- * hostile stream is refused or leaves a machine that goes on.
+ * Save, load, save is byte-equal for every device, at random points of a random register workload;
+ * a hostile stream is refused or leaves a machine that goes on.
  */
 #include "chardev/chardev.h"
 #include "core/state.h"
@@ -39,7 +39,8 @@ static void check_same(const GByteArray *a, const GByteArray *b, int point)
 		if (**x != ' ')
 			section = *x;
 		if (strcmp(*x, *y))
-			test_fail(__FILE__, __LINE__, "point %d, %s: '%s' became '%s'", point, section, *x, *y);
+			test_fail(__FILE__, __LINE__, "point %d, %s: '%s' became '%s'", point,
+				  section, *x, *y);
 	}
 	test_fail(__FILE__, __LINE__, "point %d: the streams differ", point);
 }
@@ -88,8 +89,9 @@ TEST(a_loaded_machine_answers_like_its_twin)
 		uint64_t va = workload_do(a, &x), vb = workload_do(b, &x);
 
 		if (va != vb)
-			test_fail(__FILE__, __LINE__, "access %d: %s 0x%" PRIx64 " size %u gave 0x%" PRIx64
-						      " there and 0x%" PRIx64 " here",
+			test_fail(__FILE__, __LINE__,
+				  "access %d: %s 0x%" PRIx64 " size %u gave 0x%" PRIx64
+				  " there and 0x%" PRIx64 " here",
 				  i, x.pio ? "port" : "memory", x.addr, x.size, va, vb);
 	}
 	machine_unlock();

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Guest misbehaviour: any width, any address, any order, on any register, with DMA into the devices' own
- * windows. Bounded in `make check`, for MOA_FUZZ_SECONDS otherwise. A finding prints its seed; run it again
- * with MOA_FUZZ_SEED, then keep it as a device test.
+ * Guest misbehaviour: any width, any address, any order, on any register, with DMA into the
+ * devices' own windows. Bounded in `make check`, for MOA_FUZZ_SECONDS otherwise. A finding prints
+ * its seed; run it again with MOA_FUZZ_SEED, then keep it as a device test.
  */
 #include <stdlib.h>
 #include <time.h>
@@ -34,7 +34,8 @@ static void fuzz(struct rig *r, struct access (*pick)(void))
 	time_t end = time(NULL) + (time_t)limit;
 
 	if (limit) {
-		uint64_t seed = getenv("MOA_FUZZ_SEED") ? strtoull(getenv("MOA_FUZZ_SEED"), NULL, 0) : fresh_seed();
+		uint64_t seed = getenv("MOA_FUZZ_SEED") ? strtoull(getenv("MOA_FUZZ_SEED"), NULL, 0)
+							: fresh_seed();
 
 		alarm((unsigned)limit + 300);
 		fprintf(stderr, "seed 0x%" PRIx64 "\n", seed);
@@ -114,14 +115,16 @@ static struct access pick_dma(void)
 {
 	static unsigned turn;
 	struct access x = { .pio = true, .size = 4, .write = true };
-	static const uint64_t targets[] = { 0x1000, 0xfee00000, 0xfec00000, 0xfed00000, 0xfffe0000, 0x100000000, 0xffffff };
+	static const uint64_t targets[] = { 0x1000,	0xfee00000,  0xfec00000, 0xfed00000,
+					    0xfffe0000, 0x100000000, 0xffffff };
 
 	switch (turn++ % 3) {
 	case 0: /* a request in RAM */
 		x.pio = false;
 		x.addr = 0x1000 + test_random() % 16;
 		x.size = 8;
-		x.value = test_random() % 4 ? test_random() : __builtin_bswap64(targets[test_random() % 7]);
+		x.value = test_random() % 4 ? test_random()
+					    : __builtin_bswap64(targets[test_random() % 7]);
 		break;
 	case 1:
 		x.addr = 0x514;
@@ -129,7 +132,8 @@ static struct access pick_dma(void)
 		break;
 	default:
 		x.addr = 0x518;
-		x.value = __builtin_bswap32((uint32_t)(test_random() % 4 ? 0x1000 : targets[test_random() % 7]));
+		x.value = __builtin_bswap32(
+			(uint32_t)(test_random() % 4 ? 0x1000 : targets[test_random() % 7]));
 	}
 	return x;
 }
@@ -144,10 +148,12 @@ TEST(dma_from_anywhere_to_anywhere)
 
 		/* The length is bounded, so that a copy of 4 GiB does not take the test's time. */
 		if (!x.pio)
-			space_write_le(&r->m.mem, 0x1004, __builtin_bswap32((uint32_t)(test_random() % 70000)), 4);
+			space_write_le(&r->m.mem, 0x1004,
+				       __builtin_bswap32((uint32_t)(test_random() % 70000)), 4);
 		if (x.pio || (x.addr & 15) != 4)
 			workload_do(r, &x);
-		space_write_le(&r->m.mem, 0x1004, __builtin_bswap32((uint32_t)(test_random() % 70000)), 4);
+		space_write_le(&r->m.mem, 0x1004,
+			       __builtin_bswap32((uint32_t)(test_random() % 70000)), 4);
 	}
 	rig_free(r);
 }

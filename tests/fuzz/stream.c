@@ -20,7 +20,8 @@ static bool more(uint64_t i, uint64_t bounded)
 	if (!end) {
 		end = time(NULL) + atoi(text);
 		alarm((unsigned)atoi(text) + 300);
-		seed = getenv("MOA_FUZZ_SEED") ? strtoull(getenv("MOA_FUZZ_SEED"), NULL, 0) : (uint64_t)time(NULL);
+		seed = getenv("MOA_FUZZ_SEED") ? strtoull(getenv("MOA_FUZZ_SEED"), NULL, 0)
+					       : (uint64_t)time(NULL);
 		test_seed(seed);
 		fprintf(stderr, "seed %" PRIu64 "\n", seed);
 	}
@@ -63,8 +64,21 @@ static char *random_text(const char *const *words, size_t n)
 
 TEST(cpu_models)
 {
-	static const char *const words[] = { "qemu64", "host", ",", "+", "-", "avx", "=", "on", "enforce", "vendor=",
-					     "family=", "999", "tsc-frequency=", "1G", "model-id=" };
+	static const char *const words[] = { "qemu64",
+					     "host",
+					     ",",
+					     "+",
+					     "-",
+					     "avx",
+					     "=",
+					     "on",
+					     "enforce",
+					     "vendor=",
+					     "family=",
+					     "999",
+					     "tsc-frequency=",
+					     "1G",
+					     "model-id=" };
 
 	for (uint64_t i = 0; more(i, 50000); i++) {
 		g_autofree char *text = random_text(words, ARRAY_LEN(words));
@@ -83,8 +97,10 @@ TEST(cpu_models)
 
 TEST(option_lists_and_hmp_lines)
 {
-	static const char *const words[] = { "info ", "x ", "/", "16", "xb", "0x1000", "p ", "(", ")", "<<", "$rip",
-					     "help ", "mtree", " -f", "registers", "o ", "i ", "stop", ",", "=" };
+	static const char *const words[] = { "info ",  "x ",	"/",	 "16",	"xb",
+					     "0x1000", "p ",	"(",	 ")",	"<<",
+					     "$rip",   "help ", "mtree", " -f", "registers",
+					     "o ",     "i ",	"stop",	 ",",	"=" };
 	static struct machine m;
 
 	machine_lock();

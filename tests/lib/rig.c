@@ -72,7 +72,8 @@ static uint32_t order(struct rig *r, uint32_t op, uint32_t address, uint32_t val
 		usleep(spins < 1000 ? 20 : 1000);
 		machine_lock();
 		if (spins > 20000)
-			test_fail(__FILE__, __LINE__, "the guest does not answer (operation %u at 0x%x)", op, address);
+			test_fail(__FILE__, __LINE__,
+				  "the guest does not answer (operation %u at 0x%x)", op, address);
 	}
 	return b->result;
 }
@@ -84,7 +85,8 @@ static const char *write_bios(enum rig_mode mode)
 	int fd = mkstemp(strcpy(path, "/tmp/moa-rig-XXXXXX"));
 	const void *image = mode == RIG_USER ? (const void *)blank : mailbox_bin;
 
-	static_assert(sizeof(mailbox_bin) == sizeof(blank), "the mailbox guest is a 64 KiB firmware image");
+	static_assert(sizeof(mailbox_bin) == sizeof(blank),
+		      "the mailbox guest is a 64 KiB firmware image");
 	if (fd < 0 || write(fd, image, sizeof(blank)) != sizeof(blank))
 		test_fail(__FILE__, __LINE__, "cannot write %s", path);
 	close(fd);
@@ -96,7 +98,9 @@ static void start_kvm(struct rig *r)
 	struct accel_config c = { .max_vcpus = 1 };
 	GError *err = NULL;
 
-	c.irqchip = r->mode == RIG_KERNEL ? IRQCHIP_KERNEL : r->mode == RIG_SPLIT ? IRQCHIP_SPLIT : IRQCHIP_USER;
+	c.irqchip = r->mode == RIG_KERNEL  ? IRQCHIP_KERNEL
+		    : r->mode == RIG_SPLIT ? IRQCHIP_SPLIT
+					   : IRQCHIP_USER;
 	if (access("/dev/kvm", R_OK | W_OK))
 		test_skip("no /dev/kvm");
 	r->accel = accel_new(&r->m, "kvm", &c, &err);
@@ -118,7 +122,8 @@ struct rig *rig_new_config(enum rig_mode mode, void (*change)(struct pc_config *
 		start_kvm(r);
 	else
 		for (int k = 0; k < CLOCK_KINDS; k++)
-			clock_manual(&r->m.clocks[k], k == CLOCK_HOST ? INT64_C(1000000000) * NS_PER_SEC : 0);
+			clock_manual(&r->m.clocks[k],
+				     k == CLOCK_HOST ? INT64_C(1000000000) * NS_PER_SEC : 0);
 	pc_config_default(&config);
 	config.ram_size = 16 * MIB;
 	config.bios = bios;
@@ -222,7 +227,8 @@ uint32_t rig_pci_read(struct rig *r, unsigned slot, unsigned function, unsigned 
 	return rig_in(r, (uint16_t)(0xcfc + (off & 3)), size);
 }
 
-void rig_pci_write(struct rig *r, unsigned slot, unsigned function, unsigned off, uint32_t v, unsigned size)
+void rig_pci_write(struct rig *r, unsigned slot, unsigned function, unsigned off, uint32_t v,
+		   unsigned size)
 {
 	select_config(r, slot, function, off);
 	rig_out(r, (uint16_t)(0xcfc + (off & 3)), v, size);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A PC on the bench. RIG_USER has no engine: registers are reached directly, the test owns the clocks and
- * steps them, interrupts are seen at the 8259 pair and local APIC. RIG_KERNEL runs the same board under KVM
- * with the in-kernel irqchip; a small guest program does the accesses it is told to, so the same test can
- * look at the kernel's chips. Time passes there by itself.
+ * A PC on the bench. RIG_USER has no engine: registers are reached directly, the test owns the
+ * clocks and steps them, interrupts are seen at the 8259 pair and local APIC. RIG_KERNEL runs the
+ * same board under KVM with the in-kernel irqchip; a small guest program does the accesses it is
+ * told to, so the same test can look at the kernel's chips. Time passes there by itself.
  */
 #pragma once
 
@@ -20,7 +20,10 @@ struct rig {
 	struct mailbox *box;
 };
 
-/* The machine lock is held by the test from here on. Skips the test where KVM is wanted and missing. */
+/*
+ * The machine lock is held by the test from here on. Skips the test where KVM is wanted and
+ * missing.
+ */
 struct rig *rig_new(enum rig_mode mode);
 struct rig *rig_new_config(enum rig_mode mode, void (*change)(struct pc_config *c));
 void rig_free(struct rig *r);
@@ -47,7 +50,8 @@ void rig_gsi(struct rig *r, int gsi, int level);
 /* The interrupt that the BSP would take now, or -1. Bench only. */
 int rig_ack(struct rig *r);
 uint32_t rig_pci_read(struct rig *r, unsigned slot, unsigned function, unsigned off, unsigned size);
-void rig_pci_write(struct rig *r, unsigned slot, unsigned function, unsigned off, uint32_t v, unsigned size);
+void rig_pci_write(struct rig *r, unsigned slot, unsigned function, unsigned off, uint32_t v,
+		   unsigned size);
 
 /* A test that runs on both: NAME.user and NAME.kernel. */
 #define BOTH(id)                                                                                   \

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Tests: TEST(name) { ... CHECK(...); }. Each runs in its own process, so that a crash is one failure. A
- * binary prints "ok NAME", "FAIL NAME" or "SKIP NAME: why"; tests/run adds them up. Arguments are globs of
- * names to run.
+ * Tests: TEST(name) { ... CHECK(...); }. Each runs in its own process, so that a crash is one
+ * failure. A binary prints "ok NAME", "FAIL NAME" or "SKIP NAME: why"; tests/run adds them up.
+ * Arguments are globs of names to run.
  */
 #pragma once
 
@@ -18,7 +18,8 @@ struct test {
 	struct test *next;
 };
 void test_register(struct test *t);
-void test_fail(const char *file, int line, const char *fmt, ...) __attribute__((format(printf, 3, 4), noreturn));
+void test_fail(const char *file, int line, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4), noreturn));
 void test_skip(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 #define TEST_NAMED(id, text)                                                                       \
@@ -40,19 +41,22 @@ void test_skip(const char *fmt, ...) __attribute__((format(printf, 1, 2), noretu
 	do {                                                                                       \
 		uint64_t got_ = (uint64_t)(got), want_ = (uint64_t)(want);                         \
 		if (got_ != want_)                                                                 \
-			test_fail(__FILE__, __LINE__, "%s is 0x%" PRIx64 ", not 0x%" PRIx64, #got, got_, want_); \
+			test_fail(__FILE__, __LINE__, "%s is 0x%" PRIx64 ", not 0x%" PRIx64, #got, \
+				  got_, want_);                                                    \
 	} while (0)
 #define CHECK_STR(got, want)                                                                       \
 	do {                                                                                       \
 		const char *got_ = (got), *want_ = (want);                                         \
 		if (!got_ || strcmp(got_, want_))                                                  \
-			test_fail(__FILE__, __LINE__, "%s is '%s', not '%s'", #got, got_ ? got_ : "(null)", want_); \
+			test_fail(__FILE__, __LINE__, "%s is '%s', not '%s'", #got,                \
+				  got_ ? got_ : "(null)", want_);                                  \
 	} while (0)
 #define CHECK_HAS(text, part)                                                                      \
 	do {                                                                                       \
 		const char *text_ = (text), *part_ = (part);                                       \
 		if (!text_ || !strstr(text_, part_))                                               \
-			test_fail(__FILE__, __LINE__, "'%s' is not in '%s'", part_, text_ ? text_ : "(null)"); \
+			test_fail(__FILE__, __LINE__, "'%s' is not in '%s'", part_,                \
+				  text_ ? text_ : "(null)");                                       \
 	} while (0)
 
 /* A repeatable random stream; the seed is MOA_TEST_SEED or fixed. */

@@ -11,15 +11,32 @@ static const struct {
 	bool pio;
 	unsigned weight;
 } places[] = {
-	{ 0x000, 0x20, true, 2 },	{ 0x020, 2, true, 4 },	     { 0x040, 4, true, 8 },
-	{ 0x060, 5, true, 6 },		{ 0x070, 2, true, 8 },	     { 0x080, 16, true, 1 },
-	{ 0x092, 1, true, 1 },		{ 0x0a0, 2, true, 4 },	     { 0x0b2, 2, true, 1 },
-	{ 0x0c0, 0x20, true, 2 },	{ 0x0e9, 1, true, 1 },	     { 0x2f8, 8, true, 2 },
-	{ 0x3f8, 8, true, 4 },		{ 0x4d0, 2, true, 1 },	     { 0x505, 1, true, 1 },
-	{ 0x510, 12, true, 4 },		{ 0x600, 64, true, 4 },	     { 0xcf8, 8, true, 12 },
-	{ 0xafe0, 4, true, 1 },		{ 0xfec00000, 0x50, false, 6 }, { 0xfed00000, 0x180, false, 8 },
-	{ 0xfee00000, 0x400, false, 10 }, { 0xfffe0000, 0x2000, false, 4 }, { 0xa0000, 0x60000, false, 2 },
-	{ 0x0, 0x10000, true, 2 },	{ 0xf0000000, 0x10000000, false, 1 },
+	{ 0x000, 0x20, true, 2 },
+	{ 0x020, 2, true, 4 },
+	{ 0x040, 4, true, 8 },
+	{ 0x060, 5, true, 6 },
+	{ 0x070, 2, true, 8 },
+	{ 0x080, 16, true, 1 },
+	{ 0x092, 1, true, 1 },
+	{ 0x0a0, 2, true, 4 },
+	{ 0x0b2, 2, true, 1 },
+	{ 0x0c0, 0x20, true, 2 },
+	{ 0x0e9, 1, true, 1 },
+	{ 0x2f8, 8, true, 2 },
+	{ 0x3f8, 8, true, 4 },
+	{ 0x4d0, 2, true, 1 },
+	{ 0x505, 1, true, 1 },
+	{ 0x510, 12, true, 4 },
+	{ 0x600, 64, true, 4 },
+	{ 0xcf8, 8, true, 12 },
+	{ 0xafe0, 4, true, 1 },
+	{ 0xfec00000, 0x50, false, 6 },
+	{ 0xfed00000, 0x180, false, 8 },
+	{ 0xfee00000, 0x400, false, 10 },
+	{ 0xfffe0000, 0x2000, false, 4 },
+	{ 0xa0000, 0x60000, false, 2 },
+	{ 0x0, 0x10000, true, 2 },
+	{ 0xf0000000, 0x10000000, false, 1 },
 };
 
 static const char flash_path[] = "/tmp/moa-workload-flash";
@@ -37,7 +54,7 @@ void workload_config(struct pc_config *c)
 	chr_new(NULL, "null,id=com1", NULL);
 	chr_new(NULL, "null,id=com2", NULL);
 	chr_new(NULL, "null,id=dbg", NULL);
-	c->smp = (struct x86_topology){ 2, 2, 1, 1, 2 };
+	c->smp = (struct x86_topology) { 2, 2, 1, 1, 2 };
 	c->serial[0] = "com1";
 	c->serial[1] = "com2";
 	c->rtc_clock = 2; /* the VM clock */
@@ -93,7 +110,8 @@ struct access workload_pick(void)
 	/* Selecting something that exists more often than not. */
 	if (x.addr == 0xcf8 && x.pio) {
 		x.size = 4;
-		x.value = 0x80000000 | (test_random() % 3 << 11) | (test_random() % 4 << 8) | (test_random() % 64 << 2);
+		x.value = 0x80000000 | (test_random() % 3 << 11) | (test_random() % 4 << 8) |
+			  (test_random() % 64 << 2);
 	}
 	if (x.addr == 0x510 && x.pio) {
 		x.size = 2;

@@ -35,7 +35,8 @@ static const char *refused(const char *text)
 	struct x86_cpu_config c;
 	GError *err = NULL;
 
-	CHECK(!x86_cpu_config_parse(&c, text, &err) || !x86_cpuid_build(&cpu, &c, &one, &host, &err));
+	CHECK(!x86_cpu_config_parse(&c, text, &err) ||
+	      !x86_cpuid_build(&cpu, &c, &one, &host, &err));
 	return err->message;
 }
 
@@ -43,7 +44,7 @@ static bool has(const char *feature)
 {
 	const struct x86_feature *f = x86_feature_find(feature);
 	const struct x86_cpuid *l = x86_cpuid_find(&cpu, f->leaf, f->subleaf);
-	struct x86_cpuid copy = l ? *l : (struct x86_cpuid){ 0 };
+	struct x86_cpuid copy = l ? *l : (struct x86_cpuid) { 0 };
 
 	return *x86_cpuid_reg(&copy, f->reg) & BIT(f->bit);
 }
@@ -63,7 +64,8 @@ TEST(apic_ids_have_power_of_two_fields)
 TEST(named_models_have_their_features_only)
 {
 	build("qemu64");
-	CHECK(has("sse2") && has("cx16") && has("lm") && has("hypervisor") && !has("avx") && !has("monitor"));
+	CHECK(has("sse2") && has("cx16") && has("lm") && has("hypervisor") && !has("avx") &&
+	      !has("monitor"));
 	CHECK_EQ(x86_cpuid_find(&cpu, 0, 0)->ebx, 0x68747541); /* "Auth" */
 	build("pentium");
 	CHECK(has("mmx") && !has("sse") && !has("lm"));

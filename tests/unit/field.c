@@ -16,8 +16,14 @@ struct thing {
 #define D struct thing
 static const char *const modes[] = { "red", "green", "blue", NULL };
 static const struct field props[] = {
-	F(small, .min = 3, .max = 32, .init = 3), F(port, .init = 0x3f8), F(size), F(signed_one), F(flag, .init = true),
-	F(mode, .values = modes, .init = 1),	  F(text, .init_str = "hello"), { .type = FT_NONE },
+	F(small, .min = 3, .max = 32, .init = 3),
+	F(port, .init = 0x3f8),
+	F(size),
+	F(signed_one),
+	F(flag, .init = true),
+	F(mode, .values = modes, .init = 1),
+	F(text, .init_str = "hello"),
+	{ .type = FT_NONE },
 };
 
 static struct thing t;

@@ -20,7 +20,8 @@ static void log_write(void *opaque, uint64_t off, uint64_t value, unsigned size)
 {
 	char text[60];
 
-	snprintf(text, sizeof(text), "%sw%u@%x=%" PRIx64 " ", (const char *)opaque, size, (unsigned)off, value);
+	snprintf(text, sizeof(text), "%sw%u@%x=%" PRIx64 " ", (const char *)opaque, size,
+		 (unsigned)off, value);
 	strcat(accesses, text);
 }
 
@@ -225,7 +226,8 @@ static void mirror_del(struct space_listener *l, const struct flat_range *r)
 }
 
 /* The plain definition: the highest priority wins, among equals the newest. */
-static const struct region *oracle(struct region *const *all, const unsigned *born, unsigned n, uint64_t at)
+static const struct region *oracle(struct region *const *all, const unsigned *born, unsigned n,
+				   uint64_t at)
 {
 	int best = -1;
 
@@ -260,8 +262,8 @@ TEST(the_flat_view_agrees_with_the_definition_under_random_changes)
 		space_begin(&s);
 		for (unsigned n = test_random() % 3 + 1; n; n--, i = test_random() % 12) {
 			if (!all[i]->parent) {
-				region_add(&s.root, test_random() % (PAGES - all[i]->size), (int)(test_random() % 4),
-					   all[i]);
+				region_add(&s.root, test_random() % (PAGES - all[i]->size),
+					   (int)(test_random() % 4), all[i]);
 				born[i] = ++now;
 			} else if (test_random() % 3 == 0) {
 				region_remove(all[i]);
@@ -275,7 +277,8 @@ TEST(the_flat_view_agrees_with_the_definition_under_random_changes)
 		CHECK(mirror_ok);
 		for (uint64_t at = 0; at < PAGES; at++)
 			if (mirror[at] != oracle(all, born, 12, at))
-				test_fail(__FILE__, __LINE__, "round %d: wrong region at %" PRIu64, round, at);
+				test_fail(__FILE__, __LINE__, "round %d: wrong region at %" PRIu64,
+					  round, at);
 		v = space_copy_view(&s);
 		for (size_t k = 1; k < v->count; k++)
 			CHECK(v->ranges[k].start >= v->ranges[k - 1].start + v->ranges[k - 1].size);

@@ -54,7 +54,8 @@ TEST(help_comes_from_the_table)
 
 TEST(lists_have_keys_flags_and_doubled_commas)
 {
-	struct optlist *l = optlist_parse("-x", "socket,id=a,path=/tmp/a,,b,server,nowait,size=2K", "backend");
+	struct optlist *l =
+		optlist_parse("-x", "socket,id=a,path=/tmp/a,,b,server,nowait,size=2K", "backend");
 	uint64_t size = 0;
 	bool server = false, wait = true;
 
@@ -105,7 +106,10 @@ TEST(trace_points_switch_by_pattern)
 	CHECK_HAS(err->message, "did you mean 'test_event'");
 }
 
-/* --- chardevs: a ring buffer as the host's side --------------------------------------------------- */
+/*
+ * --- chardevs: a ring buffer as the host's side
+ * ---------------------------------------------------
+ */
 
 static char received[2][64];
 static unsigned events[2];
@@ -167,7 +171,8 @@ TEST(the_mux_switches_breaks_and_escapes)
 	chr_input(c, (const uint8_t *)"one\001ctwo\001\001\001c\001b3", 15);
 	CHECK_STR(received[0], "one3");
 	CHECK_STR(received[1], "two\001");
-	CHECK(events[0] & BIT(CHR_BREAK) && events[0] & BIT(CHR_FOCUS_OUT) && events[0] & BIT(CHR_FOCUS_IN));
+	CHECK(events[0] & BIT(CHR_BREAK) && events[0] & BIT(CHR_FOCUS_OUT) &&
+	      events[0] & BIT(CHR_FOCUS_IN));
 	CHECK(events[1] & BIT(CHR_FOCUS_IN) && !(events[1] & BIT(CHR_BREAK)));
 	chr_free_all();
 }

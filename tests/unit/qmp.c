@@ -8,9 +8,15 @@ TEST(frames_end_at_the_closing_brace)
 		const char *text;
 		long len;
 	} cases[] = {
-		{ "{}", 2 },	       { "  {\"a\": {\"b\": [1, 2]}} {}", 22 },	{ "{\"a\": \"}\"}x", 10 },
-		{ "{\"a\": \"\\\"}\"}", 12 }, { "{", 0 },		       { "{\"a\": \"", 0 },
-		{ "", 0 },	       { "x", -1 },			       { "[1]", -1 },
+		{ "{}", 2 },
+		{ "  {\"a\": {\"b\": [1, 2]}} {}", 22 },
+		{ "{\"a\": \"}\"}x", 10 },
+		{ "{\"a\": \"\\\"}\"}", 12 },
+		{ "{", 0 },
+		{ "{\"a\": \"", 0 },
+		{ "", 0 },
+		{ "x", -1 },
+		{ "[1]", -1 },
 		{ "{'a': '}'}", 10 },
 	};
 
@@ -54,7 +60,8 @@ TEST(the_handshake_comes_first)
 {
 	CHECK_HAS(talk(NULL), "{\"QMP\":{\"version\"");
 	CHECK_HAS(talk("{\"execute\": \"query-status\"}"), "Expecting capabilities negotiation");
-	CHECK_HAS(talk("{\"execute\": \"qmp_capabilities\", \"id\": 7}"), "{\"return\":{},\"id\":7}");
+	CHECK_HAS(talk("{\"execute\": \"qmp_capabilities\", \"id\": 7}"),
+		  "{\"return\":{},\"id\":7}");
 	CHECK_HAS(talk("{\"execute\": \"query-status\"}"), "\"status\":\"prelaunch\"");
 	CHECK_HAS(talk("{\"execute\": \"qmp_capabilities\"}"), "already complete");
 }
@@ -65,14 +72,18 @@ TEST(mistakes_get_errors_and_the_session_goes_on)
 	CHECK_HAS(talk("{\"execute\": \"nope\", \"id\": \"x\"}"), "\"CommandNotFound\"");
 	CHECK_HAS(talk("{\"execute\": 3}"), "lacks member 'execute'");
 	CHECK_HAS(talk("{\"execute\": \"stop\", \"extra\": 1}"), "'extra' is unexpected");
-	CHECK_HAS(talk("{\"execute\": \"stop\", \"arguments\": {\"a\": 1}}"), "Parameter 'a' is unexpected");
-	CHECK_HAS(talk("{\"execute\": \"ringbuf-read\", \"arguments\": {\"device\": \"r\"}}"), "'size' is missing");
-	CHECK_HAS(talk("{\"execute\": \"ringbuf-read\", \"arguments\": {\"device\": 1, \"size\": 1}}"),
+	CHECK_HAS(talk("{\"execute\": \"stop\", \"arguments\": {\"a\": 1}}"),
+		  "Parameter 'a' is unexpected");
+	CHECK_HAS(talk("{\"execute\": \"ringbuf-read\", \"arguments\": {\"device\": \"r\"}}"),
+		  "'size' is missing");
+	CHECK_HAS(talk("{\"execute\": \"ringbuf-read\", \"arguments\": {\"device\": 1, \"size\": "
+		       "1}}"),
 		  "Invalid parameter type for 'device'");
 	CHECK_HAS(talk("{\"execute\" \"stop\"}"), "JSON parse error");
 	CHECK_HAS(talk("garbage"), "expecting an object");
 	CHECK_HAS(talk("{'execute': 'query-name'}"), "{\"return\":{}}");
-	CHECK_HAS(talk("{\"execute\": \"human-monitor-command\", \"arguments\": {\"command-line\": \"p 2*3\"}}"),
+	CHECK_HAS(talk("{\"execute\": \"human-monitor-command\", \"arguments\": {\"command-line\": "
+		       "\"p 2*3\"}}"),
 		  "\"0x6\\n\"");
 }
 
@@ -80,7 +91,8 @@ TEST(pieces_and_several_at_once_are_understood)
 {
 	talk("{\"execute\": \"qmp_capabilities\"}");
 	CHECK_STR(talk("{\"execute\":"), "");
-	CHECK_HAS(talk("\"query-name\", \"id\": 1}{\"execute\":\"query-name\", \"id\": 2}"), "\"id\":2");
+	CHECK_HAS(talk("\"query-name\", \"id\": 1}{\"execute\":\"query-name\", \"id\": 2}"),
+		  "\"id\":2");
 }
 
 TEST(the_schema_covers_every_command_and_event)
@@ -108,14 +120,16 @@ TEST(every_type_the_schema_names_is_defined)
 	g_autoptr(GHashTable) defined = g_hash_table_new(g_str_hash, g_str_equal);
 
 	for (guint i = 0; i < json_array_get_length(a); i++)
-		g_hash_table_add(defined, (gpointer)json_object_get_string_member(json_array_get_object_element(a, i), "name"));
+		g_hash_table_add(defined, (gpointer)json_object_get_string_member(
+						  json_array_get_object_element(a, i), "name"));
 	for (guint i = 0; i < json_array_get_length(a); i++) {
 		JsonObject *o = json_array_get_object_element(a, i);
 		static const char *const keys[] = { "arg-type", "ret-type", "element-type" };
 
 		for (size_t k = 0; k < ARRAY_LEN(keys); k++)
 			if (json_object_has_member(o, keys[k]) &&
-			    !g_hash_table_contains(defined, json_object_get_string_member(o, keys[k])))
+			    !g_hash_table_contains(defined,
+						   json_object_get_string_member(o, keys[k])))
 				test_fail(__FILE__, __LINE__, "type '%s' is not defined",
 					  json_object_get_string_member(o, keys[k]));
 	}
@@ -129,8 +143,9 @@ TEST(random_bytes_never_stop_the_monitor)
 		static const char alphabet[] = "{}[]\"':,\\ axe01\n\t";
 
 		for (int k = 0; k < 40; k++)
-			text[k] = test_random() % 8 ? alphabet[test_random() % (sizeof(alphabet) - 1)] :
-						      (char)(test_random() % 255 + 1);
+			text[k] = test_random() % 8
+					  ? alphabet[test_random() % (sizeof(alphabet) - 1)]
+					  : (char)(test_random() % 255 + 1);
 		text[40] = 0;
 		talk(text);
 	}

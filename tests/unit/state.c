@@ -19,7 +19,9 @@ struct outer {
 	uint32_t new_one;
 };
 #define D struct outer
-static const struct field v2[] = { F(a),	  F(array), F(s), FO(in, inner_table), F(t), F(new_one, .since = 2),
+static const struct field v2[] = { F(a),	  F(array),
+				   F(s),	  FO(in, inner_table),
+				   F(t),	  F(new_one, .since = 2),
 				   GONE(old_one), { .type = FT_NONE } };
 
 struct old_outer {
@@ -31,7 +33,8 @@ struct old_outer {
 };
 #undef D
 #define D struct old_outer
-static const struct field v1[] = { F(a), F(array), F(s), FO(in, inner_table), F(t), F(old_one), { .type = FT_NONE } };
+static const struct field v1[] = { F(a),       F(array),	   F(s), FO(in, inner_table), F(t),
+				   F(old_one), { .type = FT_NONE } };
 
 static struct clock clock_;
 
@@ -51,7 +54,8 @@ static GByteArray *save(unsigned version, const struct field *fields, const void
 	return out;
 }
 
-static bool load(const void *data, size_t len, unsigned version, const struct field *fields, void *obj, GError **err)
+static bool load(const void *data, size_t len, unsigned version, const struct field *fields,
+		 void *obj, GError **err)
 {
 	struct state_reader r;
 	struct state_section s;
@@ -71,7 +75,11 @@ static bool load(const void *data, size_t len, unsigned version, const struct fi
 
 static struct outer example(void)
 {
-	struct outer o = { .a = 1, .array = { 2, 3, 4, 5 }, .s = -6, .in = { { 7, true }, { 8, false } }, .new_one = 9 };
+	struct outer o = { .a = 1,
+			   .array = { 2, 3, 4, 5 },
+			   .s = -6,
+			   .in = { { 7, true }, { 8, false } },
+			   .new_one = 9 };
 
 	return o;
 }
@@ -122,7 +130,8 @@ TEST(an_old_section_loads_into_a_new_device)
 	CHECK_EQ(new.new_one, 9); /* as reset left it */
 }
 
-static const char *why_not(const GByteArray *data, unsigned version, const struct field *fields, void *obj)
+static const char *why_not(const GByteArray *data, unsigned version, const struct field *fields,
+			   void *obj)
 {
 	GError *err = NULL;
 
