@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "accel/kvm/kvm.h"
@@ -225,6 +226,72 @@ KVM(reset_zeroes_paravirtual_msrs)
 	machine_stop(&r->m, RUN_PAUSED);
 	vcpu_sync(&cpu->vcpu, VS_ALL);
 	CHECK(x86_msr_find(cpu, 0x4b564d01, &v) && v == 0);
+}
+
+#define KVM_CPUID 0x40000000u
+#define FEATURE_CLOCK BIT(0)
+#define FEATURE_CLOCK2 BIT(3)
+#define MSR_WALL_OLD 0x11
+#define MSR_CLOCK_OLD 0x12
+#define MSR_WALL 0x4b564d00
+#define MSR_CLOCK 0x4b564d01
+
+/* Bit numbers 0 and 3 of 4000_0001h say which MSRs there are. */
+static uint32_t pv_features(struct rig *r)
+{
+	uint32_t last = rig_cpuid_eax(r, KVM_CPUID), features;
+
+	CHECK_EQ(rig_cpuid_ebx(r, KVM_CPUID), 0x4b4d564b);
+	/* Old hosts say 0 and mean 4000_0001h. */
+	CHECK(last == 0 || last >= KVM_CPUID + 1);
+	features = rig_cpuid_eax(r, KVM_CPUID + 1);
+	if (!(features & FEATURE_CLOCK) || !(features & FEATURE_CLOCK2))
+		test_skip("this KVM has no kvmclock");
+	return features;
+}
+
+/* The guest's time as struct pvclock_vcpu_time_info at `at` says: shift first, then 32.32. */
+static uint64_t pv_time(struct rig *r, uint32_t at)
+{
+	uint64_t tsc = rig_rdmsr(r, 0x10), base, since;
+	int8_t shift = (int8_t)space_read_le(&r->m.mem, at + 28, 1);
+	uint32_t mul = (uint32_t)space_read_le(&r->m.mem, at + 24, 4);
+
+	CHECK_EQ(space_read_le(&r->m.mem, at, 4) & 1, 0);
+	CHECK(space_read_le(&r->m.mem, at, 4) && mul);
+	since = tsc - space_read_le(&r->m.mem, at + 8, 8);
+	base = space_read_le(&r->m.mem, at + 16, 8);
+	since = shift >= 0 ? since << shift : since >> -shift;
+	return base + (uint64_t)((unsigned __int128)since * mul >> 32);
+}
+
+static void try_clock(struct rig *r, uint32_t clock, uint32_t wall)
+{
+	const uint32_t at = 0x5000, wall_at = 0x5100;
+	uint64_t a, b, host, seconds;
+
+	rig_wrmsr(r, clock, at | 1);
+	a = pv_time(r, at);
+	r->accel->ops->clock_get(r->accel, &host);
+	b = pv_time(r, at);
+	CHECK(a <= b && host + 100000000 > a && host < b + 100000000);
+	rig_step(r, 20000000);
+	CHECK(pv_time(r, at) >= b + 20000000);
+	/* The wall clock is the time at which the guest's clock was 0. */
+	rig_wrmsr(r, wall, wall_at);
+	CHECK_EQ(space_read_le(&r->m.mem, wall_at, 4) & 1, 0);
+	seconds = space_read_le(&r->m.mem, wall_at + 4, 4);
+	CHECK(space_read_le(&r->m.mem, wall_at + 8, 4) < 1000000000);
+	seconds += pv_time(r, at) / 1000000000;
+	CHECK(seconds + 2 > (uint64_t)time(NULL) && seconds < (uint64_t)time(NULL) + 2);
+	rig_wrmsr(r, clock, 0);
+}
+
+KVM(guest_reads_both_paravirtual_clocks)
+{
+	pv_features(r);
+	try_clock(r, MSR_CLOCK_OLD, MSR_WALL_OLD);
+	try_clock(r, MSR_CLOCK, MSR_WALL);
 }
 
 KVM(the_clock_stands_still_while_stopped)

@@ -60,6 +60,10 @@ loop:
 	je	cpuid_
 	cmp	ecx, 12
 	je	insb_
+	cmp	ecx, 13
+	je	rdmsrh_
+	cmp	ecx, 14
+	je	cpuidb_
 	jmp	done
 inb_:	xor	eax, eax
 	in	al, dx
@@ -89,6 +93,15 @@ wrmsr_:	mov	ecx, esi
 cpuid_:	mov	ecx, eax
 	mov	eax, esi
 	cpuid
+	jmp	done
+rdmsrh_: mov	ecx, esi
+	rdmsr
+	mov	eax, edx
+	jmp	done
+cpuidb_: mov	ecx, eax
+	mov	eax, esi
+	cpuid
+	mov	eax, ebx
 	jmp	done
 insb_:	mov	ecx, eax
 	mov	edi, 0x8000

@@ -6,7 +6,23 @@
 
 #include "gen/mailbox.h"
 
-enum op { OP_NONE, OP_IN1, OP_IN2, OP_IN4, OP_OUT1, OP_OUT2, OP_OUT4, OP_READ, OP_WRITE };
+enum op {
+	OP_NONE,
+	OP_IN1,
+	OP_IN2,
+	OP_IN4,
+	OP_OUT1,
+	OP_OUT2,
+	OP_OUT4,
+	OP_READ,
+	OP_WRITE,
+	OP_RDMSR,
+	OP_WRMSR,
+	OP_CPUID_EAX,
+	OP_INSB,
+	OP_RDMSR_HIGH,
+	OP_CPUID_EBX,
+};
 
 /* The ports through which the guest gets its orders. */
 struct mailbox {
@@ -189,6 +205,32 @@ void rig_write(struct rig *r, uint64_t addr, uint32_t value, unsigned size)
 	} else {
 		space_write_le(&r->m.mem, addr, value, size);
 	}
+}
+
+uint64_t rig_rdmsr(struct rig *r, uint32_t msr)
+{
+	uint32_t high, low;
+
+	do {
+		high = order(r, OP_RDMSR_HIGH, msr, 0);
+		low = order(r, OP_RDMSR, msr, 0);
+	} while (high != order(r, OP_RDMSR_HIGH, msr, 0));
+	return (uint64_t)high << 32 | low;
+}
+
+void rig_wrmsr(struct rig *r, uint32_t msr, uint32_t value)
+{
+	order(r, OP_WRMSR, msr, value);
+}
+
+uint32_t rig_cpuid_eax(struct rig *r, uint32_t leaf)
+{
+	return order(r, OP_CPUID_EAX, leaf, 0);
+}
+
+uint32_t rig_cpuid_ebx(struct rig *r, uint32_t leaf)
+{
+	return order(r, OP_CPUID_EBX, leaf, 0);
 }
 
 void rig_step(struct rig *r, int64_t ns)

@@ -44,6 +44,11 @@ static inline void outb(struct rig *r, uint16_t port, uint8_t v)
 {
 	rig_out(r, port, v, 1);
 }
+/* By the guest's own RDMSR, WRMSR (the upper half is 0) and CPUID; not on the bench. */
+uint64_t rig_rdmsr(struct rig *r, uint32_t msr);
+void rig_wrmsr(struct rig *r, uint32_t msr, uint32_t value);
+uint32_t rig_cpuid_eax(struct rig *r, uint32_t leaf);
+uint32_t rig_cpuid_ebx(struct rig *r, uint32_t leaf);
 /* Lets time pass: exactly on the bench, at least that much under KVM. */
 void rig_step(struct rig *r, int64_t ns);
 void rig_gsi(struct rig *r, int gsi, int level);
