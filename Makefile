@@ -25,6 +25,7 @@ core := access.c clock.c device.c error.c field.c lock.c log.c loop.c machine.c 
 cpu := cpu.c
 cpu/x86 := cpu.c features.c models.c
 accel := accel.c vcpu.c
+accel/tcg/frontend/x86 := decode.c table.c
 accel/kvm := caps.c chips.c clock.c kvm.c slots.c state_x86.c vcpu.c
 chardev := chardev.c fd.c local.c socket.c
 hw/intc := i8259.c ioapic.c lapic.c lines.c
@@ -41,7 +42,7 @@ hw/dma := i8237.c
 hw/board := pc.c pc_i440fx.c
 monitor := commands.c hmp.c info.c memory.c monitor.c qmp.c
 
-FOLDERS := core cpu cpu/x86 accel accel/kvm chardev hw/intc hw/timer hw/pci hw/isa hw/acpi hw/firmware hw/char \
+FOLDERS := core cpu cpu/x86 accel accel/tcg/frontend/x86 accel/kvm chardev hw/intc hw/timer hw/pci hw/isa hw/acpi hw/firmware hw/char \
 	hw/input hw/misc hw/block hw/dma hw/board monitor
 LIB_SRCS := $(foreach f,$(FOLDERS),$(addprefix $(f)/,$($(f))))
 DEVICE_SRCS := $(filter hw/% cpu/%,$(LIB_SRCS))

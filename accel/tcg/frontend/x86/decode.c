@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The x86 decoder: prefixes, the table's row, ModRM, displacement, immediates (SDM volume 2, chapter 2). */
+#include <string.h>
+
+#include "accel/tcg/frontend/x86/insn.h"
+#include "cpu/x86/cpu.h"
+
+#define LONGEST 15
+
+/* Rows by [VEX][map][opcode]: `count` entries of `order` from `first` on, in the table's order. */
+static struct {
+	uint16_t first, count;
+} slots[2][MAPS][256];
+static uint16_t order[2048];
+static bool has_modrm[2][MAPS][256];
+
+static bool operand_in_modrm(unsigned kind)
+{
+	return (kind >= OPK_E && kind <= OPK_R) || (kind >= OPK_V && kind <= OPK_W) ||
+	       kind == OPK_U || (kind >= OPK_P && kind <= OPK_D) || kind == OPK_F;
+}
+
+static bool row_has_modrm(const struct insn_row *r)
+{
+	if (r->ext || r->mod != MOD_ANY || r->rm)
+		return true;
+	for (unsigned i = 0; i < 4; i++)
+		if (operand_in_modrm(OPERAND_KIND(r->operand[i])))
+			return true;
+	return false;
+}
+
+__attribute__((constructor)) static void sort_rows(void)
+{
+	unsigned n = 0;
+
+	assert(x86_row_count <= ARRAY_LEN(order));
+	for (unsigned i = 0; i < x86_row_count; i++) {
+		const struct insn_row *r = &x86_rows[i];
+
+		slots[r->vex][r->map][r->opcode].count++;
+		has_modrm[r->vex][r->map][r->opcode] |= row_has_modrm(r);
+	}
+	for (unsigned i = 0; i < 2 * MAPS * 256; i++) {
+		unsigned vex = i / (MAPS * 256), map = i / 256 % MAPS, opcode = i % 256;
+
+		slots[vex][map][opcode].first = (uint16_t)n;
+		n += slots[vex][map][opcode].count;
+		slots[vex][map][opcode].count = 0;
+	}
+	for (unsigned i = 0; i < x86_row_count; i++) {
+		const struct insn_row *r = &x86_rows[i];
+
+		order[slots[r->vex][r->map][r->opcode].first +
+		      slots[r->vex][r->map][r->opcode].count++] = (uint16_t)i;
+	}
+}
+
+struct reader {
+	const uint8_t *bytes;
+	size_t n, at;
+	bool short_of;
+};
+
+static uint8_t next(struct reader *r)
+{
+	if (r->at < r->n)
+		return r->bytes[r->at++];
+	r->short_of = true;
+	r->at++;
+	return 0;
+}
+
+static uint64_t next_le(struct reader *r, unsigned size)
+{
+	uint64_t v = 0;
+
+	for (unsigned i = 0; i < size; i++)
+		v |= (uint64_t)next(r) << (8 * i);
+	return v;
+}
+
+static int64_t next_signed(struct reader *r, unsigned size)
+{
+	unsigned shift = 64 - 8 * size;
+
+	return size ? (int64_t)(next_le(r, size) << shift) >> shift : 0;
+}
+
+/* Prefixes up to the opcode's first byte, which is returned. */
+static uint8_t read_prefixes(struct reader *r, struct insn *in, unsigned code_size)
+{
+	for (;;) {
+		uint8_t b = next(r);
+
+		if (r->short_of)
+			return b;
+		switch (b) {
+		case 0x66:
+			in->opsize = true;
+			break;
+		case 0x67:
+			in->addrsize = true;
+			break;
+		case 0xf0:
+			in->lock = true;
+			break;
+		case 0xf2:
+		case 0xf3:
+			in->rep = b;
+			break;
+		case 0x26:
+		case 0x2e:
+		case 0x36:
+		case 0x3e:
+			if (code_size != 8)
+				in->segment_override = (b >> 3) & 3;
+			break;
+		case 0x64:
+		case 0x65:
+			in->segment_override = b == 0x64 ? SEG_FS : SEG_GS;
+			break;
+		default:
+			if (code_size == 8 && (b & 0xf0) == 0x40) {
+				in->rex = b & 15;
+				in->has_rex = true;
+				continue;
+			}
+			return b;
+		}
+		/* A REX that is not the last prefix is ignored. */
+		in->rex = 0;
+		in->has_rex = false;
+	}
+}
+
+/* After C4 or C5; false if it is not a VEX prefix or one that cannot be. */
+static bool read_vex(struct reader *r, struct insn *in, uint8_t first, unsigned code_size,
+		     unsigned *map, unsigned *prefix)
+{
+	static const uint8_t prefixes[] = { PFX_NP, PFX_66, PFX_F3, PFX_F2 };
+	uint8_t a = next(r), b;
+
+	in->vex = true;
+	if (first == 0xc5) {
+		b = a;
+		*map = MAP_0F;
+		in->rex = ~a >> 5 & INSN_REX_R;
+	} else {
+		b = next(r);
+		*map = a & 31;
+		in->rex = (uint8_t)((~a >> 5 & 7) | (b >> 4 & INSN_REX_W));
+	}
+	in->vvvv = ~b >> 3 & 15;
+	in->l = b >> 2 & 1;
+	*prefix = prefixes[b & 3];
+	if (code_size != 8) {
+		in->rex = 0;
+		in->vvvv &= 7;
+	}
+	return !in->opsize && !in->rep && !in->lock && !in->has_rex && *map >= MAP_0F &&
+	       *map < MAPS;
+}
+
+static bool prefix_fits(const struct insn_row *row, const struct insn *in, unsigned vex_prefix)
+{
+	if (in->vex)
+		return row->prefix == vex_prefix;
+	switch (row->prefix) {
+	case PFX_ANY:
+		return true;
+	case PFX_NP:
+		return !in->rep && !in->opsize;
+	case PFX_66:
+		return !in->rep && in->opsize;
+	case PFX_F3:
+		return in->rep == 0xf3;
+	case PFX_F2:
+		return in->rep == 0xf2;
+	default:
+		return !in->rep;
+	}
+}
+
+static bool row_fits(const struct insn_row *row, const struct insn *in, unsigned vex_prefix,
+		     unsigned code_size)
+{
+	if (row->attr & (code_size == 8 ? A_I64 : A_O64))
+		return false;
+	if (!prefix_fits(row, in, vex_prefix))
+		return false;
+	if (row->ext && row->ext != in->reg + 1)
+		return false;
+	if (row->rm && row->rm != in->rm + 1)
+		return false;
+	if (row->mod != MOD_ANY && (row->mod == MOD_REG) != (in->mod == 3))
+		return false;
+	if (row->w != W_ANY && (row->w == W_1) != !!(in->rex & INSN_REX_W))
+		return false;
+	return row->l == L_ANY || (row->l == L_1) == in->l;
+}
+
+static void read_modrm(struct reader *r, struct insn *in)
+{
+	uint8_t b = next(r);
+
+	in->has_modrm = true;
+	in->mod = b >> 6;
+	in->reg = b >> 3 & 7;
+	in->rm = b & 7;
+}
+
+static void read_address16(struct reader *r, struct insn *in)
+{
+	static const int8_t bases[] = { RBX, RBX, RBP, RBP, RSI, RDI, RBP, RBX };
+	static const int8_t indexes[] = { RSI, RDI, RSI, RDI, -1, -1, -1, -1 };
+
+	in->base = bases[in->rm];
+	in->index = indexes[in->rm];
+	if (in->mod == 0 && in->rm == 6) {
+		in->base = -1;
+		in->disp = next_signed(r, 2);
+	} else if (in->mod) {
+		in->disp = next_signed(r, in->mod);
+	}
+}
+
+static void read_address(struct reader *r, struct insn *in, unsigned code_size)
+{
+	unsigned size = in->mod == 1 ? 1 : in->mod == 2 ? 4 : 0;
+
+	in->mem = true;
+	in->base = in->index = -1;
+	if (in->address_size == 2) {
+		read_address16(r, in);
+	} else {
+		unsigned base = in->rm;
+
+		if (in->rm == 4) {
+			uint8_t sib = next(r);
+			unsigned index = (sib >> 3 & 7) | (in->rex & INSN_REX_X ? 8 : 0);
+
+			base = sib & 7;
+			in->scale = sib >> 6;
+			/* Gathers index by a vector register, where 4 is one like any other. */
+			if (index != 4 || in->row->kind == K_GATHER)
+				in->index = (int8_t)index;
+			if (base == 5 && in->mod == 0)
+				size = 4;
+			else
+				in->base = (int8_t)(base | (in->rex & INSN_REX_B ? 8 : 0));
+		} else if (in->rm == 5 && in->mod == 0) {
+			size = 4;
+			in->rip_relative = code_size == 8;
+		} else {
+			in->base = (int8_t)(base | (in->rex & INSN_REX_B ? 8 : 0));
+		}
+		in->disp = next_signed(r, size);
+	}
+	in->segment = in->base == RSP || in->base == RBP ? SEG_SS : SEG_DS;
+	if (in->segment_override != 0xff)
+		in->segment = in->segment_override;
+}
+
+static void set_sizes(struct insn *in, unsigned code_size)
+{
+	unsigned attr = in->row->attr;
+
+	if (code_size == 8) {
+		in->operand_size = in->rex & INSN_REX_W ? 8 : in->opsize ? 2 : 4;
+		if (attr & A_F64 || (attr & A_D64 && !in->opsize) ||
+		    (attr & A_D64 && in->rex & INSN_REX_W))
+			in->operand_size = 8;
+	} else {
+		in->operand_size = in->opsize ? (uint8_t)(6 - code_size) : (uint8_t)code_size;
+	}
+}
+
+static bool read_operands(struct reader *r, struct insn *in, unsigned code_size)
+{
+	bool vvvv_used = false;
+
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned kind = OPERAND_KIND(in->row->operand[i]);
+		unsigned size = insn_size(in, OPERAND_SIZE(in->row->operand[i]));
+
+		switch (kind) {
+		case OPK_I:
+			if (in->row->kind == K_ENTER && i == 1)
+				in->imm2 = (uint16_t)next_le(r, 1);
+			else
+				in->imm = next_le(r, size);
+			break;
+		case OPK_SI:
+			in->imm = (uint64_t)next_signed(r, size > 4 ? 4 : size);
+			break;
+		case OPK_J:
+			in->imm = (uint64_t)next_signed(r, size);
+			break;
+		case OPK_L:
+			in->imm = next_le(r, 1);
+			break;
+		case OPK_A:
+			in->imm = next_le(r, in->operand_size);
+			in->imm2 = (uint16_t)next_le(r, 2);
+			break;
+		case OPK_O:
+			in->mem = true;
+			in->base = in->index = -1;
+			in->disp = (int64_t)next_le(r, in->address_size);
+			in->segment = in->segment_override != 0xff ? in->segment_override : SEG_DS;
+			break;
+		case OPK_X:
+			in->segment = in->segment_override != 0xff ? in->segment_override : SEG_DS;
+			break;
+		case OPK_H:
+		case OPK_B:
+			vvvv_used = true;
+			break;
+		case OPK_S:
+			if (in->reg > SEG_GS || (in->row->kind == K_MOVSEG_W && in->reg == SEG_CS))
+				return false;
+			break;
+		case OPK_C: {
+			unsigned n = in->reg | (in->rex & INSN_REX_R ? 8 : 0);
+
+			if (n != 0 && n != 2 && n != 3 && n != 4 && n != 8)
+				return false;
+			break;
+		}
+		case OPK_D:
+			if (in->rex & INSN_REX_R)
+				return false;
+			break;
+		default:
+			break;
+		}
+	}
+	(void)code_size;
+	return !in->vex || vvvv_used || !in->vvvv;
+}
+
+/* Things that single rows forbid. */
+static bool special_rules(const struct insn *in)
+{
+	const struct insn_row *row = in->row;
+
+	/* Destination, mask and index of a gather must differ. */
+	if (row->kind == K_GATHER) {
+		unsigned dst = in->reg | (in->rex & INSN_REX_R ? 8 : 0);
+
+		return in->rm == 4 && in->address_size != 2 && dst != in->vvvv &&
+		       (int)dst != in->index && (int)in->vvvv != in->index;
+	}
+	if (in->vex && row->vex && row->l == L_ANY && in->l && row->map == MAP_0F38 &&
+	    row->feature != FEAT_AVX && row->feature != FEAT_AVX2 && row->feature != FEAT_FMA &&
+	    row->feature != FEAT_F16C)
+		return false;
+	return !in->lock || (row->attr & A_LOCK && in->mem);
+}
+
+enum insn_result x86_decode(struct insn *in, const uint8_t *bytes, size_t n, unsigned code_size)
+{
+	struct reader r = { .bytes = bytes, .n = MIN_OF(n, LONGEST) };
+	unsigned map = MAP_1, vex_prefix = 0;
+	bool good = true;
+	uint8_t opcode;
+
+	memset(in, 0, sizeof(*in));
+	in->segment_override = 0xff;
+	opcode = read_prefixes(&r, in, code_size);
+	if (!r.short_of && (opcode == 0xc4 || opcode == 0xc5) &&
+	    (code_size == 8 || (r.at < r.n && bytes[r.at] >= 0xc0))) {
+		good = read_vex(&r, in, opcode, code_size, &map, &vex_prefix);
+		opcode = next(&r);
+	} else if (opcode == 0x0f) {
+		opcode = next(&r);
+		map = MAP_0F;
+		if (opcode == 0x38 || opcode == 0x3a) {
+			map = opcode == 0x38 ? MAP_0F38 : MAP_0F3A;
+			opcode = next(&r);
+		}
+	}
+	in->opcode = opcode;
+	if (code_size == 8)
+		in->address_size = in->addrsize ? 4 : 8;
+	else
+		in->address_size = in->addrsize ? (uint8_t)(6 - code_size) : (uint8_t)code_size;
+	if (good && !r.short_of) {
+		good = false;
+		if (has_modrm[in->vex][map][opcode])
+			read_modrm(&r, in);
+		for (unsigned i = 0; i < slots[in->vex][map][opcode].count; i++) {
+			in->row = &x86_rows[order[slots[in->vex][map][opcode].first + i]];
+			/* MOV to and from control registers ignores mod. */
+			if (in->row->kind >= K_MOVCR_R && in->row->kind <= K_MOVDR_W)
+				in->mod = 3;
+			if (row_fits(in->row, in, vex_prefix, code_size)) {
+				good = true;
+				break;
+			}
+		}
+		if (good) {
+			set_sizes(in, code_size);
+			if (in->has_modrm && in->mod != 3)
+				read_address(&r, in, code_size);
+			good = read_operands(&r, in, code_size) && special_rules(in);
+		}
+	}
+	if (r.short_of) {
+		in->len = (uint8_t)r.n;
+		return r.n == LONGEST ? INSN_TOO_LONG : INSN_NEED_MORE;
+	}
+	in->len = (uint8_t)r.at;
+	return good && in->row->kind != K_UD ? INSN_OK : INSN_UNDEFINED;
+}
+
+unsigned insn_size(const struct insn *in, unsigned code)
+{
+	static const uint8_t fixed[] = { [SZ_b] = 1,   [SZ_w] = 2,   [SZ_d] = 4, [SZ_q] = 8,
+					 [SZ_dq] = 16, [SZ_qq] = 32, [SZ_t] = 10 };
+
+	switch (code) {
+	case SZ_v:
+		return in->operand_size;
+	case SZ_z:
+		return MIN_OF(in->operand_size, 4u);
+	case SZ_y:
+		return in->rex & INSN_REX_W ? 8 : 4;
+	case SZ_x:
+		return 16u << in->l;
+	case SZ_h:
+		return 8u << in->l;
+	case SZ_k:
+		return 4u << in->l;
+	case SZ_e:
+		return 2u << in->l;
+	case SZ_g:
+		return in->operand_size == 8 ? 8 : 4;
+	case SZ_s:
+		return 10;
+	case SZ_p:
+		return in->operand_size + 2u;
+	case SZ_a:
+		return in->operand_size * 2u;
+	case SZ_env:
+		return in->operand_size == 2 ? 14 : 28;
+	case SZ_fsv:
+		return in->operand_size == 2 ? 94 : 108;
+	case SZ_fx:
+		return 512;
+	case SZ_xs:
+		return 576;
+	case SZ_yy:
+		return in->rex & INSN_REX_W ? 16 : 8;
+	default:
+		return code < ARRAY_LEN(fixed) ? fixed[code] : 0;
+	}
+}
+
+static int mem_operand(const struct insn *in)
+{
+	for (int i = 0; in->mem && i < 4; i++) {
+		unsigned kind = OPERAND_KIND(in->row->operand[i]);
+
+		if (kind == OPK_E || kind == OPK_M || kind == OPK_W || kind == OPK_Q ||
+		    kind == OPK_O)
+			return i;
+	}
+	return -1;
+}
+
+unsigned insn_mem_bytes(const struct insn *in)
+{
+	int i = mem_operand(in);
+
+	return i < 0 || in->row->access == ACC_N ? 0 :
+						   insn_size(in, OPERAND_SIZE(in->row->operand[i]));
+}
+
+bool insn_mem_written(const struct insn *in)
+{
+	unsigned access = in->row->access;
+	int i = mem_operand(in);
+
+	return (i == 0 && access != ACC_R && access != ACC_N) ||
+	       (i == 1 && (access == ACC_WW || access == ACC_W2));
+}
+
+bool insn_mem_read(const struct insn *in)
+{
+	unsigned access = in->row->access;
+	int i = mem_operand(in);
+
+	return i >= 0 && access != ACC_N && !(i == 0 && access == ACC_W);
+}
+
+uint16_t insn_cc_flags(unsigned cc)
+{
+	static const uint16_t used[] = { FLAG_O,	  FLAG_C, FLAG_Z,	     FLAG_C | FLAG_Z,
+					 FLAG_S,	  FLAG_P, FLAG_S | FLAG_O, FLAG_S | FLAG_O | FLAG_Z };
+
+	return used[cc >> 1 & 7];
+}
+
+struct flag_class insn_flags(const struct insn *in)
+{
+	struct flag_class f = x86_flag_class[in->row->flags];
+	const struct insn_row *row = in->row;
+
+	switch (row->flags) {
+	case FL_CC:
+		f.use = insn_cc_flags(in->opcode);
+		break;
+	case FL_SHIFT:
+	case FL_DSHIFT:
+	case FL_ROT:
+	case FL_RCX: {
+		unsigned kind = 0, count = 1, size = insn_size(in, OPERAND_SIZE(row->operand[0]));
+
+		for (unsigned i = 1; i < 4 && row->operand[i]; i++)
+			kind = OPERAND_KIND(row->operand[i]);
+		if (kind == OPK_I)
+			count = in->imm & (size == 8 ? 63 : 31);
+		if (kind == OPK_KC) {
+			/* The count may be 0: then everything stays. */
+			f.use |= f.def;
+		} else if (count == 0) {
+			return (struct flag_class){ 0 };
+		} else if (count == 1) {
+			f.undef &= (uint16_t)~FLAG_O;
+		} else if (row->flags == FL_SHIFT && count >= 8 * size) {
+			f.undef |= FLAG_C;
+		} else if (row->flags == FL_DSHIFT && count > 8 * size) {
+			f.undef = FLAGS_ALL;
+		}
+		if (kind == OPK_KC && row->flags == FL_SHIFT)
+			f.undef |= size < 4 ? FLAG_C : 0;
+		if (kind == OPK_KC && row->flags == FL_DSHIFT && size == 2)
+			f.undef = FLAGS_ALL;
+		break;
+	}
+	default:
+		break;
+	}
+	return f;
+}
