@@ -25,7 +25,8 @@ core := access.c clock.c device.c error.c field.c lock.c log.c loop.c machine.c 
 cpu := cpu.c
 cpu/x86 := cpu.c features.c models.c
 accel := accel.c vcpu.c
-accel/tcg/frontend/x86 := decode.c table.c
+accel/tcg := cache.c exec.c helper.c tlb.c
+accel/tcg/frontend/x86 := decode.c operand.c table.c translate.c
 accel/kvm := caps.c chips.c clock.c kvm.c slots.c state_x86.c vcpu.c
 chardev := chardev.c fd.c local.c socket.c
 hw/intc := i8259.c ioapic.c lapic.c lines.c
@@ -42,11 +43,11 @@ hw/dma := i8237.c
 hw/board := pc.c pc_i440fx.c
 monitor := commands.c hmp.c info.c memory.c monitor.c qmp.c
 
-FOLDERS := core cpu cpu/x86 accel accel/tcg/frontend/x86 accel/kvm chardev hw/intc hw/timer hw/pci hw/isa hw/acpi hw/firmware hw/char \
+FOLDERS := core cpu cpu/x86 accel accel/tcg accel/tcg/frontend/x86 accel/kvm chardev hw/intc hw/timer hw/pci hw/isa hw/acpi hw/firmware hw/char \
 	hw/input hw/misc hw/block hw/dma hw/board monitor
 LIB_SRCS := $(foreach f,$(FOLDERS),$(addprefix $(f)/,$($(f))))
 DEVICE_SRCS := $(filter hw/% cpu/%,$(LIB_SRCS))
-LIB_OBJS := $(LIB_SRCS:.c=.o) devices.o
+LIB_OBJS := $(LIB_SRCS:.c=.o) accel/tcg/host/thunks.o devices.o
 CMD_OBJS := cmd/moa/main.o cmd/moa/cmdline.o
 
 include $(SRC)/tests/Makefile.inc
@@ -64,9 +65,19 @@ libmoa.a: $(LIB_OBJS)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
+# Keeps the compiler from making a loop a call of memset or memcpy, which use vector registers.
+NO_LOOP_CALLS := $(shell $(CC) -Werror -fno-tree-loop-distribute-patterns -x c -c /dev/null -o /dev/null 2>/dev/null && \
+	echo -fno-tree-loop-distribute-patterns || echo -fno-builtin)
+# They run while the guest's vector registers are in the host's (accel/tcg/tcg.h).
+accel/tcg/exec.o accel/tcg/helper.o accel/tcg/tlb.o accel/tcg/cache.o: CFLAGS_FILE := -mgeneral-regs-only $(NO_LOOP_CALLS)
+
+%.o: %.S | dirs
+	$(Q)echo '  AS   ' $@
+	$(Q)$(CC) -c -o $@ $<
+
 %.o: %.c config.h $(GENERATED) | dirs
 	$(Q)echo '  CC   ' $@
-	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(CFLAGS_FILE) -MMD -MP -c -o $@ $<
 
 devices.o: devices.c
 devices.c: $(DEVICE_SRCS) $(SRC)/scripts/gen-registry
@@ -86,7 +97,7 @@ fields.ok: list-fields moa $(SRC)/scripts/check-fields
 	@touch $@
 
 dirs:
-	@mkdir -p $(FOLDERS) cmd/moa scripts gen $(TEST_DIRS)
+	@mkdir -p $(FOLDERS) accel/tcg/host cmd/moa scripts gen $(TEST_DIRS)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/moa $(DESTDIR)$(PREFIX)/share/doc/moa

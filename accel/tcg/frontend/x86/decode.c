@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The x86 decoder: prefixes, the table's row, ModRM, displacement, immediates (SDM volume 2, chapter 2). */
+/* The x86 decoder: prefixes, the table's row, ModRM, displacement, immediates (SDM volume 2,
+ * chapter 2). */
 #include <string.h>
 
 #include "accel/tcg/frontend/x86/insn.h"
@@ -474,8 +475,8 @@ unsigned insn_mem_bytes(const struct insn *in)
 {
 	int i = mem_operand(in);
 
-	return i < 0 || in->row->access == ACC_N ? 0 :
-						   insn_size(in, OPERAND_SIZE(in->row->operand[i]));
+	return i < 0 || in->row->access == ACC_N ? 0
+						 : insn_size(in, OPERAND_SIZE(in->row->operand[i]));
 }
 
 bool insn_mem_written(const struct insn *in)
@@ -495,10 +496,32 @@ bool insn_mem_read(const struct insn *in)
 	return i >= 0 && access != ACC_N && !(i == 0 && access == ACC_W);
 }
 
+bool insn_mem_aligned(const struct insn *in)
+{
+	unsigned op = in->row->map << 8 | in->opcode, bytes = insn_mem_bytes(in);
+	bool move = op == (MAP_0F << 8 | 0x28) || op == (MAP_0F << 8 | 0x29) ||
+		    op == (MAP_0F << 8 | 0x2b) || op == (MAP_0F << 8 | 0xe7) ||
+		    op == (MAP_0F38 << 8 | 0x2a);
+	bool movdq = op == (MAP_0F << 8 | 0x6f) || op == (MAP_0F << 8 | 0x7f);
+
+	if (in->row->kind == K_CMPXCHG8B)
+		return bytes == 16;
+	if (bytes < 16 || in->row->feature < FEAT_SSE)
+		return false;
+	if (in->vex)
+		return move || (movdq && in->row->prefix == PFX_66);
+	/* MOVUPS and MOVUPD, MOVDQU, LDDQU, the string comparisons. */
+	return op != (MAP_0F << 8 | 0x10) && op != (MAP_0F << 8 | 0x11) &&
+	       !(movdq && in->row->prefix == PFX_F3) && op != (MAP_0F << 8 | 0xf0) &&
+	       !(in->row->map == MAP_0F3A && in->opcode >= 0x60 && in->opcode <= 0x63);
+}
+
 uint16_t insn_cc_flags(unsigned cc)
 {
-	static const uint16_t used[] = { FLAG_O,	  FLAG_C, FLAG_Z,	     FLAG_C | FLAG_Z,
-					 FLAG_S,	  FLAG_P, FLAG_S | FLAG_O, FLAG_S | FLAG_O | FLAG_Z };
+	static const uint16_t used[] = {
+		FLAG_O, FLAG_C, FLAG_Z,		 FLAG_C | FLAG_Z,
+		FLAG_S, FLAG_P, FLAG_S | FLAG_O, FLAG_S | FLAG_O | FLAG_Z
+	};
 
 	return used[cc >> 1 & 7];
 }
@@ -526,7 +549,7 @@ struct flag_class insn_flags(const struct insn *in)
 			/* The count may be 0: then everything stays. */
 			f.use |= f.def;
 		} else if (count == 0) {
-			return (struct flag_class){ 0 };
+			return (struct flag_class) { 0 };
 		} else if (count == 1) {
 			f.undef &= (uint16_t)~FLAG_O;
 		} else if (row->flags == FL_SHIFT && count >= 8 * size) {

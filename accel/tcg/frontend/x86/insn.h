@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * x86 instructions: one table says for each how it is encoded, what it reads and writes, which flags it
- * touches, which CPUID bit it needs and how it is translated. The decoder, the disassembly and the
- * translator read it. Source: Intel SDM volume 2, appendix A, and AMD APM volume 3, appendix A.
+ * x86 instructions: one table says for each how it is encoded, what it reads and writes, which
+ * flags it touches, which CPUID bit it needs and how it is translated. The decoder, the disassembly
+ * and the translator read it. Source: Intel SDM volume 2, appendix A, and AMD APM volume 3,
+ * appendix A.
  */
 #pragma once
 
@@ -13,17 +14,17 @@
  *
  *	E  general register or memory, by ModRM.rm	G  general register, by ModRM.reg
  *	M  memory only					R  general register only, by ModRM.rm
- *	B  general register, by VEX.vvvv		Z  general register, by the opcode's low bits
- *	V  XMM/YMM, by ModRM.reg			W  XMM/YMM or memory, by ModRM.rm
- *	H  XMM/YMM, by VEX.vvvv				U  XMM/YMM only, by ModRM.rm
- *	L  XMM/YMM, by the immediate's high bits	P  MMX, by ModRM.reg
+ *	B  general register, by VEX.vvvv		Z  general register, by the opcode's low
+ *bits V  XMM/YMM, by ModRM.reg			W  XMM/YMM or memory, by ModRM.rm H  XMM/YMM, by
+ *VEX.vvvv				U  XMM/YMM only, by ModRM.rm L  XMM/YMM, by the immediate's
+ *high bits	P  MMX, by ModRM.reg
  *	Q  MMX or memory, by ModRM.rm			N  MMX only, by ModRM.rm
  *	S  segment register				C, D  control and debug registers
  *	I  immediate					SI  immediate, sign-extended
  *	J  relative target				A  far pointer
  *	O  memory at an absolute offset			X, Y  string source and destination
- *	F  x87 stack register, by ModRM.rm		K  a fixed general register: a (rAX), c (rCX), d (rDX)
- *	ONE  the constant 1
+ *	F  x87 stack register, by ModRM.rm		K  a fixed general register: a (rAX), c (rCX),
+ *d (rDX) ONE  the constant 1
  */
 enum {
 	OPK_NONE,
@@ -60,25 +61,25 @@ enum {
 
 /* Sizes; those without a number of bytes of their own depend on prefixes or mode. */
 enum {
-	SZ_0,  /* none: LEA, prefetches */
-	SZ_b,  /* 1 */
-	SZ_w,  /* 2 */
-	SZ_d,  /* 4 */
-	SZ_q,  /* 8 */
-	SZ_dq, /* 16 */
-	SZ_qq, /* 32 */
-	SZ_t,  /* 10 */
-	SZ_v,  /* 2, 4 or 8: the operand size */
-	SZ_y,  /* 4 or 8: by REX.W/VEX.W only */
-	SZ_z,  /* 2 or 4: as v, but no more than 4 */
-	SZ_x,  /* 16 or 32: by VEX.L */
-	SZ_h,  /* half of x */
-	SZ_k,  /* a quarter of x */
-	SZ_e,  /* an eighth of x */
-	SZ_g,  /* 4 or 8: natural width of the mode (control registers) */
-	SZ_s,  /* GDT or IDT image: 6 or 10 */
-	SZ_p,  /* far pointer: 4, 6 or 10 */
-	SZ_a,  /* BOUND's pair: 4 or 8 */
+	SZ_0,	/* none: LEA, prefetches */
+	SZ_b,	/* 1 */
+	SZ_w,	/* 2 */
+	SZ_d,	/* 4 */
+	SZ_q,	/* 8 */
+	SZ_dq,	/* 16 */
+	SZ_qq,	/* 32 */
+	SZ_t,	/* 10 */
+	SZ_v,	/* 2, 4 or 8: the operand size */
+	SZ_y,	/* 4 or 8: by REX.W/VEX.W only */
+	SZ_z,	/* 2 or 4: as v, but no more than 4 */
+	SZ_x,	/* 16 or 32: by VEX.L */
+	SZ_h,	/* half of x */
+	SZ_k,	/* a quarter of x */
+	SZ_e,	/* an eighth of x */
+	SZ_g,	/* 4 or 8: natural width of the mode (control registers) */
+	SZ_s,	/* GDT or IDT image: 6 or 10 */
+	SZ_p,	/* far pointer: 4, 6 or 10 */
+	SZ_a,	/* BOUND's pair: 4 or 8 */
 	SZ_env, /* x87 environment: 14 or 28 */
 	SZ_fsv, /* x87 state: 94 or 108 */
 	SZ_fx,	/* FXSAVE area: 512 */
@@ -129,8 +130,8 @@ enum insn_flags {
 	FL_INC,	  /* all but C */
 	FL_SHIFT, /* a count of 0 leaves all */
 	FL_DSHIFT,
-	FL_ROT,	 /* C and O only */
-	FL_RCX,	 /* the same through C */
+	FL_ROT, /* C and O only */
+	FL_RCX, /* the same through C */
 	FL_MUL,
 	FL_DIV, /* all undefined */
 	FL_BT,
@@ -147,13 +148,13 @@ enum insn_flags {
 	FL_ADOX,
 	FL_Z_W, /* LAR, LSL, VERR, ARPL, CMPXCHG8B */
 	FL_RAND,
-	FL_BCD,	   /* DAA, DAS: reads C and A; O undefined */
-	FL_BCD_A,  /* AAA, AAS */
-	FL_BCD_M,  /* AAM, AAD */
-	FL_SAHF,   /* all but O */
-	FL_LAHF,   /* reads all but O */
-	FL_LOAD,   /* POPF, IRET */
-	FL_STORE,  /* PUSHF and whatever needs the whole register */
+	FL_BCD,	  /* DAA, DAS: reads C and A; O undefined */
+	FL_BCD_A, /* AAA, AAS */
+	FL_BCD_M, /* AAM, AAD */
+	FL_SAHF,  /* all but O */
+	FL_LAHF,  /* reads all but O */
+	FL_LOAD,  /* POPF, IRET */
+	FL_STORE, /* PUSHF and whatever needs the whole register */
 	FL_FCMOV,
 	FL_LOOPZ,
 	FL_CLASSES,
@@ -216,7 +217,8 @@ enum insn_feature {
 	FEATURES,
 };
 
-/* How it is translated: a template is re-encoded for the host; everything else has code of its own. */
+/* How it is translated: a template is re-encoded for the host; everything else has code of its own.
+ */
 enum insn_kind {
 	K_T, /* template */
 	K_NOP,
@@ -228,16 +230,16 @@ enum insn_kind {
 };
 
 /* Attributes. */
-#define A_LOCK BIT(0)	/* LOCK is allowed with a memory destination */
-#define A_I64 BIT(1)	/* invalid in 64-bit mode */
-#define A_O64 BIT(2)	/* 64-bit mode only */
-#define A_D64 BIT(3)	/* operand size 64 by default in 64-bit mode, no 32 */
-#define A_F64 BIT(4)	/* operand size always 64 in 64-bit mode */
-#define A_CPL0 BIT(5)	/* #GP above CPL 0 */
-#define A_REP BIT(6)	/* takes REP */
-#define A_PM BIT(7)	/* #UD in real and V86 mode */
+#define A_LOCK BIT(0)	 /* LOCK is allowed with a memory destination */
+#define A_I64 BIT(1)	 /* invalid in 64-bit mode */
+#define A_O64 BIT(2)	 /* 64-bit mode only */
+#define A_D64 BIT(3)	 /* operand size 64 by default in 64-bit mode, no 32 */
+#define A_F64 BIT(4)	 /* operand size always 64 in 64-bit mode */
+#define A_CPL0 BIT(5)	 /* #GP above CPL 0 */
+#define A_REP BIT(6)	 /* takes REP */
+#define A_PM BIT(7)	 /* #UD in real and V86 mode */
 #define A_L1_AVX2 BIT(8) /* VEX.L=1 needs AVX2 */
-#define A_FPU BIT(9)	/* x87: CR0.EM and TS */
+#define A_FPU BIT(9)	 /* x87: CR0.EM and TS */
 
 enum { W_ANY, W_0, W_1 };
 enum { L_ANY, L_0, L_1 };
@@ -261,17 +263,17 @@ struct insn {
 	uint8_t opcode;
 	uint8_t rex; /* INSN_REX_ bits; for VEX what the bits amount to */
 	bool has_rex, lock, opsize, addrsize, vex;
-	uint8_t rep; /* 0, F2h or F3h */
+	uint8_t rep;		  /* 0, F2h or F3h */
 	uint8_t segment_override; /* SEG_ number, or 0xff */
-	uint8_t operand_size; /* bytes of v: 2, 4, 8 */
-	uint8_t address_size; /* 2, 4, 8 */
+	uint8_t operand_size;	  /* bytes of v: 2, 4, 8 */
+	uint8_t address_size;	  /* 2, 4, 8 */
 	uint8_t vvvv, l;
 	bool has_modrm;
 	uint8_t mod, reg, rm; /* reg and rm without REX */
 	/* The memory operand: registers are numbers, -1 for none. */
 	bool mem, rip_relative;
 	int8_t base, index;
-	uint8_t scale; /* shift count */
+	uint8_t scale;	 /* shift count */
 	uint8_t segment; /* SEG_ number that applies */
 	int64_t disp;
 	uint64_t imm;
@@ -292,6 +294,8 @@ unsigned insn_size(const struct insn *in, unsigned size_code);
 unsigned insn_mem_bytes(const struct insn *in);
 bool insn_mem_written(const struct insn *in);
 bool insn_mem_read(const struct insn *in);
+/* Whether a memory operand that is not naturally aligned is #GP (SDM volume 1, 10.4.1 and 14.9). */
+bool insn_mem_aligned(const struct insn *in);
 /* The flags that a condition code (0 to 15) reads. */
 uint16_t insn_cc_flags(unsigned cc);
 /* What it reads, sets and leaves undefined, with the condition and immediate taken into account. */

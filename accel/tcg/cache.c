@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The code cache: one memory object mapped twice, where code is written and where it runs, so that
+ * no page is ever both. Blocks lie in it in the order they were made. When it is full everything is
+ * forgotten.
+ */
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "accel/tcg/tcg.h"
+#include "core/error.h"
+
+#define HASH_BITS 15
+#define MOST_BLOCKS (1u << 18)
+#define MOST_SITES (1u << 21)
+/* A block's code is at most this long. */
+#define BLOCK_ROOM 32768
+
+struct tcg_cache {
+	uint8_t *write, *run;
+	size_t size, used;
+	struct block *blocks; /* reserved, made as needed */
+	uint32_t nblocks;
+	struct site *sites;
+	uint32_t nsites;
+	struct cold {
+		const uint8_t *code; /* where it runs */
+		uint32_t site;
+	} * cold; /* by address */
+	uint32_t ncold;
+	struct block *hash[1u << HASH_BITS];
+};
+
+static void *reserve(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+struct tcg_cache *tcg_cache_new(size_t bytes, GError **err)
+{
+	struct tcg_cache *c = g_new0(struct tcg_cache, 1);
+	int fd = memfd_create("moa-code", MFD_CLOEXEC);
+	void *w, *r;
+
+	c->size = bytes;
+	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0) {
+		error(err, "tcg: the host gives no memory for %zu bytes of translated code", bytes);
+		goto failed;
+	}
+	w = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	r = mmap(NULL, bytes, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	c->write = w == MAP_FAILED ? NULL : w;
+	c->run = r == MAP_FAILED ? NULL : r;
+	c->blocks = reserve(MOST_BLOCKS * sizeof(*c->blocks));
+	c->sites = reserve(MOST_SITES * sizeof(*c->sites));
+	c->cold = reserve(MOST_SITES * sizeof(*c->cold));
+	if (!c->write || !c->run || !c->blocks || !c->sites || !c->cold) {
+		error(err, "tcg: the host cannot map %zu bytes of translated code", bytes);
+		goto failed;
+	}
+	close(fd);
+	return c;
+failed:
+	if (fd >= 0)
+		close(fd);
+	tcg_cache_free(c);
+	return NULL;
+}
+
+void tcg_cache_free(struct tcg_cache *c)
+{
+	if (c->write)
+		munmap(c->write, c->size);
+	if (c->run)
+		munmap(c->run, c->size);
+	if (c->blocks)
+		munmap(c->blocks, MOST_BLOCKS * sizeof(*c->blocks));
+	if (c->sites)
+		munmap(c->sites, MOST_SITES * sizeof(*c->sites));
+	if (c->cold)
+		munmap(c->cold, MOST_SITES * sizeof(*c->cold));
+	g_free(c);
+}
+
+static unsigned hash(uint64_t phys, uint64_t rip, unsigned mode)
+{
+	uint64_t h = (phys ^ rip << 7 ^ (uint64_t)mode << 40) * UINT64_C(0x9e3779b97f4a7c15);
+
+	return (unsigned)(h >> (64 - HASH_BITS));
+}
+
+struct block *tcg_block_find(struct tcg_cache *c, uint64_t phys, uint64_t rip, unsigned mode)
+{
+	struct block *b = c->hash[hash(phys, rip, mode)];
+
+	while (b && (b->phys != phys || b->rip != rip || b->mode != mode))
+		b = b->hash_next;
+	return b;
+}
+
+struct block *tcg_block_begin(struct tcg_cache *c)
+{
+	struct block *b;
+
+	if (c->nblocks == MOST_BLOCKS || c->size - c->used < BLOCK_ROOM)
+		return NULL;
+	b = &c->blocks[c->nblocks];
+	memset(b, 0, offsetof(struct block, insn_host));
+	b->index = c->nblocks;
+	return b;
+}
+
+void tcg_block_finish(struct tcg_cache *c, struct block *b)
+{
+	struct block **slot = &c->hash[hash(b->phys, b->rip, b->mode)];
+
+	c->nblocks++;
+	c->used = align_up(c->used + b->code_size, 16);
+	b->hash_next = *slot;
+	*slot = b;
+}
+
+uint8_t *tcg_code_room(struct tcg_cache *c, uint8_t **end)
+{
+	*end = c->write + c->used + BLOCK_ROOM;
+	return c->write + c->used;
+}
+
+uint8_t *tcg_code_run(struct tcg_cache *c, uint8_t *written)
+{
+	return c->run + (written - c->write);
+}
+
+uint32_t tcg_site_new(struct tcg_cache *c, const struct site *s)
+{
+	if (c->nsites == MOST_SITES)
+		return UINT32_MAX;
+	c->sites[c->nsites] = *s;
+	return c->nsites++;
+}
+
+const struct site *tcg_site(struct tcg_cache *c, uint32_t n)
+{
+	assert(n < c->nsites);
+	return &c->sites[n];
+}
+
+struct block *tcg_block(struct tcg_cache *c, uint32_t index)
+{
+	assert(index < c->nblocks);
+	return &c->blocks[index];
+}
+
+struct block *tcg_block_of_code(struct tcg_cache *c, const void *host_pc)
+{
+	const uint8_t *pc = host_pc;
+	uint32_t low = 0, high = c->nblocks;
+
+	if (pc < c->run || pc >= c->run + c->used)
+		return NULL;
+	while (high - low > 1) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (c->blocks[middle].code <= pc)
+			low = middle;
+		else
+			high = middle;
+	}
+	return &c->blocks[low];
+}
+
+void tcg_cold_add(struct tcg_cache *c, uint8_t *code, uint32_t site)
+{
+	/* There are no more of them than sites. */
+	if (c->ncold < MOST_SITES)
+		c->cold[c->ncold++] = (struct cold) { tcg_code_run(c, code), site };
+}
+
+struct block *tcg_insn_of_code(struct tcg_cache *c, const void *host_pc, uint64_t *rip)
+{
+	struct block *b = tcg_block_of_code(c, host_pc);
+	uint32_t low = 0, high = c->ncold, offset;
+	unsigned i = 0;
+
+	if (!b)
+		return NULL;
+	offset = (uint32_t)((const uint8_t *)host_pc - b->code);
+	if (offset < b->hot_size) {
+		while (i + 1 < b->insns && b->insn_host[i + 1] <= offset)
+			i++;
+		*rip = b->rip + b->insn_offset[i];
+		return b;
+	}
+	while (high - low > 1) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (c->cold[middle].code <= (const uint8_t *)host_pc)
+			low = middle;
+		else
+			high = middle;
+	}
+	*rip = b->rip + tcg_site(c, c->cold[low].site)->offset;
+	return b;
+}
+
+/* Points a direct exit's jump; the displacement is written whole. */
+static void patch(struct tcg_cache *c, const struct block_exit *x, const uint8_t *to)
+{
+	int32_t d = (int32_t)(to - tcg_code_run(c, x->jump));
+
+	memcpy(x->jump - 4, &d, sizeof(d));
+}
+
+void tcg_link(struct tcg_cache *c, struct block_exit *x, struct block *to)
+{
+	if (x->to || x->from->dead || to->dead)
+		return;
+	x->to = to;
+	x->next = to->incoming;
+	to->incoming = x;
+	patch(c, x, to->code);
+}
+
+void tcg_block_kill(struct tcg_cache *c, struct block *b)
+{
+	struct block **slot = &c->hash[hash(b->phys, b->rip, b->mode)];
+
+	if (b->dead)
+		return;
+	b->dead = true;
+	while (*slot && *slot != b)
+		slot = &(*slot)->hash_next;
+	if (*slot)
+		*slot = b->hash_next;
+	for (struct block_exit *x = b->incoming; x; x = x->next) {
+		patch(c, x, x->stub);
+		x->to = NULL;
+	}
+	b->incoming = NULL;
+	for (unsigned i = 0; i < b->exits; i++) {
+		struct block_exit *x = &b->exit[i], **p;
+
+		if (!x->to)
+			continue;
+		for (p = &x->to->incoming; *p && *p != x; p = &(*p)->next)
+			;
+		if (*p)
+			*p = x->next;
+		x->to = NULL;
+	}
+}
+
+void tcg_cache_flush(struct tcg_cache *c)
+{
+	memset(c->hash, 0, sizeof(c->hash));
+	c->used = 0;
+	c->nblocks = c->nsites = c->ncold = 0;
+}

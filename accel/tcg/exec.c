@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Running translated code: finding blocks, leaving on exceptions and requests, host faults that are
+ * the guest's. General registers only, but for what is marked.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+#include <asm/prctl.h>
+
+#include "accel/tcg/tcg.h"
+
+/* host/thunks.S knows these. */
+static_assert(offsetof(struct tcg_env, gpr) == 0, "thunks.S");
+static_assert(offsetof(struct tcg_env, rip) == 128, "thunks.S");
+static_assert(offsetof(struct tcg_env, cc) == 136, "thunks.S");
+static_assert(offsetof(struct tcg_env, load_base) == 144, "thunks.S");
+static_assert(offsetof(struct tcg_env, store_base) == 152, "thunks.S");
+static_assert(offsetof(struct tcg_env, host_rsp) == 168, "thunks.S");
+static_assert(offsetof(struct tcg_env, self) == 176, "thunks.S");
+static_assert(offsetof(struct tcg_env, slow_va) == 184, "thunks.S");
+
+/* x87, SSE and AVX; what the host lacks of them it ignores. */
+#define FPU_PARTS 7
+
+void tcg_fpu_save(void *area)
+{
+	__asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(FPU_PARTS), "d"(0) : "memory");
+}
+
+void tcg_fpu_load(const void *area)
+{
+	__asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(FPU_PARTS), "d"(0) : "memory");
+}
+
+static void fpu_for_c(void)
+{
+	static const uint32_t mxcsr = 0x1f80;
+
+	__asm__ volatile("fninit; ldmxcsr %0" : : "m"(mxcsr));
+}
+
+void tcg_outside_begin(struct tcg_env *env)
+{
+	tcg_fpu_save(env->fpu);
+	fpu_for_c();
+}
+
+void tcg_outside_end(struct tcg_env *env)
+{
+	tcg_fpu_load(env->fpu);
+}
+
+_Noreturn void tcg_raise(struct tcg_env *env, unsigned vector)
+{
+	env->fault.vector = vector;
+	env->fault.has_error = false;
+	__builtin_longjmp(env->escape, 1);
+}
+
+_Noreturn void tcg_raise_error(struct tcg_env *env, unsigned vector, uint32_t error)
+{
+	env->fault.vector = vector;
+	env->fault.has_error = true;
+	env->fault.error = error;
+	__builtin_longjmp(env->escape, 1);
+}
+
+void tcg_jump_cache_flush(struct tcg_env *env)
+{
+	for (unsigned i = 0; i < JUMP_CACHE_ENTRIES; i++)
+		env->jumps[i].rip = i ^ 1;
+}
+
+static unsigned jump_cache_index(uint64_t rip)
+{
+	return (unsigned)(rip << 4 & 0xffff) >> 4;
+}
+
+/* Translates what is at rip; anything may be called from here. */
+static __attribute__((noinline)) struct block *translate(struct tcg_env *env, uint64_t rip,
+							 uint64_t phys, const uint8_t *bytes,
+							 size_t n, enum tcg_translated *result)
+{
+	struct block *b;
+
+	tcg_outside_begin(env);
+	b = tcg_block_begin(env->cache);
+	*result = TRANSLATE_FULL;
+	if (b) {
+		b->rip = rip;
+		b->phys = phys;
+		b->mode = env->mode;
+		*result = tcg_translate(
+			env, b, bytes, n,
+			env->mode & (MODE_REFERENCE | MODE_STEP) || n < 16 ? 1 : BLOCK_INSNS);
+		if (*result == TRANSLATE_OK)
+			tcg_block_finish(env->cache, b);
+	}
+	tcg_outside_end(env);
+	return b;
+}
+
+/* The linear address of a code address. */
+static uint64_t code_linear(struct tcg_env *env, uint64_t rip)
+{
+	return env->mode & MODE_CODE64 ? rip : (uint32_t)(rip + env->seg_base[SEG_CS]);
+}
+
+/* The block at rip in the current mode, made if it is not there. May raise. */
+static struct block *block_at(struct tcg_env *env, uint64_t rip)
+{
+	uint64_t linear = code_linear(env, rip);
+	enum tcg_translated result;
+	struct tcg_page page, second;
+	struct block *b;
+	uint8_t both[16];
+	size_t n = 4096 - (linear & 4095);
+
+	env->rip = rip;
+	env->walk(env, linear, ACCESS_FETCH, &page);
+	b = tcg_block_find(env->cache, page.phys, rip, env->mode);
+	if (b)
+		return b;
+	for (;;) {
+		b = translate(env, rip, page.phys, page.host, n, &result);
+		if (result == TRANSLATE_OK)
+			return b;
+		if (result == TRANSLATE_FULL) {
+			tcg_outside_begin(env);
+			tcg_cache_flush(env->cache);
+			tcg_outside_end(env);
+			tcg_jump_cache_flush(env);
+			continue;
+		}
+		/* One instruction on two pages. */
+		env->walk(env, linear + n, ACCESS_FETCH, &second);
+		for (size_t i = 0; i < 15; i++)
+			both[i] = i < n ? page.host[i] : second.host[i - n];
+		b = translate(env, rip, page.phys, both, 15, &result);
+		if (result == TRANSLATE_OK)
+			return b;
+	}
+}
+
+void *tcg_exit_direct(struct tcg_env *env, struct block_exit *x)
+{
+	uint64_t target = x->target;
+	uint32_t from = x->from->index;
+	struct block *b;
+
+	env->rip = target;
+	if (__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE))
+		return NULL;
+	b = block_at(env, target);
+	/* A flush in between took the way out with it. */
+	if (b->index > from)
+		tcg_link(env->cache, x, b);
+	else if (!x->from->dead && x->from->index == from && x->target == target && b->index != 0)
+		tcg_link(env->cache, x, b);
+	return b->code;
+}
+
+void *tcg_exit_indirect(struct tcg_env *env, uint64_t rip)
+{
+	struct block *b;
+
+	env->rip = rip;
+	if (__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE))
+		return NULL;
+	b = block_at(env, rip);
+	env->jumps[jump_cache_index(rip)] =
+		(struct jump_cache_entry) { rip, (uint64_t)(uintptr_t)b->code };
+	return b->code;
+}
+
+int tcg_execute(struct tcg_env *volatile env)
+{
+	if (__builtin_setjmp(env->escape))
+		return (int)env->fault.vector;
+	while (!__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE)) {
+		tcg_enter(env, block_at(env, env->rip)->code);
+		if (env->mode & MODE_STEP)
+			return -1;
+	}
+	return -1;
+}
+
+/* Host faults. */
+
+static _Thread_local struct tcg_env *this_env;
+static struct sigaction old_action[65];
+
+static void raise_from_signal(struct tcg_env *env, unsigned vector, bool has_error)
+{
+	if (has_error)
+		tcg_raise_error(env, vector, 0);
+	tcg_raise(env, vector);
+}
+
+static void on_host_fault(int signal, siginfo_t *info, void *context)
+{
+	static const int8_t regs[GPRS] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_R10, REG_RBP,
+					   REG_RSI, REG_RDI, REG_R8,  REG_R9,  -1,	-1,
+					   REG_R11, -1,	     -1,      -1 };
+	ucontext_t *u = context;
+	greg_t *r = u->uc_mcontext.gregs;
+	struct tcg_env *env = this_env;
+	uint64_t rip;
+	unsigned vector = (unsigned)r[REG_TRAPNO];
+
+	(void)info;
+	if (!env || !tcg_insn_of_code(env->cache, (const void *)r[REG_RIP], &rip) ||
+	    (vector != 0 && vector != 6 && vector != 13 && vector != 16 && vector != 19)) {
+		/* Not the guest's doing. */
+		sigaction(signal, &old_action[signal], NULL);
+		return;
+	}
+	for (unsigned i = 0; i < GPRS; i++)
+		if (regs[i] >= 0)
+			env->gpr[i] = (uint64_t)r[regs[i]];
+	env->rip = rip;
+	r[REG_RIP] = (greg_t)raise_from_signal;
+	r[REG_RDI] = (greg_t)env;
+	r[REG_RSI] = (greg_t)vector;
+	r[REG_RDX] = vector == 13;
+	r[REG_RSP] = (greg_t)(env->host_rsp & ~UINT64_C(15)) - 8;
+}
+
+void tcg_env_enter_thread(struct tcg_env *env)
+{
+	static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+	static _Thread_local uint8_t alternate[65536];
+	stack_t ss = { .ss_sp = alternate, .ss_size = sizeof(alternate) };
+	struct sigaction sa = { .sa_sigaction = on_host_fault,
+				.sa_flags = SA_SIGINFO | SA_ONSTACK },
+			 old;
+
+	this_env = env;
+	syscall(SYS_arch_prctl, ARCH_SET_GS, env);
+	sigaltstack(&ss, NULL);
+	for (unsigned i = 0; i < ARRAY_LEN(signals); i++) {
+		sigaction(signals[i], &sa, &old);
+		if (old.sa_sigaction != on_host_fault)
+			old_action[signals[i]] = old;
+	}
+}
+
+struct tcg_env *tcg_env_new(struct tcg_cache *c)
+{
+	size_t tables = 2 * sizeof(struct tlb_table);
+	struct tcg_env *env = aligned_alloc(4096, align_up(sizeof(*env), 4096));
+	uint8_t *room = mmap(NULL, tables + 65536, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (!env || room == MAP_FAILED)
+		abort();
+	memset(env, 0, sizeof(*env));
+	env->self = env;
+	env->cache = c;
+	room = (uint8_t *)(uintptr_t)align_up((uintptr_t)room, 65536);
+	env->load_tlb = (struct tlb_table *)(void *)room;
+	env->store_tlb = env->load_tlb + 1;
+	env->load_base = (uint64_t)(uintptr_t)env->load_tlb + TLB_BIAS;
+	env->store_base = (uint64_t)(uintptr_t)env->store_tlb + TLB_BIAS;
+	env->jumps = aligned_alloc(65536, sizeof(*env->jumps) * JUMP_CACHE_ENTRIES);
+	env->jump_cache = (uint64_t)(uintptr_t)env->jumps;
+	env->thunk_load = tcg_thunk_load;
+	env->thunk_store = tcg_thunk_store;
+	env->thunk_commit = tcg_thunk_commit;
+	env->thunk_helper = tcg_thunk_helper;
+	env->thunk_exit_direct = tcg_thunk_exit_direct;
+	env->thunk_exit_indirect = tcg_thunk_exit_indirect;
+	env->thunk_exit_main = tcg_thunk_exit_main;
+	tcg_jump_cache_flush(env);
+	tcg_tlb_flush(env);
+	return env;
+}
+
+void tcg_env_free(struct tcg_env *env)
+{
+	munmap(env->load_tlb, 2 * sizeof(struct tlb_table));
+	free(env->jumps);
+	free(env);
+}

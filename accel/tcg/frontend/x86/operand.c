@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Operands: registers, addresses, checked memory accesses, and the re-encoding of templates. */
+#include "accel/tcg/frontend/x86/translate.h"
+
+static const int8_t host_of[GPRS] = {
+	[RAX] = HOST_RAX,  [RCX] = HOST_RCX,  [RDX] = HOST_RDX,	 [RBX] = HOST_RBX,
+	[RSP] = GUEST_RSP, [RBP] = HOST_RBP,  [RSI] = HOST_RSI,	 [RDI] = HOST_RDI,
+	[R8] = HOST_R8,	   [R9] = HOST_R9,    [R10] = HOST_NONE, [R11] = HOST_NONE,
+	[R12] = HOST_R11,  [R13] = HOST_NONE, [R14] = HOST_NONE, [R15] = HOST_NONE,
+};
+
+int host_reg(unsigned guest)
+{
+	return host_of[guest];
+}
+
+void get_reg(struct tr *t, int dst, unsigned guest)
+{
+	if (host_of[guest] == HOST_NONE)
+		e_load(&t->e, 8, dst, ENV_GPR(guest));
+	else if (host_of[guest] != dst)
+		e_mov(&t->e, 8, dst, host_of[guest]);
+}
+
+/* Writes 2, 4 or 8 bytes as an instruction of that size does. */
+void put_reg(struct tr *t, unsigned guest, unsigned size, int src)
+{
+	int host = host_of[guest];
+
+	if (size == 2) {
+		struct host_op op = host_op(0x89, 2);
+
+		if (host == HOST_NONE)
+			e_store(&t->e, 2, ENV_GPR(guest), src);
+		else
+			e_op_reg(&t->e, &op, (unsigned)src, (unsigned)host);
+	} else if (host == HOST_NONE) {
+		if (size == 4)
+			e_mov(&t->e, 4, src, src);
+		e_store(&t->e, 8, ENV_GPR(guest), src);
+	} else {
+		e_mov(&t->e, size, host, src);
+	}
+}
+
+void effective_address(struct tr *t, const struct insn *in, int dst, int64_t extra)
+{
+	struct emit *e = &t->e;
+	unsigned size = in->address_size;
+	int64_t disp = in->disp + extra;
+	int base = in->base, index = in->index;
+
+	if (in->rip_relative) {
+		uint64_t va = t->next_rip + (uint64_t)disp;
+
+		e_mov_imm(e, dst, size == 4 ? (uint32_t)va : va);
+		return;
+	}
+	if (base < 0 && index < 0) {
+		e_mov_imm(e, dst, (uint64_t)disp & ones(size));
+		return;
+	}
+	if (base >= 0 && host_of[base] == HOST_NONE) {
+		e_load(e, 8, dst, ENV_GPR(base));
+		base = dst;
+	} else if (base >= 0) {
+		base = host_of[base];
+	}
+	if (index >= 0 && host_of[index] == HOST_NONE) {
+		e_load(e, 8, T1, ENV_GPR(index));
+		index = T1;
+	} else if (index >= 0) {
+		index = host_of[index];
+	}
+	if (disp != (int32_t)disp)
+		disp = (int32_t)disp; /* `extra` wrapped around: only the low 32 bits count then */
+	if (base >= 0 && index < 0 && disp == 0) {
+		if (base != dst || size == 4)
+			e_mov(e, size == 8 ? 8 : 4, dst, base);
+	} else {
+		e_lea(e, size == 8 ? 8 : 4, dst, mem_index(base, index, in->scale, (int32_t)disp));
+	}
+	if (size == 2)
+		e_movzx16(e, dst, dst);
+}
+
+static unsigned size_index(unsigned size)
+{
+	return size == 1 ? 0 : size == 2 ? 1 : size == 4 ? 2 : 3;
+}
+
+void add_segment(struct tr *t, unsigned segment, unsigned size, uint8_t **slow)
+{
+	struct emit *e = &t->e;
+
+	*slow = NULL;
+	if (mode_segment(t->mode, segment) == SEGMENT_FLAT)
+		return;
+	if (t->code_size == 8) {
+		e_alu_load(e, 0, 8, T0, mem_gs(offsetof(struct tcg_env, seg_base) + 8 * segment));
+		return;
+	}
+	if (mode_segment(t->mode, segment) == SEGMENT_SLOW || size > 8) {
+		*slow = e_jump(e, -1);
+		return;
+	}
+	e_alu_load(
+		e, 7, 4, T0,
+		mem_gs(offsetof(struct tcg_env, seg_last) + 16 * segment + 4 * size_index(size)));
+	*slow = e_jump(e, 7); /* above */
+	e_alu_load(e, 0, 4, T0, mem_gs(offsetof(struct tcg_env, seg_base) + 8 * segment));
+}
+
+struct stub *new_stub(struct tr *t, enum stub_kind kind)
+{
+	struct stub *s = &t->stub[t->stubs];
+
+	if (t->stubs == MOST_STUBS - 1)
+		t->no_room = true;
+	else
+		t->stubs++;
+	memset(s, 0, sizeof(*s));
+	s->kind = kind;
+	return s;
+}
+
+uint32_t new_site(struct tr *t, unsigned segment, unsigned size, bool read, bool write,
+		  bool aligned)
+{
+	struct site s = {
+		.block = t->b->index,
+		.offset = (uint16_t)(t->rip - t->b->rip),
+		.length = (uint8_t)(t->next_rip - t->rip),
+		.size = (uint8_t)size,
+		.segment = (uint8_t)segment,
+		.read = read,
+		.write = write,
+		.aligned = aligned,
+	};
+	const struct insn_row *row = t->insn[t->i].row;
+	uint32_t n;
+
+	/* FNSTCW and FNSTSW do not wait; CVTPI2PD from memory is no MMX instruction. */
+	if (row->attr & A_FPU)
+		s.fpu_waits = strncmp(row->name, "fn", 2) != 0;
+	else
+		s.fpu_waits = OPERAND_KIND(row->operand[0]) == OPK_P ||
+			      OPERAND_KIND(row->operand[1]) == OPK_P ||
+			      (OPERAND_KIND(row->operand[1]) == OPK_Q && row->prefix != PFX_66);
+	n = tcg_site_new(t->env->cache, &s);
+
+	t->no_room |= n == UINT32_MAX;
+	return n;
+}
+
+void access_memory(struct tr *t, const struct insn *in, unsigned segment, unsigned size, bool read,
+		   bool write, memory_op op, int arg)
+{
+	struct emit *e = &t->e;
+	int tlb = write ? STORE_TLB : LOAD_TLB;
+	struct host_op bextr = host_op(OPC_0F38 | 0xf7, 4);
+	struct stub *s;
+	uint8_t *slow;
+
+	add_segment(t, segment, size, &slow);
+	s = new_stub(t, write ? STUB_STORE : STUB_LOAD);
+	s->jumps[1] = slow;
+	s->retry = e->at;
+	if (t->mode & MODE_REFERENCE) {
+		s->jumps[0] = e_jump(e, -1);
+	} else {
+		bextr.vex = true;
+		bextr.vvvv = (uint8_t)tlb;
+		e_op_reg(e, &bextr, T1, T0);
+		e_alu_load(e, 6, 8, T0, mem_index(tlb, T1, 3, TLB_TAG_DISP));
+		e_alu_imm(e, 7, 8, T0, (int32_t)(4096 - size));
+		s->jumps[0] = e_jump(e, 7); /* above */
+		e_load(e, 8, T1, mem_index(tlb, T1, 3, TLB_HOST_DISP));
+		s->xored = true;
+	}
+	s->after = e->at;
+	s->tlb = tlb;
+	s->site = new_site(t, segment, size, read, write, in && in->mem && insn_mem_aligned(in));
+	s->op = op;
+	s->in = in;
+	s->arg = arg;
+	op(t, in, arg);
+	if (write)
+		s->after = e->at;
+}
+
+/* How the operands of a template are laid out for the host. */
+struct layout {
+	int reg, rm, vvvv; /* host numbers; -1 unused */
+	int opcode_reg;
+	bool byte_reg, byte_rm, high_reg, high_rm;
+	bool is4;
+	int is4_reg;
+	/* Guest registers that live in temporaries meanwhile. */
+	int temp_guest[3], temp_host[3];
+	bool temp_write[3], temp_read[3];
+	unsigned temps;
+};
+
+static int place(struct layout *l, unsigned guest, bool read, bool write, bool memory)
+{
+	static const int8_t without[] = { T1, T0, STORE_TLB }, with[] = { T1, STORE_TLB, LOAD_TLB };
+
+	if (host_of[guest] != HOST_NONE)
+		return host_of[guest];
+	for (unsigned i = 0; i < l->temps; i++) {
+		if (l->temp_guest[i] == (int)guest) {
+			l->temp_read[i] |= read;
+			l->temp_write[i] |= write;
+			return l->temp_host[i];
+		}
+	}
+	l->temp_guest[l->temps] = (int)guest;
+	l->temp_host[l->temps] = memory ? with[l->temps] : without[l->temps];
+	l->temp_read[l->temps] = read;
+	l->temp_write[l->temps] = write;
+	return l->temp_host[l->temps++];
+}
+
+static void operand_access(const struct insn *in, unsigned i, bool *read, bool *write)
+{
+	unsigned a = in->row->access;
+
+	*write = (i == 0 && a != ACC_R && a != ACC_N) || (i == 1 && (a == ACC_WW || a == ACC_W2));
+	*read = !*write || a == ACC_RW || a == ACC_WW;
+}
+
+static void lay_out(const struct insn *in, struct layout *l)
+{
+	unsigned rex_r = in->rex & INSN_REX_R ? 8 : 0, rex_b = in->rex & INSN_REX_B ? 8 : 0;
+
+	memset(l, 0, sizeof(*l));
+	l->reg = l->rm = l->vvvv = l->opcode_reg = -1;
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned kind = OPERAND_KIND(in->row->operand[i]);
+		unsigned size = insn_size(in, OPERAND_SIZE(in->row->operand[i]));
+		bool byte = size == 1, read, write;
+
+		operand_access(in, i, &read, &write);
+		/* Parts of a register that are not written stay. */
+		read |= write && size < 4;
+		switch (kind) {
+		case OPK_G:
+			l->byte_reg = byte;
+			if (byte && !in->has_rex && in->reg >= 4) {
+				l->high_reg = true;
+				l->reg = in->reg;
+			} else {
+				l->reg = place(l, in->reg | rex_r, read, write, in->mem);
+			}
+			break;
+		case OPK_E:
+		case OPK_R:
+			if (in->mem)
+				break;
+			l->byte_rm = byte;
+			if (byte && !in->has_rex && in->rm >= 4) {
+				l->high_rm = true;
+				l->rm = in->rm;
+			} else {
+				l->rm = place(l, in->rm | rex_b, read, write, in->mem);
+			}
+			break;
+		case OPK_B:
+			l->vvvv = place(l, in->vvvv, read, write, in->mem);
+			break;
+		case OPK_Z:
+			l->byte_rm = byte;
+			if (byte && !in->has_rex && (in->opcode & 7) >= 4) {
+				l->high_rm = true;
+				l->opcode_reg = in->opcode & 7;
+			} else {
+				l->opcode_reg =
+					place(l, (in->opcode & 7) | rex_b, read, write, in->mem);
+			}
+			break;
+		case OPK_V:
+			l->reg = (int)(in->reg | rex_r);
+			break;
+		case OPK_P:
+			l->reg = in->reg;
+			break;
+		case OPK_W:
+		case OPK_U:
+			if (!in->mem)
+				l->rm = (int)(in->rm | rex_b);
+			break;
+		case OPK_Q:
+		case OPK_N:
+		case OPK_F:
+			if (!in->mem)
+				l->rm = in->rm;
+			break;
+		case OPK_H:
+			l->vvvv = in->vvvv;
+			break;
+		case OPK_L:
+			l->is4 = true;
+			break;
+		default:
+			break;
+		}
+	}
+	if (in->has_modrm) {
+		if (l->reg < 0)
+			l->reg = in->reg; /* an opcode extension */
+		if (l->rm < 0 && !in->mem)
+			l->rm = in->rm;
+	}
+}
+
+/* Swaps AL and AH, or the same of rcx, rdx, rbx; flags stay. */
+static void swap_bytes(struct tr *t, unsigned high)
+{
+	struct host_op op = { .opcode = 0x86, .no_rex = true };
+
+	e_op_reg(&t->e, &op, high, high - 4);
+}
+
+static unsigned immediate_bytes(const struct insn *in)
+{
+	unsigned bytes = 0;
+
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned kind = OPERAND_KIND(in->row->operand[i]);
+		unsigned size = insn_size(in, OPERAND_SIZE(in->row->operand[i]));
+
+		if (kind == OPK_I)
+			bytes += size;
+		else if (kind == OPK_SI)
+			bytes += MIN_OF(size, 4u);
+		else if (kind == OPK_L)
+			bytes++;
+	}
+	return bytes;
+}
+
+static bool sized_by_prefix(const struct insn *in)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned code = OPERAND_SIZE(in->row->operand[i]);
+
+		if (code == SZ_v || code == SZ_z)
+			return true;
+	}
+	return false;
+}
+
+void template_op(struct tr *t, const struct insn *in, int with_flags)
+{
+	static const uint16_t maps[] = { OPC_1, OPC_0F, OPC_0F38, OPC_0F3A };
+	static const uint8_t prefixes[] = {
+		[PFX_66] = 0x66, [PFX_F3] = 0xf3, [PFX_F2] = 0xf2, [PFX_NF] = 0
+	};
+	struct emit *e = &t->e;
+	const struct insn_row *row = in->row;
+	bool memory = insn_mem_bytes(in) != 0, needs_rex, by_prefix = sized_by_prefix(in);
+	struct host_op op = {
+		.opcode = (uint16_t)(maps[row->map] | in->opcode),
+		.prefix = prefixes[row->prefix],
+		.lock = in->lock,
+		.vex = in->vex,
+		.l = in->l,
+	};
+	struct layout l;
+	int swapped = 0;
+
+	lay_out(in, &l);
+	op.opsize16 = by_prefix && in->operand_size == 2;
+	op.w = by_prefix ? in->operand_size == 8 : (in->rex & INSN_REX_W) && t->code_size == 8;
+	if (row->map == MAP_1 && in->opcode == 0x82)
+		op.opcode = 0x80; /* the alias that 64-bit mode lacks */
+	if (memory && (l.temps || with_flags))
+		e_lea(e, 8, T0, mem_index(T0, T1, 0, 0));
+	if (with_flags)
+		restore_flags(e);
+	for (unsigned i = 0; i < l.temps; i++)
+		if (l.temp_read[i])
+			e_load(e, 8, l.temp_host[i], ENV_GPR(l.temp_guest[i]));
+	/* AH to BH cannot be named beside registers that need a REX. */
+	needs_rex = memory || op.w || l.reg >= 8 || l.rm >= 8 || l.opcode_reg >= 8 ||
+		    (l.byte_reg && !l.high_reg && l.reg >= 4) ||
+		    (l.byte_rm && !l.high_rm && l.rm >= 4);
+	if (l.high_reg && needs_rex) {
+		swapped = l.reg;
+		l.reg -= 4;
+	} else if (l.high_rm && needs_rex) {
+		swapped = l.rm;
+		l.rm -= 4;
+	}
+	op.no_rex = (l.high_reg || l.high_rm) && !needs_rex;
+	op.byte_reg = l.byte_reg;
+	op.byte_rm = l.byte_rm;
+	op.vvvv = l.vvvv >= 0 ? (uint8_t)l.vvvv : 0;
+	if (swapped)
+		swap_bytes(t, (unsigned)swapped);
+	if (row->kind == K_INCDEC && !in->has_modrm) {
+		/* 40h to 4Fh are REX here. */
+		op.opcode = 0xff;
+		e_op_reg(e, &op, in->opcode >> 3 & 1, (unsigned)l.opcode_reg);
+	} else if (!in->has_modrm) {
+		unsigned rex = 0;
+
+		if (l.opcode_reg >= 0) {
+			op.opcode = (uint16_t)((op.opcode & ~7u) | (l.opcode_reg & 7));
+			rex = l.opcode_reg >= 8;
+			if (l.byte_rm && !l.high_rm && l.opcode_reg >= 4)
+				rex |= 0x40;
+		}
+		e_opcode(e, &op, rex);
+	} else if (memory) {
+		e_op_mem(e, &op, (unsigned)l.reg,
+			 l.temps || with_flags ? mem_at(T0, 0) : mem_index(T0, T1, 0, 0));
+	} else {
+		e_op_reg(e, &op, (unsigned)l.reg, (unsigned)l.rm);
+	}
+	/* Only 64-bit mode has registers 8 to 15 to name here. */
+	e_le(e, l.is4 && t->code_size != 8 ? in->imm & 0x7f : in->imm, immediate_bytes(in));
+	if (swapped)
+		swap_bytes(t, (unsigned)swapped);
+	for (unsigned i = 0; i < l.temps; i++)
+		if (l.temp_write[i])
+			e_store(e, 8, ENV_GPR(l.temp_guest[i]), l.temp_host[i]);
+	for (unsigned i = 0; i < l.temps; i++) {
+		if (l.temp_host[i] == STORE_TLB)
+			e_load(e, 8, STORE_TLB, ENV(store_base));
+		if (l.temp_host[i] == LOAD_TLB)
+			e_load(e, 8, LOAD_TLB, ENV(load_base));
+	}
+}
+
+void translate_template(struct tr *t, const struct insn *in)
+{
+	unsigned bytes = insn_mem_bytes(in);
+	struct flag_class f = insn_flags(in);
+
+	if (!bytes) {
+		template_op(t, in, 0);
+		return;
+	}
+	effective_address(t, in, T0, 0);
+	access_memory(t, in, in->segment, bytes, insn_mem_read(in), insn_mem_written(in),
+		      template_op, f.use || (f.def && f.def != FLAGS_ALL));
+}

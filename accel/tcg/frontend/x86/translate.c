@@ -1,0 +1,814 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Blocks: decode up to a branch, a page's end or 64 instructions, then emit one instruction after
+ * the other.
+ *
+ * Flags. Between two instructions the guest's arithmetic flags are in the host's register, in
+ * env->cc, or in both (t->flags). What destroys the host's saves them first; blocks begin and end
+ * with them in env->cc. Because every access that may fault destroys them, env->cc is right
+ * whenever an exception is raised.
+ */
+#include "accel/tcg/frontend/x86/translate.h"
+
+void save_flags(struct tr *t)
+{
+	struct emit *e = &t->e;
+
+	if (t->flags & FLAGS_SAVED)
+		return;
+	e_mov(e, 8, T1, HOST_RAX);
+	e_byte(e, 0x9f); /* lahf */
+	e_byte(e, 0x0f); /* seto al */
+	e_byte(e, 0x90);
+	e_byte(e, 0xc0);
+	e_store(e, 2, ENV(cc), HOST_RAX);
+	e_mov(e, 8, HOST_RAX, T1);
+	t->flags = FLAGS_BOTH;
+}
+
+void restore_flags(struct emit *e)
+{
+	e_mov(e, 8, T1, HOST_RAX);
+	e_load(e, 4, HOST_RAX, ENV(cc));
+	e_byte(e, 0x04); /* add al, 0x7f: O from bit 0 */
+	e_byte(e, 0x7f);
+	e_byte(e, 0x9e); /* sahf */
+	e_mov(e, 8, HOST_RAX, T1);
+}
+
+void need_flags(struct tr *t)
+{
+	if (!(t->flags & FLAGS_HOST))
+		restore_flags(&t->e);
+	t->flags |= FLAGS_HOST;
+}
+
+/* Before code that destroys the host's flags for its own purposes. */
+static void spend_flags(struct tr *t)
+{
+	save_flags(t);
+	t->flags = FLAGS_SAVED;
+}
+
+static uint64_t mask_rip(unsigned size, uint64_t rip)
+{
+	return rip & ones(size);
+}
+
+static void set_rip(struct tr *t, uint64_t rip)
+{
+	if ((int64_t)rip == (int32_t)rip) {
+		e_store_imm(&t->e, 8, ENV(rip), (int32_t)rip);
+	} else {
+		e_mov_imm(&t->e, T1, rip);
+		e_store(&t->e, 8, ENV(rip), T1);
+	}
+}
+
+void call_helper(struct tr *t, tcg_helper fn, uint64_t arg)
+{
+	spend_flags(t);
+	set_rip(t, t->rip);
+	e_mov_imm(&t->e, T1, (uint64_t)(uintptr_t)fn);
+	e_mov_imm(&t->e, T0, arg);
+	e_call_mem(&t->e, ENV(thunk_helper));
+}
+
+void raise_here(struct tr *t, unsigned vector)
+{
+	call_helper(t, helper_raise, vector);
+	t->ended = true;
+}
+
+void go_to_t0(struct tr *t)
+{
+	struct emit *e = &t->e;
+	struct stub *s;
+
+	spend_flags(t);
+	t->ended = true;
+	if (t->mode & (MODE_STEP | MODE_REFERENCE)) {
+		e_store(e, 8, ENV(rip), T0);
+		e_jmp_mem(e, ENV(thunk_exit_main));
+		return;
+	}
+	e_mov(e, 4, T1, T0);
+	e_shift(e, 4, 4, T1, 4);
+	e_movzx16(e, T1, T1);
+	e_alu_load(e, 0, 8, T1, ENV(jump_cache));
+	e_alu_load(e, 7, 8, T0, mem_at(T1, 0));
+	s = new_stub(t, STUB_INDIRECT);
+	s->jumps[0] = e_jump(e, 5);
+	e_jmp_mem(e, mem_at(T1, 8));
+}
+
+void go_to(struct tr *t, uint64_t target)
+{
+	struct emit *e = &t->e;
+	struct stub *s;
+
+	spend_flags(t);
+	t->ended = true;
+	if (t->mode & (MODE_STEP | MODE_REFERENCE)) {
+		set_rip(t, target);
+		e_jmp_mem(e, ENV(thunk_exit_main));
+		return;
+	}
+	if ((target ^ t->b->rip) >> 12 || t->b->exits == ARRAY_LEN(t->b->exit)) {
+		e_mov_imm(e, T0, target);
+		go_to_t0(t);
+		return;
+	}
+	if (target <= t->rip) {
+		e_cmp_mem_imm(e, 4, ENV(exit_request), 0);
+		s = new_stub(t, STUB_POLL);
+		s->jumps[0] = e_jump(e, 5);
+		s->rip = target;
+	}
+	s = new_stub(t, STUB_EXIT);
+	s->exit = &t->b->exit[t->b->exits++];
+	*s->exit = (struct block_exit) { .from = t->b, .target = target };
+	s->jumps[0] = e_jump(e, -1);
+	s->exit->jump = s->jumps[0];
+}
+
+/* Emits what jumps out of line. */
+static void emit_stubs(struct tr *t)
+{
+	struct emit *e = &t->e;
+
+	for (unsigned i = 0; i < t->stubs; i++) {
+		struct stub *s = &t->stub[i];
+		uint8_t *call = NULL, *hit;
+
+		switch (s->kind) {
+		case STUB_LOAD:
+		case STUB_STORE:
+			if (s->jumps[1]) {
+				e_here(e, s->jumps[1]);
+				e_mov_imm(e, T1, s->site | SITE_OFFSET);
+				call = e_jump(e, -1);
+			}
+			e_here(e, s->jumps[0]);
+			if (s->xored)
+				e_alu_load(e, 6, 8, T0, mem_index(s->tlb, T1, 3, TLB_TAG_DISP));
+			e_mov_imm(e, T1, s->site);
+			if (call)
+				e_here(e, call);
+			e_call_mem(e, s->kind == STUB_LOAD ? ENV(thunk_load) : ENV(thunk_store));
+			/* T1: where the bytes are. */
+			e_byte(e, 0x4d); /* test r12, r12 */
+			e_byte(e, 0x85);
+			e_byte(e, 0xe4);
+			hit = s->retry;
+			e_jump_to(e, 4, hit);
+			e_mov_imm(e, T0, 0);
+			if (s->kind == STUB_LOAD) {
+				e_jump_to(e, -1, s->after);
+				break;
+			}
+			tcg_cold_add(t->env->cache, e->at, s->site);
+			s->op(t, s->in, s->arg);
+			e_call_mem(e, ENV(thunk_commit));
+			e_jump_to(e, -1, s->after);
+			break;
+		case STUB_EXIT:
+			e_here(e, s->jumps[0]);
+			s->exit->stub = tcg_code_run(t->env->cache, e->at);
+			e_mov_imm(e, T1, (uint64_t)(uintptr_t)s->exit);
+			e_jmp_mem(e, ENV(thunk_exit_direct));
+			break;
+		case STUB_POLL:
+			e_here(e, s->jumps[0]);
+			set_rip(t, s->rip);
+			e_jmp_mem(e, ENV(thunk_exit_main));
+			break;
+		case STUB_INDIRECT:
+			e_here(e, s->jumps[0]);
+			e_jmp_mem(e, ENV(thunk_exit_indirect));
+			break;
+		}
+	}
+}
+
+/* Stack. */
+
+static unsigned stack_size(const struct tr *t)
+{
+	return t->code_size == 8 ? 8 : t->mode & MODE_STACK32 ? 4 : 2;
+}
+
+/* T0 = stack pointer + disp, an offset in SS. */
+static void stack_address(struct tr *t, int32_t disp)
+{
+	unsigned size = stack_size(t);
+
+	e_lea(&t->e, size == 8 ? 8 : 4, T0, mem_at(GUEST_RSP, disp));
+	if (size == 2)
+		e_movzx16(&t->e, T0, T0);
+}
+
+static void move_stack(struct tr *t, int32_t by)
+{
+	unsigned size = stack_size(t);
+
+	if (size == 2) {
+		e_lea(&t->e, 4, T1, mem_at(GUEST_RSP, by));
+		put_reg(t, RSP, 2, T1);
+	} else {
+		e_lea(&t->e, size, GUEST_RSP, mem_at(GUEST_RSP, by));
+	}
+}
+
+static void op_store_reg(struct tr *t, const struct insn *in, int arg)
+{
+	unsigned size = (unsigned)arg >> 8, guest = arg & 0xff;
+
+	(void)in;
+	if (host_reg(guest) == HOST_NONE) {
+		e_lea(&t->e, 8, T0, mem_index(T0, T1, 0, 0));
+		e_load(&t->e, 8, T1, ENV_GPR(guest));
+		e_store(&t->e, size, mem_at(T0, 0), T1);
+	} else {
+		e_store(&t->e, size, mem_index(T0, T1, 0, 0), host_reg(guest));
+	}
+}
+
+/* From env->tmp[0]. */
+static void op_store_tmp(struct tr *t, const struct insn *in, int size)
+{
+	(void)in;
+	e_lea(&t->e, 8, T0, mem_index(T0, T1, 0, 0));
+	e_load(&t->e, 8, T1, ENV(tmp[0]));
+	e_store(&t->e, (unsigned)size, mem_at(T0, 0), T1);
+}
+
+static void op_load_tmp(struct tr *t, const struct insn *in, int size)
+{
+	(void)in;
+	e_load(&t->e, (unsigned)size, T1, mem_index(T0, T1, 0, 0));
+	e_store(&t->e, 8, ENV(tmp[0]), T1);
+}
+
+static void op_load_t0(struct tr *t, const struct insn *in, int size)
+{
+	(void)in;
+	e_load(&t->e, (unsigned)size, T0, mem_index(T0, T1, 0, 0));
+}
+
+/* Pushes a constant. */
+static void push_value(struct tr *t, unsigned size, uint64_t v)
+{
+	spend_flags(t);
+	e_mov_imm(&t->e, T1, v);
+	e_store(&t->e, 8, ENV(tmp[0]), T1);
+	stack_address(t, -(int32_t)size);
+	access_memory(t, NULL, SEG_SS, size, false, true, op_store_tmp, (int)size);
+	move_stack(t, -(int32_t)size);
+}
+
+static unsigned modrm_rm(const struct insn *in)
+{
+	return in->rm | (in->rex & INSN_REX_B ? 8u : 0);
+}
+
+static unsigned modrm_reg(const struct insn *in)
+{
+	return in->reg | (in->rex & INSN_REX_R ? 8u : 0);
+}
+
+static unsigned opcode_reg(const struct insn *in)
+{
+	return (in->opcode & 7) | (in->rex & INSN_REX_B ? 8u : 0);
+}
+
+static void translate_push(struct tr *t, const struct insn *in)
+{
+	unsigned size = in->operand_size, kind = OPERAND_KIND(in->row->operand[0]);
+
+	if (kind == OPK_I || kind == OPK_SI) {
+		push_value(t, size, in->imm);
+		return;
+	}
+	spend_flags(t);
+	if (in->mem) {
+		effective_address(t, in, T0, 0);
+		access_memory(t, in, in->segment, size, true, false, op_load_tmp, (int)size);
+	}
+	stack_address(t, -(int32_t)size);
+	if (in->mem)
+		access_memory(t, in, SEG_SS, size, false, true, op_store_tmp, (int)size);
+	else
+		access_memory(t, in, SEG_SS, size, false, true, op_store_reg,
+			      (int)(size << 8 | (kind == OPK_Z ? opcode_reg(in) : modrm_rm(in))));
+	move_stack(t, -(int32_t)size);
+}
+
+static void translate_pop(struct tr *t, const struct insn *in)
+{
+	unsigned size = in->operand_size;
+	unsigned guest = OPERAND_KIND(in->row->operand[0]) == OPK_Z ? opcode_reg(in) : modrm_rm(in);
+
+	spend_flags(t);
+	stack_address(t, 0);
+	if (in->mem) {
+		access_memory(t, in, SEG_SS, size, true, false, op_load_tmp, (int)size);
+		/* The address sees the stack pointer after the pop. */
+		effective_address(t, in, T0, in->base == RSP ? (int)size : 0);
+		access_memory(t, in, in->segment, size, false, true, op_store_tmp, (int)size);
+		move_stack(t, (int32_t)size);
+		return;
+	}
+	access_memory(t, in, SEG_SS, size, true, false, op_load_t0, (int)size);
+	move_stack(t, (int32_t)size);
+	put_reg(t, guest, size, T0);
+}
+
+static void translate_leave(struct tr *t, const struct insn *in)
+{
+	unsigned size = in->operand_size, stack = stack_size(t);
+
+	spend_flags(t);
+	e_mov(&t->e, stack == 8 ? 8 : 4, T0, HOST_RBP);
+	if (stack == 2)
+		e_movzx16(&t->e, T0, T0);
+	access_memory(t, in, SEG_SS, size, true, false, op_load_t0, (int)size);
+	if (stack == 2) {
+		e_lea(&t->e, 4, T1, mem_at(HOST_RBP, (int)size));
+		put_reg(t, RSP, 2, T1);
+	} else {
+		e_lea(&t->e, stack, GUEST_RSP, mem_at(HOST_RBP, (int)size));
+	}
+	put_reg(t, RBP, size, T0);
+}
+
+/* Control flow. */
+
+static void translate_jcc(struct tr *t, const struct insn *in)
+{
+	uint8_t *taken;
+	uint64_t target = mask_rip(in->operand_size, t->next_rip + in->imm);
+
+	need_flags(t);
+	save_flags(t);
+	taken = e_jump(&t->e, in->opcode & 15);
+	go_to(t, mask_rip(t->code_size, t->next_rip));
+	e_here(&t->e, taken);
+	go_to(t, target);
+}
+
+/* LOOP, LOOPE, LOOPNE and JCXZ; flags stay. */
+static void translate_loop(struct tr *t, const struct insn *in)
+{
+	struct emit *e = &t->e;
+	unsigned size = in->address_size;
+	uint64_t target = mask_rip(in->operand_size, t->next_rip + in->imm);
+	uint8_t *leave = NULL, *taken;
+
+	if (in->row->kind == K_LOOP) {
+		spend_flags(t);
+		e_lea(e, size == 8 ? 8 : 4, T0, mem_at(HOST_RCX, -1));
+		put_reg(t, RCX, size, T0);
+		if (in->opcode != 0xe2) {
+			e_test_mem8(e, mem_gs(offsetof(struct tcg_env, cc) + 1), FLAG_Z);
+			leave = e_jump(e, in->opcode == 0xe0 ? 5 : 4);
+		}
+	} else {
+		spend_flags(t);
+	}
+	if (size == 2) {
+		e_movzx16(e, T0, HOST_RCX);
+	} else {
+		e_mov(e, size, T0, HOST_RCX);
+	}
+	e_byte(e, 0x4d); /* test r13, r13 */
+	e_byte(e, 0x85);
+	e_byte(e, 0xed);
+	taken = e_jump(e, in->row->kind == K_LOOP ? 5 : 4);
+	if (leave)
+		e_here(e, leave);
+	go_to(t, mask_rip(t->code_size, t->next_rip));
+	e_here(e, taken);
+	go_to(t, target);
+}
+
+static void translate_call(struct tr *t, const struct insn *in)
+{
+	push_value(t, in->operand_size, mask_rip(in->operand_size, t->next_rip));
+	go_to(t, mask_rip(in->operand_size, t->next_rip + in->imm));
+}
+
+/* T0 = the target of an indirect jump or call. */
+static void load_target(struct tr *t, const struct insn *in)
+{
+	spend_flags(t);
+	if (in->mem) {
+		effective_address(t, in, T0, 0);
+		access_memory(t, in, in->segment, in->operand_size, true, false, op_load_t0,
+			      in->operand_size);
+	} else {
+		get_reg(t, T0, modrm_rm(in));
+		if (in->operand_size == 2)
+			e_movzx16(&t->e, T0, T0);
+		else if (in->operand_size == 4)
+			e_mov(&t->e, 4, T0, T0);
+	}
+}
+
+static void translate_call_r(struct tr *t, const struct insn *in)
+{
+	load_target(t, in);
+	e_store(&t->e, 8, ENV(tmp[1]), T0);
+	push_value(t, in->operand_size, mask_rip(in->operand_size, t->next_rip));
+	e_load(&t->e, 8, T0, ENV(tmp[1]));
+	go_to_t0(t);
+}
+
+static void translate_ret(struct tr *t, const struct insn *in)
+{
+	unsigned size = in->operand_size;
+
+	spend_flags(t);
+	stack_address(t, 0);
+	access_memory(t, in, SEG_SS, size, true, false, op_load_t0, (int)size);
+	move_stack(t, (int32_t)(size + in->imm));
+	go_to_t0(t);
+}
+
+/* Others. */
+
+static void translate_xchg(struct tr *t, const struct insn *in)
+{
+	unsigned a, b;
+	struct host_op op = host_op(0x87, in->operand_size);
+
+	if (in->has_modrm) {
+		if (in->mem)
+			spend_flags(t);
+		translate_template(t, in);
+		return;
+	}
+	a = opcode_reg(in);
+	b = RAX;
+	if (a == b)
+		return;
+	if (host_reg(a) != HOST_NONE) {
+		e_op_reg(&t->e, &op, (unsigned)host_reg(a), (unsigned)host_reg(b));
+		return;
+	}
+	get_reg(t, T1, a);
+	e_op_reg(&t->e, &op, T1, HOST_RAX);
+	put_reg(t, a, 8, T1);
+}
+
+static void translate_lea(struct tr *t, const struct insn *in)
+{
+	unsigned dst = modrm_reg(in), size = in->operand_size;
+	int host = host_reg(dst);
+
+	if (host != HOST_NONE && size == in->address_size && size >= 4) {
+		/* The base may be the destination: an address in memory-held registers goes through
+		 * T0. */
+		bool direct = (in->base < 0 || host_reg((unsigned)in->base) != HOST_NONE) &&
+			      (in->index < 0 || host_reg((unsigned)in->index) != HOST_NONE);
+
+		if (direct) {
+			effective_address(t, in, host, 0);
+			return;
+		}
+	}
+	effective_address(t, in, T0, 0);
+	put_reg(t, dst, size, T0);
+}
+
+static void translate_moffs(struct tr *t, const struct insn *in)
+{
+	bool store = OPERAND_KIND(in->row->operand[0]) == OPK_O;
+	unsigned size = in->opcode & 1 ? in->operand_size : 1;
+
+	spend_flags(t);
+	effective_address(t, in, T0, 0);
+	if (store) {
+		access_memory(t, in, in->segment, size, false, true, op_store_reg,
+			      (int)(size << 8 | RAX));
+		return;
+	}
+	access_memory(t, in, in->segment, size, true, false, op_load_t0, (int)size);
+	if (size == 1) {
+		struct host_op op = { .opcode = 0x88, .byte_reg = true, .byte_rm = true };
+
+		e_op_reg(&t->e, &op, T0, HOST_RAX);
+	} else {
+		put_reg(t, RAX, size, T0);
+	}
+}
+
+static void translate_xlat(struct tr *t, const struct insn *in)
+{
+	struct host_op movzx = host_op(OPC_0F | 0xb6, 4);
+	struct host_op mov8 = { .opcode = 0x88, .byte_reg = true, .byte_rm = true };
+	unsigned segment = in->segment_override != 0xff ? in->segment_override : SEG_DS;
+
+	spend_flags(t);
+	e_op_reg(&t->e, &movzx, T0, HOST_RAX);
+	e_lea(&t->e, in->address_size == 8 ? 8 : 4, T0, mem_index(T0, HOST_RBX, 0, 0));
+	if (in->address_size == 2)
+		e_movzx16(&t->e, T0, T0);
+	access_memory(t, in, segment, 1, true, false, op_load_t0, 1);
+	e_op_reg(&t->e, &mov8, T0, HOST_RAX);
+}
+
+/* CMPXCHG with AH to BH and memory, where no template fits. */
+static void op_cmpxchg_high(struct tr *t, const struct insn *in, int arg)
+{
+	struct host_op op = { .opcode = OPC_0F | 0xb0, .lock = in->lock, .byte_reg = true };
+
+	(void)arg;
+	e_lea(&t->e, 8, T0, mem_index(T0, T1, 0, 0));
+	e_store(&t->e, 8, ENV(tmp[0]), in->reg - 4);
+	e_load(&t->e, 1, T1, mem_gs(offsetof(struct tcg_env, tmp) + 1));
+	e_op_mem(&t->e, &op, T1, mem_at(T0, 0));
+}
+
+static void translate_cmpxchg(struct tr *t, const struct insn *in)
+{
+	if (in->mem && in->opcode == 0xb0 && !in->has_rex && in->reg >= 4) {
+		spend_flags(t);
+		effective_address(t, in, T0, 0);
+		access_memory(t, in, in->segment, 1, true, true, op_cmpxchg_high, 0);
+	} else {
+		if (in->mem)
+			spend_flags(t);
+		translate_template(t, in);
+	}
+	t->flags = FLAGS_HOST;
+}
+
+/* BT and its kin with a register for the bit's number reach memory far from the operand. */
+static void op_btm(struct tr *t, const struct insn *in, int size)
+{
+	struct host_op op = host_op(OPC_0F | in->opcode, (unsigned)size);
+
+	op.lock = in->lock;
+	e_lea(&t->e, 8, T0, mem_index(T0, T1, 0, 0));
+	restore_flags(&t->e);
+	e_load(&t->e, 4, T1, ENV(tmp[0]));
+	e_op_mem(&t->e, &op, T1, mem_at(T0, 0));
+}
+
+static void translate_btm(struct tr *t, const struct insn *in)
+{
+	struct emit *e = &t->e;
+	unsigned size = in->operand_size, shift = size == 2 ? 4 : size == 4 ? 5 : 6;
+	bool write = in->row->access != ACC_R;
+
+	spend_flags(t);
+	/* tmp[0]: the bit in its word; tmp[1]: how far away the word is. */
+	get_reg(t, T0, modrm_reg(in));
+	e_mov(e, 4, T1, T0);
+	e_alu_imm(e, 4, 4, T1, (int)(8 * size - 1));
+	e_store(e, 8, ENV(tmp[0]), T1);
+	if (size != 8) {
+		struct host_op sx = host_op(size == 2 ? OPC_0F | 0xbf : 0x63, 8);
+
+		e_op_reg(e, &sx, T0, T0);
+	}
+	e_shift(e, 7, 8, T0, shift);
+	e_shift(e, 4, 8, T0, shift - 3);
+	e_store(e, 8, ENV(tmp[1]), T0);
+	effective_address(t, in, T0, 0);
+	e_alu_load(e, 0, in->address_size == 8 ? 8 : 4, T0, ENV(tmp[1]));
+	if (in->address_size == 2)
+		e_movzx16(e, T0, T0);
+	access_memory(t, in, in->segment, size, true, write, op_btm, (int)size);
+	t->flags = FLAGS_HOST;
+}
+
+static void translate_string(struct tr *t, const struct insn *in)
+{
+	union string_arg a = { .word = 0 };
+	unsigned code = OPERAND_SIZE(in->row->operand[0]);
+
+	a.kind = in->row->kind;
+	a.size = (uint8_t)insn_size(in, code);
+	a.address_size = in->address_size;
+	a.rep = in->rep;
+	a.segment = in->segment_override != 0xff ? in->segment_override : SEG_DS;
+	a.length = in->len;
+	call_helper(t, helper_string, a.word);
+}
+
+static void translate_set_df(struct tr *t, const struct insn *in)
+{
+	struct host_op op = host_op(0x81, 4);
+
+	spend_flags(t);
+	e_op_mem(&t->e, &op, in->opcode == 0xfd ? 1 : 4, ENV(eflags));
+	e_le(&t->e, in->opcode == 0xfd ? 0x400u : ~0x400u, 4);
+}
+
+static void translate_salc(struct tr *t)
+{
+	struct host_op sbb = { .opcode = 0x18, .byte_reg = true, .byte_rm = true };
+
+	need_flags(t);
+	save_flags(t);
+	e_op_reg(&t->e, &sbb, HOST_RAX, HOST_RAX);
+	t->flags = FLAGS_SAVED;
+}
+
+static bool usable(const struct tr *t, const struct insn *in)
+{
+	const struct insn_row *row = in->row;
+	unsigned feature = row->feature;
+
+	if (row->attr & A_PM && !(t->mode & MODE_PROTECTED))
+		return false;
+	if (in->vex && !(t->mode & MODE_PROTECTED))
+		return false;
+	(void)feature;
+	return true;
+}
+
+/* The instruction's flags are the host's after it. */
+static void finish_flags(struct tr *t, const struct insn *in)
+{
+	if (insn_flags(in).def)
+		t->flags = FLAGS_HOST;
+}
+
+static void translate_one(struct tr *t, const struct insn *in)
+{
+	struct flag_class f = insn_flags(in);
+
+	if (!usable(t, in)) {
+		raise_here(t, 6);
+		return;
+	}
+	switch (in->row->kind) {
+	case K_NOP:
+		return;
+	case K_T:
+	case K_MOVSXD:
+	case K_INCDEC:
+	case K_CMC:
+	case K_FLAGBIT:
+	case K_SAHF:
+	case K_LAHF:
+	case K_BSWAP:
+	case K_RANDOM:
+	case K_MOVBE:
+	case K_EMMS:
+	case K_CMPXCHG8B:
+		/* What may fault has the old flags in memory; with memory, so has the address
+		 * check. */
+		if (insn_mem_bytes(in))
+			spend_flags(t);
+		else if (in->row->flags == FL_DIV || in->row->attr & A_FPU ||
+			 (in->row->feature >= FEAT_MMX && in->row->feature <= FEAT_F16C))
+			save_flags(t);
+		if (!insn_mem_bytes(in) && (f.use || (f.def && f.def != FLAGS_ALL)))
+			need_flags(t);
+		translate_template(t, in);
+		finish_flags(t, in);
+		return;
+	case K_PUSH:
+		translate_push(t, in);
+		return;
+	case K_POP:
+		translate_pop(t, in);
+		return;
+	case K_LEAVE:
+		translate_leave(t, in);
+		return;
+	case K_JCC:
+		translate_jcc(t, in);
+		return;
+	case K_LOOP:
+	case K_JCXZ:
+		translate_loop(t, in);
+		return;
+	case K_CALL:
+		translate_call(t, in);
+		return;
+	case K_JMP:
+		go_to(t, mask_rip(in->operand_size, t->next_rip + in->imm));
+		return;
+	case K_CALL_R:
+		translate_call_r(t, in);
+		return;
+	case K_JMP_R:
+		load_target(t, in);
+		go_to_t0(t);
+		return;
+	case K_RET:
+		translate_ret(t, in);
+		return;
+	case K_XCHG:
+		translate_xchg(t, in);
+		return;
+	case K_LEA:
+		translate_lea(t, in);
+		return;
+	case K_MOFFS:
+		translate_moffs(t, in);
+		return;
+	case K_XLAT:
+		translate_xlat(t, in);
+		return;
+	case K_CMPXCHG:
+		translate_cmpxchg(t, in);
+		return;
+	case K_BTM:
+		translate_btm(t, in);
+		return;
+	case K_MOVS:
+	case K_CMPS:
+	case K_STOS:
+	case K_LODS:
+	case K_SCAS:
+		translate_string(t, in);
+		return;
+	case K_DF:
+		translate_set_df(t, in);
+		return;
+	case K_SALC:
+		translate_salc(t);
+		return;
+	default:
+		raise_here(t, 6);
+	}
+}
+
+/* Decodes the block; the last instruction may be one that does not decode. */
+static enum insn_result decode_block(struct tr *t, const uint8_t *bytes, size_t n, unsigned most)
+{
+	size_t at = 0;
+	enum insn_result r = INSN_OK;
+
+	while (t->n < most) {
+		struct insn *in = &t->insn[t->n];
+
+		r = x86_decode(in, bytes + at, n - at, t->code_size);
+		if (r != INSN_OK)
+			break;
+		at += in->len;
+		t->n++;
+		if (at >= n)
+			break;
+	}
+	return r;
+}
+
+enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const uint8_t *bytes,
+				  size_t n, unsigned most)
+{
+	static _Thread_local struct tr t;
+	enum insn_result r;
+	uint8_t *start, *end;
+	unsigned i;
+
+	t.env = env;
+	t.b = b;
+	t.mode = b->mode;
+	t.code_size = b->mode & MODE_CODE64 ? 8 : b->mode & MODE_CODE32 ? 4 : 2;
+	t.n = t.stubs = 0;
+	t.no_room = t.ended = false;
+	t.flags = FLAGS_SAVED;
+	start = tcg_code_room(env->cache, &end);
+	t.e = (struct emit) { .at = start, .end = end };
+	b->exits = 0;
+	r = decode_block(&t, bytes, n, most);
+	if (r == INSN_NEED_MORE && !t.n)
+		return TRANSLATE_MORE;
+	t.rip = b->rip;
+	for (i = 0; i < t.n && !t.ended; i++) {
+		const struct insn *in = &t.insn[i];
+
+		t.i = i;
+		t.next_rip = t.rip + in->len;
+		b->insn_host[i] = (uint16_t)(t.e.at - start);
+		b->insn_offset[i] = (uint16_t)(t.rip - b->rip);
+		/* Room for this one's stub and the block's end. */
+		if (t.stubs + 8 > MOST_STUBS)
+			break;
+		translate_one(&t, in);
+		t.rip = t.next_rip;
+	}
+	if (!t.ended) {
+		t.next_rip = t.rip;
+		b->insn_host[i] = (uint16_t)(t.e.at - start);
+		b->insn_offset[i] = (uint16_t)(t.rip - b->rip);
+		if (i < t.n || r == INSN_OK || r == INSN_NEED_MORE)
+			go_to(&t, mask_rip(t.code_size, t.rip));
+		else
+			raise_here(&t, r == INSN_UNDEFINED ? 6 : 13);
+	}
+	b->bytes = (uint16_t)(t.rip - b->rip);
+	b->insns = (uint16_t)i;
+	b->hot_size = (uint32_t)(t.e.at - start);
+	emit_stubs(&t);
+	b->code = tcg_code_run(env->cache, start);
+	b->code_size = (uint32_t)(t.e.at - start);
+	return t.e.full || t.no_room ? TRANSLATE_FULL : TRANSLATE_OK;
+}

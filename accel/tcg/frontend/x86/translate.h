@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of the x86 translator share: translate.c (blocks, flags), operand.c (memory,
+ * templates). */
+#pragma once
+
+#include "accel/tcg/host/emit.h"
+#include "accel/tcg/tcg.h"
+
+#define ENV(member) mem_gs(offsetof(struct tcg_env, member))
+#define ENV_GPR(n) mem_gs(offsetof(struct tcg_env, gpr) + 8u * (unsigned)(n))
+
+/* Scratch registers and the TLBs' (see host/thunks.S). */
+#define T0 HOST_R13
+#define T1 HOST_R12
+#define LOAD_TLB HOST_R15
+#define STORE_TLB HOST_R14
+#define GUEST_RSP HOST_R10
+
+/* Where the guest's arithmetic flags are. */
+enum flags_at { FLAGS_HOST = 1, FLAGS_SAVED = 2, FLAGS_BOTH = 3 };
+
+struct tr;
+/* Emits what an instruction does with the memory at [T0 + T1]; may be emitted twice. */
+typedef void (*memory_op)(struct tr *t, const struct insn *in, int arg);
+
+enum stub_kind { STUB_LOAD, STUB_STORE, STUB_EXIT, STUB_POLL, STUB_INDIRECT };
+
+struct stub {
+	enum stub_kind kind;
+	uint8_t *jumps[2]; /* to the stub; NULL for none */
+	uint8_t *retry, *after;
+	int tlb;
+	uint32_t site;
+	memory_op op;
+	const struct insn *in;
+	int arg;
+	bool xored; /* T0 holds the address xor the tag */
+	uint64_t rip;
+	struct block_exit *exit;
+};
+
+#define MOST_STUBS 256
+
+/* A translation in progress. */
+struct tr {
+	struct emit e;
+	struct tcg_env *env;
+	struct block *b;
+	struct insn insn[BLOCK_INSNS];
+	unsigned n, i;		/* instructions; the current one */
+	uint64_t rip, next_rip; /* of the current one */
+	unsigned code_size, mode;
+	enum flags_at flags;
+	bool ended, no_room;
+	struct stub stub[MOST_STUBS];
+	unsigned stubs;
+};
+
+/* The host register that holds a guest register, or HOST_NONE. */
+int host_reg(unsigned guest);
+
+/* The flags must be in memory from here on: something will destroy the host's. */
+void save_flags(struct tr *t);
+/* The flags must be in the host's register. */
+void need_flags(struct tr *t);
+
+/* Saved flags to the host's register; destroys T1. */
+void restore_flags(struct emit *e);
+
+/* The effective address of the memory operand, without its segment, plus `extra`, into `dst`; uses
+ * T1. */
+void effective_address(struct tr *t, const struct insn *in, int dst, int64_t extra);
+/* T0, an offset in `segment`, becomes linear. Offsets past the limit go to the slow path. */
+void add_segment(struct tr *t, unsigned segment, unsigned size, uint8_t **slow);
+/*
+ * An access to the memory at offset T0 of a segment: checks it, then emits `op`. Flags that the
+ * host holds must be saved before.
+ */
+void access_memory(struct tr *t, const struct insn *in, unsigned segment, unsigned size, bool read,
+		   bool write, memory_op op, int arg);
+/* The current instruction's template. */
+void translate_template(struct tr *t, const struct insn *in);
+/*
+ * Emits the instruction itself with mapped registers, and memory at [T0 + T1] if it has some. With
+ * `with_flags` the saved flags are fetched first.
+ */
+void template_op(struct tr *t, const struct insn *in, int with_flags);
+
+/* Guest registers to and from host registers, whole. */
+void get_reg(struct tr *t, int dst, unsigned guest);
+void put_reg(struct tr *t, unsigned guest, unsigned size, int src);
+
+void call_helper(struct tr *t, tcg_helper fn, uint64_t arg);
+/* Ends the block: control goes to `target`, whose flags are saved. */
+void go_to(struct tr *t, uint64_t target);
+/* The same with the target in T0. */
+void go_to_t0(struct tr *t);
+void raise_here(struct tr *t, unsigned vector);
+struct stub *new_stub(struct tr *t, enum stub_kind kind);
+uint32_t new_site(struct tr *t, unsigned segment, unsigned size, bool read, bool write,
+		  bool aligned);

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What unprivileged instructions without a template do. General registers only. */
+#include "accel/tcg/tcg.h"
+
+#define DF BIT64(10)
+
+int helper_raise(struct tcg_env *env, uint64_t vector)
+{
+	if (vector == 13)
+		tcg_raise_error(env, 13, 0);
+	tcg_raise(env, (unsigned)vector);
+}
+
+static uint64_t part(uint64_t v, unsigned size)
+{
+	return v & ones(size);
+}
+
+/* Adds to a register as an instruction with this address size does. */
+static void add_reg(struct tcg_env *env, unsigned reg, unsigned size, int64_t by)
+{
+	uint64_t v = env->gpr[reg] + (uint64_t)by;
+
+	if (size == 2)
+		env->gpr[reg] = (env->gpr[reg] & ~UINT64_C(0xffff)) | (v & 0xffff);
+	else
+		env->gpr[reg] = part(v, size);
+}
+
+static void set_reg(struct tcg_env *env, unsigned reg, unsigned size, uint64_t v)
+{
+	if (size == 4)
+		env->gpr[reg] = (uint32_t)v;
+	else
+		env->gpr[reg] = (env->gpr[reg] & ~ones(size)) | part(v, size);
+}
+
+/* The flags of a CMP, as env->cc has them. */
+static uint64_t compare(uint64_t a, uint64_t b, unsigned size)
+{
+	uint64_t cc = 0;
+	unsigned shift = 64 - 8 * size;
+	uint8_t carry, zero, sign, overflow;
+	uint64_t d = part(a - b, size);
+
+	__asm__("cmp %5, %4; setc %0; setz %1; sets %2; seto %3"
+		: "=r"(carry), "=r"(zero), "=r"(sign), "=r"(overflow)
+		: "r"(a << shift), "r"(b << shift)
+		: "cc");
+	cc = (carry ? FLAG_C : 0) | (zero ? FLAG_Z : 0) | (sign ? FLAG_S : 0);
+	cc |= __builtin_parity((unsigned)d & 0xff) ? 0 : FLAG_P;
+	cc |= (a ^ b ^ d) & FLAG_A;
+	return cc << 8 | overflow;
+}
+
+static uint64_t source(struct tcg_env *env, const union string_arg *a)
+{
+	return tcg_linear(env, a->segment, part(env->gpr[RSI], a->address_size), a->size, false);
+}
+
+static uint64_t destination(struct tcg_env *env, const union string_arg *a, bool write)
+{
+	return tcg_linear(env, SEG_ES, part(env->gpr[RDI], a->address_size), a->size, write);
+}
+
+static void string_once(struct tcg_env *env, const union string_arg *a, int64_t step, uint64_t *cc)
+{
+	uint64_t x, y;
+
+	switch (a->kind) {
+	case K_MOVS:
+		x = tcg_load(env, source(env, a), a->size);
+		tcg_store(env, destination(env, a, true), x, a->size);
+		break;
+	case K_STOS:
+		tcg_store(env, destination(env, a, true), env->gpr[RAX], a->size);
+		break;
+	case K_LODS:
+		x = tcg_load(env, source(env, a), a->size);
+		set_reg(env, RAX, a->size, x);
+		break;
+	case K_CMPS:
+		/* The order in which processors look. */
+		y = tcg_load(env, destination(env, a, false), a->size);
+		x = tcg_load(env, source(env, a), a->size);
+		*cc = compare(x, y, a->size);
+		break;
+	default:
+		y = tcg_load(env, destination(env, a, false), a->size);
+		*cc = compare(part(env->gpr[RAX], a->size), y, a->size);
+		break;
+	}
+	if (a->kind == K_MOVS || a->kind == K_LODS || a->kind == K_CMPS)
+		add_reg(env, RSI, a->address_size, step);
+	if (a->kind != K_LODS)
+		add_reg(env, RDI, a->address_size, step);
+}
+
+/*
+ * REP MOVS and REP STOS upwards: as many as lie on one page of RAM at either side, by the host's
+ * own instruction. Returns how many were done; 0 to do the next one alone.
+ */
+static uint64_t string_chunk(struct tcg_env *env, const union string_arg *a, uint64_t count)
+{
+	uint64_t to, from = 0, n;
+	void *dst, *src = NULL;
+
+	if (!(env->mode & MODE_CODE64) || a->address_size != 8 || count < 4)
+		return 0;
+	n = count;
+	if (a->kind == K_MOVS) {
+		from = source(env, a);
+		n = MIN_OF(n, (PAGE_SIZE_4K - (from & 0xfff)) / a->size);
+	}
+	/* The source's faults come first. */
+	if (a->kind == K_MOVS && n)
+		src = tcg_direct(env, from, (unsigned)n * a->size, ACCESS_LOAD);
+	to = destination(env, a, true);
+	n = MIN_OF(n, (PAGE_SIZE_4K - (to & 0xfff)) / a->size);
+	if (!n)
+		return 0;
+	dst = tcg_direct(env, to, (unsigned)n * a->size, ACCESS_STORE);
+	if (!dst || (a->kind == K_MOVS && !src))
+		return 0;
+	count = n;
+#define REP(insn)                                                                                  \
+	__asm__ volatile("rep " insn                                                               \
+			 : "+D"(dst), "+S"(src), "+c"(n)                                           \
+			 : "a"(env->gpr[RAX])                                                      \
+			 : "memory")
+	switch (a->size | (a->kind == K_MOVS ? 16 : 0)) {
+	case 1:
+		REP("stosb");
+		break;
+	case 2:
+		REP("stosw");
+		break;
+	case 4:
+		REP("stosl");
+		break;
+	case 8:
+		REP("stosq");
+		break;
+	case 17:
+		REP("movsb");
+		break;
+	case 18:
+		REP("movsw");
+		break;
+	case 20:
+		REP("movsl");
+		break;
+	default:
+		REP("movsq");
+		break;
+	}
+#undef REP
+	return count;
+}
+
+int helper_string(struct tcg_env *env, uint64_t word)
+{
+	union string_arg a = { .word = word };
+	int64_t step = env->eflags & DF ? -(int64_t)a.size : a.size;
+	/* Only an instruction that completes sets the flags. */
+	uint64_t cc = env->cc;
+	unsigned polls = 0;
+
+	if (!a.rep) {
+		string_once(env, &a, step, &cc);
+		env->cc = cc;
+		return 0;
+	}
+	/* Fast strings cut the registers even if the first round faults. */
+	if (a.address_size == 4 && part(env->gpr[RCX], 4) &&
+	    (a.kind == K_MOVS || a.kind == K_STOS)) {
+		add_reg(env, RCX, 4, 0);
+		add_reg(env, RDI, 4, 0);
+		if (a.kind == K_MOVS)
+			add_reg(env, RSI, 4, 0);
+	}
+	while (part(env->gpr[RCX], a.address_size)) {
+		uint64_t done = 0;
+
+		if (step > 0 && (a.kind == K_MOVS || a.kind == K_STOS))
+			done = string_chunk(env, &a, part(env->gpr[RCX], a.address_size));
+		if (done) {
+			if (a.kind == K_MOVS)
+				add_reg(env, RSI, 8, (int64_t)done * step);
+			add_reg(env, RDI, 8, (int64_t)done * step);
+		} else {
+			string_once(env, &a, step, &cc);
+			done = 1;
+		}
+		add_reg(env, RCX, a.address_size, -(int64_t)done);
+		if ((a.kind == K_CMPS || a.kind == K_SCAS) &&
+		    !!(cc >> 8 & FLAG_Z) != (a.rep == 0xf3))
+			break;
+		/* A step is one round. */
+		if (env->mode & MODE_STEP && part(env->gpr[RCX], a.address_size))
+			return 1;
+		/* An interrupt may come between two rounds; the instruction begins again after it.
+		 */
+		if ((++polls & 63) == 0 && __atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE) &&
+		    part(env->gpr[RCX], a.address_size))
+			return 1;
+	}
+	env->cc = cc;
+	return 0;
+}

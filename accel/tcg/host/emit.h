@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * An assembler for the x86-64 host: just enough for translated code. Bytes go to e->at; a buffer
+ * that is too small sets `full` and drops the rest, so callers check once at the end.
+ */
+#pragma once
+
+#include <string.h>
+
+#include "core/compiler.h"
+
+enum {
+	HOST_RAX,
+	HOST_RCX,
+	HOST_RDX,
+	HOST_RBX,
+	HOST_RSP,
+	HOST_RBP,
+	HOST_RSI,
+	HOST_RDI,
+	HOST_R8,
+	HOST_R9,
+	HOST_R10,
+	HOST_R11,
+	HOST_R12,
+	HOST_R13,
+	HOST_R14,
+	HOST_R15,
+	HOST_NONE = -1,
+};
+
+struct emit {
+	uint8_t *at, *end;
+	bool full;
+};
+
+/* A memory operand: [base + index << scale + disp], or gs:[disp32] without registers. */
+struct host_mem {
+	int8_t base, index;
+	uint8_t scale;
+	bool gs;
+	int32_t disp;
+};
+
+static inline struct host_mem mem_at(int base, int32_t disp)
+{
+	return (struct host_mem) { .base = (int8_t)base, .index = HOST_NONE, .disp = disp };
+}
+
+static inline struct host_mem mem_index(int base, int index, unsigned scale, int32_t disp)
+{
+	return (struct host_mem) {
+		.base = (int8_t)base, .index = (int8_t)index, .scale = (uint8_t)scale, .disp = disp
+	};
+}
+
+static inline struct host_mem mem_gs(size_t disp)
+{
+	return (struct host_mem) {
+		.base = HOST_NONE, .index = HOST_NONE, .gs = true, .disp = (int32_t)disp
+	};
+}
+
+static inline void e_byte(struct emit *e, unsigned b)
+{
+	if (likely(e->at < e->end))
+		*e->at++ = (uint8_t)b;
+	else
+		e->full = true;
+}
+
+static inline void e_le(struct emit *e, uint64_t v, unsigned size)
+{
+	for (unsigned i = 0; i < size; i++)
+		e_byte(e, (uint8_t)(v >> (8 * i)));
+}
+
+/* What comes before the opcode, and where the opcode lies. */
+enum { OPC_1 = 0x000, OPC_0F = 0x100, OPC_0F38 = 0x200, OPC_0F3A = 0x300 };
+
+struct host_op {
+	uint16_t opcode; /* OPC_ map and byte */
+	uint8_t prefix;	 /* 0, 66h, F2h or F3h */
+	bool lock, opsize16, w;
+	bool byte_reg, byte_rm; /* 8-bit registers: 4 to 7 need a REX to be SPL to DIL */
+	bool no_rex;		/* AH to DH: they must not have one */
+	bool vex, l;
+	uint8_t vvvv;
+};
+
+static inline void e_opcode(struct emit *e, const struct host_op *op, unsigned rex)
+{
+	unsigned map = op->opcode >> 8;
+
+	if (op->vex) {
+		unsigned pp = op->prefix == 0x66   ? 1
+			      : op->prefix == 0xf3 ? 2
+			      : op->prefix == 0xf2 ? 3
+						   : 0;
+
+		e_byte(e, 0xc4);
+		e_byte(e, (~rex & 7) << 5 | map);
+		e_byte(e,
+		       (unsigned)op->w << 7 | (~op->vvvv & 15u) << 3 | (unsigned)op->l << 2 | pp);
+		e_byte(e, op->opcode);
+		return;
+	}
+	if (op->lock)
+		e_byte(e, 0xf0);
+	if (op->opsize16)
+		e_byte(e, 0x66);
+	if (op->prefix && !(op->prefix == 0x66 && op->opsize16))
+		e_byte(e, op->prefix);
+	if (op->w)
+		rex |= 8;
+	if (rex && !op->no_rex)
+		e_byte(e, 0x40 | (rex & 15));
+	if (map)
+		e_byte(e, 0x0f);
+	if (map >= 2)
+		e_byte(e, map == 2 ? 0x38 : 0x3a);
+	e_byte(e, op->opcode);
+}
+
+/* OP reg, rm with registers; `reg` may be an opcode extension. */
+static inline void e_op_reg(struct emit *e, const struct host_op *op, unsigned reg, unsigned rm)
+{
+	unsigned rex = (reg & 8) >> 1 | (rm & 8) >> 3;
+
+	if (!op->no_rex &&
+	    ((op->byte_reg && reg >= 4 && reg < 8) || (op->byte_rm && rm >= 4 && rm < 8)))
+		rex |= 0x40;
+	e_opcode(e, op, rex);
+	e_byte(e, 0xc0 | (reg & 7) << 3 | (rm & 7));
+}
+
+static inline void e_op_mem(struct emit *e, const struct host_op *op, unsigned reg,
+			    struct host_mem m)
+{
+	unsigned rex = (reg & 8) >> 1, mod, size;
+	bool sib = m.index != HOST_NONE || m.base == HOST_NONE || (m.base & 7) == 4;
+
+	if (m.gs)
+		e_byte(e, 0x65);
+	if (m.base != HOST_NONE)
+		rex |= (m.base & 8) >> 3;
+	if (m.index != HOST_NONE)
+		rex |= (m.index & 8) >> 2;
+	if (op->byte_reg && reg >= 4 && reg < 8 && !op->no_rex)
+		rex |= 0x40;
+	e_opcode(e, op, rex);
+	if (m.base == HOST_NONE) {
+		mod = 0;
+		size = 4;
+	} else if (m.disp == 0 && (m.base & 7) != 5) {
+		mod = 0;
+		size = 0;
+	} else if (m.disp == (int8_t)m.disp) {
+		mod = 1;
+		size = 1;
+	} else {
+		mod = 2;
+		size = 4;
+	}
+	e_byte(e, mod << 6 | (reg & 7) << 3 | (sib ? 4 : m.base & 7));
+	if (sib)
+		e_byte(e, (unsigned)m.scale << 6 | (m.index == HOST_NONE ? 4u : m.index & 7u) << 3 |
+				  (m.base == HOST_NONE ? 5u : m.base & 7u));
+	e_le(e, (uint32_t)m.disp, size);
+}
+
+/* Common instructions; `size` is 1, 2, 4 or 8 bytes. */
+static inline struct host_op host_op(unsigned opcode, unsigned size)
+{
+	return (struct host_op) { .opcode = (uint16_t)opcode,
+				  .opsize16 = size == 2,
+				  .w = size == 8 };
+}
+
+static inline void e_load(struct emit *e, unsigned size, int reg, struct host_mem m)
+{
+	struct host_op op = host_op(size == 1	? OPC_0F | 0xb6
+				    : size == 2 ? OPC_0F | 0xb7
+						: 0x8b,
+				    size == 8 ? 8 : 4);
+
+	e_op_mem(e, &op, (unsigned)reg, m);
+}
+
+static inline void e_store(struct emit *e, unsigned size, struct host_mem m, int reg)
+{
+	struct host_op op = host_op(size == 1 ? 0x88 : 0x89, size);
+
+	op.byte_reg = size == 1;
+	e_op_mem(e, &op, (unsigned)reg, m);
+}
+
+/* The immediate is 1, 2 or 4 bytes, sign-extended to 8. */
+static inline void e_store_imm(struct emit *e, unsigned size, struct host_mem m, int32_t imm)
+{
+	struct host_op op = host_op(size == 1 ? 0xc6 : 0xc7, size);
+
+	e_op_mem(e, &op, 0, m);
+	e_le(e, (uint32_t)imm, size > 4 ? 4 : size);
+}
+
+static inline void e_mov(struct emit *e, unsigned size, int dst, int src)
+{
+	struct host_op op = host_op(0x8b, size == 8 ? 8 : 4);
+
+	e_op_reg(e, &op, (unsigned)dst, (unsigned)src);
+}
+
+static inline void e_mov_imm(struct emit *e, int reg, uint64_t v)
+{
+	if (v <= UINT32_MAX) {
+		if (reg & 8)
+			e_byte(e, 0x41);
+		e_byte(e, 0xb8 | (reg & 7));
+		e_le(e, v, 4);
+	} else if ((int64_t)v == (int32_t)v) {
+		struct host_op op = host_op(0xc7, 8);
+
+		e_op_reg(e, &op, 0, (unsigned)reg);
+		e_le(e, v, 4);
+	} else {
+		e_byte(e, reg & 8 ? 0x49 : 0x48);
+		e_byte(e, 0xb8 | (reg & 7));
+		e_le(e, v, 8);
+	}
+}
+
+static inline void e_lea(struct emit *e, unsigned size, int reg, struct host_mem m)
+{
+	struct host_op op = host_op(0x8d, size == 8 ? 8 : 4);
+
+	e_op_mem(e, &op, (unsigned)reg, m);
+}
+
+static inline void e_movzx16(struct emit *e, int dst, int src)
+{
+	struct host_op op = host_op(OPC_0F | 0xb7, 4);
+
+	e_op_reg(e, &op, (unsigned)dst, (unsigned)src);
+}
+
+/* ALU operation n (0 add, 1 or, 4 and, 5 sub, 6 xor, 7 cmp) with an immediate or memory. */
+static inline void e_alu_imm(struct emit *e, unsigned n, unsigned size, int reg, int32_t imm)
+{
+	struct host_op op = host_op(imm == (int8_t)imm ? 0x83 : 0x81, size);
+
+	e_op_reg(e, &op, n, (unsigned)reg);
+	e_le(e, (uint32_t)imm, imm == (int8_t)imm ? 1 : size == 2 ? 2 : 4);
+}
+
+static inline void e_alu_load(struct emit *e, unsigned n, unsigned size, int reg, struct host_mem m)
+{
+	struct host_op op = host_op(n << 3 | 3, size);
+
+	e_op_mem(e, &op, (unsigned)reg, m);
+}
+
+static inline void e_cmp_mem_imm(struct emit *e, unsigned size, struct host_mem m, int8_t imm)
+{
+	struct host_op op = host_op(size == 1 ? 0x80 : 0x83, size);
+
+	e_op_mem(e, &op, 7, m);
+	e_byte(e, (uint8_t)imm);
+}
+
+static inline void e_test_mem8(struct emit *e, struct host_mem m, unsigned imm)
+{
+	struct host_op op = host_op(0xf6, 1);
+
+	e_op_mem(e, &op, 0, m);
+	e_byte(e, imm);
+}
+
+/* SHL 4, SHR 5, SAR 7. */
+static inline void e_shift(struct emit *e, unsigned n, unsigned size, int reg, unsigned count)
+{
+	struct host_op op = host_op(0xc1, size);
+
+	e_op_reg(e, &op, n, (unsigned)reg);
+	e_byte(e, count);
+}
+
+static inline void e_jmp_mem(struct emit *e, struct host_mem m)
+{
+	struct host_op op = host_op(0xff, 4);
+
+	e_op_mem(e, &op, 4, m);
+}
+
+static inline void e_call_mem(struct emit *e, struct host_mem m)
+{
+	struct host_op op = host_op(0xff, 4);
+
+	e_op_mem(e, &op, 2, m);
+}
+
+/* Jumps whose distance is filled in by e_here or e_link; conditions as in Jcc, -1 for JMP. */
+static inline uint8_t *e_jump(struct emit *e, int cc)
+{
+	if (cc >= 0) {
+		e_byte(e, 0x0f);
+		e_byte(e, 0x80 | (unsigned)cc);
+	} else {
+		e_byte(e, 0xe9);
+	}
+	e_le(e, 0, 4);
+	return e->at;
+}
+
+static inline void e_link(const struct emit *e, uint8_t *jump, const uint8_t *target)
+{
+	if (!e->full) {
+		int32_t d = (int32_t)(target - jump);
+
+		memcpy(jump - 4, &d, 4);
+	}
+}
+
+static inline void e_here(const struct emit *e, uint8_t *jump)
+{
+	e_link(e, jump, e->at);
+}
+
+static inline void e_jump_to(struct emit *e, int cc, const uint8_t *target)
+{
+	e_link(e, e_jump(e, cc), target);
+}

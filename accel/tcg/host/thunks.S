@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Between translated code and C. Translated code keeps guest rax rcx rdx rbx rbp rsi rdi r8 r9 in the host's
+ * registers of that name, guest rsp in r10 and r12 in r11; r12 and r13 are scratch, r14 and r15 the store
+ * and load TLB. A thunk puts the guest's registers where C sees them and fetches them back after.
+ */
+	.intel_syntax noprefix
+	.text
+
+	.set	GPR, 0
+	.set	RIP, 128
+	.set	CC, 136
+	.set	LOAD_BASE, 144
+	.set	STORE_BASE, 152
+	.set	HOST_RSP, 168
+	.set	SELF, 176
+	.set	SLOW_VA, 184
+
+	.macro	save_guest
+	mov	gs:[GPR + 0], rax
+	mov	gs:[GPR + 8], rcx
+	mov	gs:[GPR + 16], rdx
+	mov	gs:[GPR + 24], rbx
+	mov	gs:[GPR + 32], r10
+	mov	gs:[GPR + 40], rbp
+	mov	gs:[GPR + 48], rsi
+	mov	gs:[GPR + 56], rdi
+	mov	gs:[GPR + 64], r8
+	mov	gs:[GPR + 72], r9
+	mov	gs:[GPR + 96], r11
+	.endm
+
+	.macro	load_guest
+	mov	rax, gs:[GPR + 0]
+	mov	rcx, gs:[GPR + 8]
+	mov	rdx, gs:[GPR + 16]
+	mov	rbx, gs:[GPR + 24]
+	mov	r10, gs:[GPR + 32]
+	mov	rbp, gs:[GPR + 40]
+	mov	rsi, gs:[GPR + 48]
+	mov	rdi, gs:[GPR + 56]
+	mov	r8, gs:[GPR + 64]
+	mov	r9, gs:[GPR + 72]
+	mov	r11, gs:[GPR + 96]
+	mov	r15, gs:[LOAD_BASE]
+	mov	r14, gs:[STORE_BASE]
+	.endm
+
+	/* Calls C with the stack aligned; rbx is the guest's and already saved. */
+	.macro	call_c fn
+	mov	rbx, rsp
+	and	rsp, -16
+	call	\fn
+	mov	rsp, rbx
+	.endm
+
+	.macro	function name
+	.globl	\name
+	.type	\name, @function
+\name:
+	.endm
+
+/* void tcg_enter(struct tcg_env *env, void *code) */
+function tcg_enter
+	push	rbx
+	push	rbp
+	push	r12
+	push	r13
+	push	r14
+	push	r15
+	mov	gs:[HOST_RSP], rsp
+	mov	r12, rsi
+	load_guest
+	jmp	r12
+
+/* Leaves translated code; gs:[RIP] says where the guest is. */
+function tcg_thunk_exit_main
+	save_guest
+leave:
+	mov	rsp, gs:[HOST_RSP]
+	pop	r15
+	pop	r14
+	pop	r13
+	pop	r12
+	pop	rbp
+	pop	rbx
+	ret
+
+/* r13: address, r12: site. Returns r12: 0 (try the TLB again, r13 is the address) or where the bytes are. */
+function tcg_thunk_load
+	save_guest
+	mov	gs:[SLOW_VA], r13
+	mov	rdi, gs:[SELF]
+	mov	rsi, r13
+	mov	edx, r12d
+	call_c	tcg_slow_load
+	mov	r12, rax
+	load_guest
+	mov	r13, gs:[SLOW_VA]
+	ret
+
+function tcg_thunk_store
+	save_guest
+	mov	gs:[SLOW_VA], r13
+	mov	rdi, gs:[SELF]
+	mov	rsi, r13
+	mov	edx, r12d
+	call_c	tcg_slow_store
+	mov	r12, rax
+	load_guest
+	mov	r13, gs:[SLOW_VA]
+	ret
+
+/* After a slow store: keeps everything, or leaves if the code that is running was written to. */
+function tcg_thunk_commit
+	pushfq
+	save_guest
+	mov	rdi, gs:[SELF]
+	call_c	tcg_slow_commit
+	test	eax, eax
+	jnz	1f
+	load_guest
+	popfq
+	ret
+1:	cmp	eax, 1
+	je	leave
+	/* The guest's flags are the host's. */
+	mov	rdx, [rsp]
+	mov	eax, edx
+	shl	eax, 8
+	and	eax, 0xd500
+	shr	edx, 11
+	and	edx, 1
+	or	eax, edx
+	mov	gs:[CC], rax
+	jmp	leave
+
+/* r12: helper, r13: its argument. */
+function tcg_thunk_helper
+	save_guest
+	mov	rdi, gs:[SELF]
+	mov	rsi, r13
+	call_c	r12
+	test	eax, eax
+	jnz	leave
+	load_guest
+	ret
+
+/* r12: struct block_exit. */
+function tcg_thunk_exit_direct
+	save_guest
+	mov	rdi, gs:[SELF]
+	mov	rsi, r12
+	call_c	tcg_exit_direct
+	test	rax, rax
+	jz	leave
+	mov	r12, rax
+	load_guest
+	jmp	r12
+
+/* r13: guest rip. */
+function tcg_thunk_exit_indirect
+	save_guest
+	mov	rdi, gs:[SELF]
+	mov	rsi, r13
+	call_c	tcg_exit_indirect
+	test	rax, rax
+	jz	leave
+	mov	r12, rax
+	load_guest
+	jmp	r12
+
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The translator's run-time: what translated code, the thunks in host/thunks.S and the C code
+ * behind them share. docs/accel-tcg.md tells the whole.
+ *
+ * Translated code keeps most guest registers in host registers of the same name, the guest's
+ * arithmetic flags in the host's, and x87, MMX, SSE and AVX state in the host's own registers. What
+ * else there is of a vCPU is in struct tcg_env, which GS points to. C code that runs while the
+ * guest's vector registers are live is compiled to use general registers only (the Makefile says
+ * which files), and calls anything else between tcg_outside_begin and tcg_outside_end.
+ */
+#pragma once
+
+#include <setjmp.h>
+
+#include "accel/tcg/frontend/x86/insn.h"
+#include "cpu/x86/cpu.h"
+
+#define TLB_ENTRIES 4096
+#define JUMP_CACHE_ENTRIES 4096
+
+/*
+ * A software TLB. tag[] holds the page's virtual address, or one that would be another entry's;
+ * host[] where the page is. One for loads, one for stores: a page is in the second only while
+ * writing it needs no more than writing it.
+ */
+struct tlb_table {
+	uint64_t tag[TLB_ENTRIES];
+	uint64_t host[TLB_ENTRIES];
+};
+
+/*
+ * The registers that hold a table's address hold TLB_BIAS more, with tables aligned to 64 KiB:
+ * their low 16 bits are then BEXTR's control word for bits 12 to 23.
+ */
+#define TLB_BIAS 0x0c0c
+#define TLB_TAG_DISP (-TLB_BIAS)
+#define TLB_HOST_DISP (TLB_ENTRIES * 8 - TLB_BIAS)
+
+/* What no address that looks at entry i can match: all 64-bit values are addresses. */
+static inline uint64_t tlb_none(unsigned i)
+{
+	return i ? 0 : PAGE_SIZE_4K;
+}
+
+/* By the low 12 bits of rip; empty entries hold what belongs elsewhere. */
+struct jump_cache_entry {
+	uint64_t rip, code;
+};
+
+/* Where translated code may leave it with an exception or enter C: an index into the cache's sites.
+ */
+struct site {
+	uint32_t block;	 /* index of the block */
+	uint16_t offset; /* of the instruction from the block's start */
+	uint8_t length;	 /* of the instruction */
+	uint8_t size;	 /* bytes accessed, up to 64 */
+	uint8_t segment;
+	bool read, write;
+	bool aligned;	  /* must be */
+	bool fpu_waits;	  /* a pending x87 exception comes first */
+	bool flags_after; /* a store: the guest's flags are in the host's when it is done */
+};
+
+/* With a site's number: the address is an offset in its segment, not checked yet. */
+#define SITE_OFFSET BIT(31)
+
+struct tcg_env;
+struct tcg_cache;
+
+/* Nonzero: leave translated code; env->rip is where to go on. */
+typedef int (*tcg_helper)(struct tcg_env *env, uint64_t arg);
+
+enum tcg_access { ACCESS_LOAD, ACCESS_STORE, ACCESS_FETCH };
+
+/* What a page table walk finds. */
+struct tcg_page {
+	uint8_t *host; /* NULL: not RAM */
+	uint64_t phys;
+	bool fast; /* may enter the TLB for this kind of access */
+};
+
+#define SEG_SIZES 4 /* accesses of 1, 2, 4, 8 bytes */
+
+struct tcg_env {
+	/* The thunks know these by offset (host/offsets.h). */
+	uint64_t gpr[GPRS];
+	uint64_t rip;
+	uint64_t cc; /* the arithmetic flags as LAHF and SETO AL leave them in AX */
+	uint64_t load_base, store_base;
+	uint64_t jump_cache;
+	uint64_t host_rsp;
+	struct tcg_env *self;
+	uint64_t slow_va;
+	uint32_t exit_request; /* atomic; any thread sets it */
+	uint32_t commit_site;
+	void *thunk_load, *thunk_store, *thunk_commit, *thunk_helper;
+	void *thunk_exit_direct, *thunk_exit_indirect, *thunk_exit_main;
+
+	uint64_t tmp[4];
+	uint64_t seg_base[6];
+	uint32_t seg_last[6][SEG_SIZES]; /* the last offset at which an access of that size fits */
+
+	/* A store in progress: where it went. */
+	uint64_t commit_va;
+	uint32_t commit_size;
+	bool commit_bounced;
+	uint8_t bounce[192] __attribute__((aligned(64)));
+
+	/* From here on C only. */
+	uint64_t eflags; /* all but the arithmetic flags */
+	unsigned mode;	 /* MODE_ bits of the code that runs */
+	struct x86_cpu *cpu;
+	struct tcg_cache *cache;
+	/* The pages of linear addresses; does not return if the access faults. */
+	void (*walk)(struct tcg_env *env, uint64_t va, enum tcg_access access,
+		     struct tcg_page *page);
+	/* Physical accesses that are not RAM. */
+	void (*io)(struct tcg_env *env, uint64_t phys, void *data, unsigned size, bool write);
+	struct tlb_table *load_tlb, *store_tlb;
+	struct jump_cache_entry *jumps;
+	/* The exception that ends the current instruction. */
+	struct {
+		unsigned vector;
+		bool has_error;
+		uint32_t error;
+		uint64_t address; /* CR2 */
+	} fault;
+	void *escape[5]; /* __builtin_setjmp's */
+	uint8_t fpu[X86_XSAVE_BYTES] __attribute__((aligned(64)));
+};
+
+/* Mode word: what a block's code depends on besides its bytes and address. */
+#define MODE_CODE16 0u
+#define MODE_CODE32 BIT(0)
+#define MODE_CODE64 BIT(1)
+#define MODE_STACK32 BIT(2) /* SS.B */
+#define MODE_CPL3 BIT(3)
+#define MODE_PROTECTED BIT(4) /* CR0.PE and not V86 */
+#define MODE_NO_X87 BIT(5)    /* CR0.EM or TS: x87 */
+#define MODE_NO_MMX BIT(6)
+#define MODE_NO_SSE BIT(7)
+#define MODE_NO_AVX BIT(8)
+#define MODE_STEP BIT(9) /* TF, or a debugger's */
+#define MODE_REFERENCE BIT(10)
+#define MODE_V86 BIT(11)
+#define MODE_SEG_SHIFT 16 /* two bits for each of ES to GS */
+enum { SEGMENT_FLAT, SEGMENT_BASED, SEGMENT_SLOW };
+static inline unsigned mode_segment(unsigned mode, unsigned seg)
+{
+	return mode >> (MODE_SEG_SHIFT + 2 * seg) & 3;
+}
+
+#define BLOCK_INSNS 64
+
+/* A direct way out of a block. */
+struct block_exit {
+	struct block *from, *to;
+	struct block_exit *next; /* of those that lead to the same block */
+	uint8_t *jump;		 /* after the jump's displacement */
+	uint8_t *stub;
+	uint64_t target; /* rip */
+};
+
+struct block {
+	uint64_t rip, phys;
+	uint32_t mode, index;
+	uint16_t bytes, insns;
+	uint8_t *code;
+	uint32_t code_size, hot_size; /* the rest is out of line */
+	bool dead;
+	struct block *hash_next;
+	struct block *page_next;
+	struct block_exit exit[2];
+	unsigned exits;
+	struct block_exit *incoming;
+	/* Where each instruction's host code begins, from `code`; for host faults. */
+	uint16_t insn_host[BLOCK_INSNS + 1];
+	uint16_t insn_offset[BLOCK_INSNS + 1];
+};
+
+enum tcg_translated {
+	TRANSLATE_OK,
+	TRANSLATE_FULL, /* no room left in the cache */
+	TRANSLATE_MORE, /* the first instruction goes on after the bytes given */
+};
+/* Translates up to `most` instructions from `bytes` on into `b`, whose rip, phys and mode are set.
+ */
+enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const uint8_t *bytes,
+				  size_t n, unsigned most);
+
+/* The code cache (cache.c). */
+struct tcg_cache *tcg_cache_new(size_t bytes, GError **err);
+void tcg_cache_free(struct tcg_cache *c);
+struct block *tcg_block_find(struct tcg_cache *c, uint64_t phys, uint64_t rip, unsigned mode);
+/* A block to fill, its code where writing it is possible; NULL when the cache is full. */
+struct block *tcg_block_begin(struct tcg_cache *c);
+void tcg_block_finish(struct tcg_cache *c, struct block *b);
+/* Forgets everything; no vCPU may be inside. */
+void tcg_cache_flush(struct tcg_cache *c);
+void tcg_block_kill(struct tcg_cache *c, struct block *b);
+void tcg_link(struct tcg_cache *c, struct block_exit *x, struct block *to);
+/* Room for code: [*at, *end) is where it is written; `tcg_code_run` gives its executable address.
+ */
+uint8_t *tcg_code_room(struct tcg_cache *c, uint8_t **end);
+uint8_t *tcg_code_run(struct tcg_cache *c, uint8_t *written);
+/* The out-of-line copy of an instruction, for host faults in it: from `code` on it is site n's. */
+void tcg_cold_add(struct tcg_cache *c, uint8_t *code, uint32_t site);
+/* The instruction whose code `host_pc` is in: its block, and its rip. */
+struct block *tcg_insn_of_code(struct tcg_cache *c, const void *host_pc, uint64_t *rip);
+uint32_t tcg_site_new(struct tcg_cache *c, const struct site *s);
+const struct site *tcg_site(struct tcg_cache *c, uint32_t n);
+struct block *tcg_block(struct tcg_cache *c, uint32_t index);
+struct block *tcg_block_of_code(struct tcg_cache *c, const void *host_pc);
+
+/* The run-time (exec.c). */
+struct tcg_env *tcg_env_new(struct tcg_cache *c);
+void tcg_env_free(struct tcg_env *env);
+/* Makes GS this thread's way to env, and host faults in translated code the guest's. */
+void tcg_env_enter_thread(struct tcg_env *env);
+/* Runs until an exception (its vector) or an exit request (-1). The guest's FPU state is live. */
+int tcg_execute(struct tcg_env *env);
+_Noreturn void tcg_raise(struct tcg_env *env, unsigned vector);
+_Noreturn void tcg_raise_error(struct tcg_env *env, unsigned vector, uint32_t error);
+void tcg_jump_cache_flush(struct tcg_env *env);
+
+/*
+ * Anything may be called between these two; the guest's vector registers wait in env meanwhile.
+ */
+void tcg_outside_begin(struct tcg_env *env);
+void tcg_outside_end(struct tcg_env *env);
+/* The same for who starts and stops executing. */
+void tcg_fpu_load(const void *area);
+void tcg_fpu_save(void *area);
+
+/* Memory (tlb.c). */
+/* Segment and offset to linear address, with all checks; may raise. */
+uint64_t tcg_linear(struct tcg_env *env, unsigned segment, uint64_t offset, unsigned size,
+		    bool write);
+/* Where [va, va + size) is, if it is RAM that this access may touch directly; else NULL. May raise.
+ */
+void *tcg_direct(struct tcg_env *env, uint64_t va, unsigned size, enum tcg_access access);
+void tcg_tlb_flush(struct tcg_env *env);
+void tcg_tlb_flush_page(struct tcg_env *env, uint64_t va);
+uint64_t tcg_load(struct tcg_env *env, uint64_t va, unsigned size);
+void tcg_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned size);
+/* Called by the thunks. */
+void *tcg_slow_load(struct tcg_env *env, uint64_t va, uint32_t site);
+void *tcg_slow_store(struct tcg_env *env, uint64_t va, uint32_t site);
+int tcg_slow_commit(struct tcg_env *env);
+void *tcg_exit_direct(struct tcg_env *env, struct block_exit *x);
+void *tcg_exit_indirect(struct tcg_env *env, uint64_t rip);
+
+/* host/thunks.S */
+void tcg_enter(struct tcg_env *env, void *code);
+extern char tcg_thunk_load[], tcg_thunk_store[], tcg_thunk_commit[], tcg_thunk_helper[];
+extern char tcg_thunk_exit_direct[], tcg_thunk_exit_indirect[], tcg_thunk_exit_main[];
+
+/* Helpers of instructions without a template (helper.c). */
+int helper_raise(struct tcg_env *env, uint64_t vector);
+int helper_string(struct tcg_env *env, uint64_t arg);
+
+static inline uint64_t tcg_flags(const struct tcg_env *env)
+{
+	return env->eflags | (env->cc >> 8 & (FLAGS_ALL & 0xff)) | (env->cc & 1) << 11;
+}
+
+static inline void tcg_set_flags(struct tcg_env *env, uint64_t flags)
+{
+	env->eflags = flags & ~(uint64_t)FLAGS_ALL;
+	env->cc = (flags & (FLAGS_ALL & 0xff)) << 8 | (flags >> 11 & 1);
+}
+
+/* A string instruction, for helper_string. */
+union string_arg {
+	struct {
+		uint8_t kind; /* K_MOVS... */
+		uint8_t size, address_size, rep, segment, length;
+	};
+	uint64_t word;
+};

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Guest memory: the software TLB's slow side. Translated code comes here when the page is not in
+ * its table, when an access reaches over a page's end, or when it is not plain RAM. General
+ * registers only.
+ */
+#include "accel/tcg/tcg.h"
+
+#define PAGE_MASK UINT64_C(0xfff)
+#define VECTOR_SS 12
+#define VECTOR_GP 13
+#define VECTOR_MF 16
+
+static unsigned tlb_index(uint64_t va)
+{
+	return va >> PAGE_BITS & (TLB_ENTRIES - 1);
+}
+
+void tcg_tlb_flush(struct tcg_env *env)
+{
+	for (unsigned i = 0; i < TLB_ENTRIES; i++)
+		env->load_tlb->tag[i] = env->store_tlb->tag[i] = tlb_none(i);
+}
+
+void tcg_tlb_flush_page(struct tcg_env *env, uint64_t va)
+{
+	unsigned i = tlb_index(va);
+
+	env->load_tlb->tag[i] = env->store_tlb->tag[i] = tlb_none(i);
+}
+
+static void fill(struct tcg_env *env, uint64_t va, enum tcg_access access,
+		 const struct tcg_page *page)
+{
+	struct tlb_table *t = access == ACCESS_STORE ? env->store_tlb : env->load_tlb;
+
+	if (env->mode & MODE_REFERENCE || !page->fast)
+		return;
+	t->host[tlb_index(va)] = (uint64_t)(uintptr_t)(page->host - (va & PAGE_MASK));
+	t->tag[tlb_index(va)] = va & ~PAGE_MASK;
+}
+
+static bool canonical(uint64_t va)
+{
+	return (uint64_t)((int64_t)(va << 16) >> 16) == va;
+}
+
+static _Noreturn void segment_fault(struct tcg_env *env, unsigned segment)
+{
+	tcg_raise_error(env, segment == SEG_SS ? VECTOR_SS : VECTOR_GP, 0);
+}
+
+/* Access checks of protected mode (SDM volume 3, 5.3 and 5.5). */
+static bool segment_allows(const struct x86_segment *s, bool write)
+{
+	bool code = s->rights & BIT(3), readable_or_writable = s->rights & BIT(1);
+
+	if (s->rights & SEG_UNUSABLE)
+		return false;
+	return write ? !code && readable_or_writable : !code || readable_or_writable;
+}
+
+static bool within_limit(const struct x86_segment *s, uint32_t first, uint32_t last)
+{
+	bool expand_down = (s->rights & 0x1c) == 0x14;
+
+	if (last < first)
+		return false;
+	if (expand_down)
+		return first > s->limit && last <= (s->rights & BIT(14) ? UINT32_MAX : 0xffff);
+	return last <= s->limit;
+}
+
+uint64_t tcg_linear(struct tcg_env *env, unsigned segment, uint64_t offset, unsigned size,
+		    bool write)
+{
+	const struct x86_segment *s;
+	uint64_t va;
+
+	if (env->mode & MODE_CODE64) {
+		va = offset + (segment >= SEG_FS ? env->seg_base[segment] : 0);
+		if (!canonical(va) || !canonical(va + size - 1))
+			segment_fault(env, segment);
+		return va;
+	}
+	s = &env->cpu->seg[segment];
+	if (env->mode & MODE_PROTECTED && !segment_allows(s, write))
+		segment_fault(env, segment);
+	if (!within_limit(s, (uint32_t)offset, (uint32_t)(offset + size - 1)))
+		segment_fault(env, segment);
+	return (uint32_t)(offset + s->base);
+}
+
+/* The linear address of a translated access, checked. */
+static uint64_t site_linear(struct tcg_env *env, uint64_t va, uint32_t n, const struct site **site)
+{
+	const struct site *s = tcg_site(env->cache, n & ~SITE_OFFSET);
+
+	*site = s;
+	env->rip = tcg_block(env->cache, s->block)->rip + s->offset;
+	if (s->fpu_waits) {
+		uint16_t status;
+
+		__asm__ volatile("fnstsw %0" : "=a"(status));
+		if (status & 0x80)
+			tcg_raise(env, VECTOR_MF);
+	}
+	if (n & SITE_OFFSET)
+		va = tcg_linear(env, s->segment, va, s->size, s->write);
+	/* Found before the page is looked at. */
+	if (s->aligned && va & (s->size - 1u))
+		tcg_raise_error(env, VECTOR_GP, 0);
+	if (env->mode & MODE_CODE64 && (!canonical(va) || !canonical(va + s->size - 1)))
+		segment_fault(env, s->segment);
+	return va;
+}
+
+static void transfer(struct tcg_env *env, const struct tcg_page *page, void *data, unsigned size,
+		     bool write)
+{
+	uint8_t *bytes = data;
+
+	if (!page->host) {
+		env->io(env, page->phys, data, size, write);
+		return;
+	}
+	for (unsigned i = 0; i < size; i++) {
+		if (write)
+			page->host[i] = bytes[i];
+		else
+			bytes[i] = page->host[i];
+	}
+}
+
+/* Bytes on this side of the page's end. */
+static unsigned on_page(uint64_t va, unsigned size)
+{
+	uint64_t room = PAGE_SIZE_4K - (va & PAGE_MASK);
+
+	return size < room ? size : (unsigned)room;
+}
+
+/* The address after a page's end wraps at 4 GiB outside 64-bit mode. */
+static uint64_t next_page(struct tcg_env *env, uint64_t va)
+{
+	uint64_t next = (va | PAGE_MASK) + 1;
+
+	return env->mode & MODE_CODE64 ? next : (uint32_t)next;
+}
+
+void *tcg_slow_load(struct tcg_env *env, uint64_t va, uint32_t n)
+{
+	const struct site *s;
+	struct tcg_page page, second;
+	uint8_t *at;
+	unsigned first;
+
+	va = site_linear(env, va, n, &s);
+	first = on_page(va, s->size);
+	env->walk(env, va, ACCESS_LOAD, &page);
+	if (first == s->size) {
+		if (page.host) {
+			fill(env, va, ACCESS_LOAD, &page);
+			return page.host;
+		}
+		at = env->bounce + (va & 63);
+		transfer(env, &page, at, first, false);
+		return at;
+	}
+	env->walk(env, next_page(env, va), ACCESS_LOAD, &second);
+	at = env->bounce + (va & 63);
+	transfer(env, &page, at, first, false);
+	transfer(env, &second, at + first, s->size - first, false);
+	return at;
+}
+
+void *tcg_slow_store(struct tcg_env *env, uint64_t va, uint32_t n)
+{
+	const struct site *s;
+	struct tcg_page page, second;
+	uint8_t *at;
+	unsigned first;
+
+	va = site_linear(env, va, n, &s);
+	first = on_page(va, s->size);
+	env->walk(env, va, ACCESS_STORE, &page);
+	env->commit_va = va;
+	env->commit_size = s->size;
+	env->commit_site = n & ~SITE_OFFSET;
+	env->commit_bounced = false;
+	if (first == s->size && page.host) {
+		fill(env, va, ACCESS_STORE, &page);
+		return page.host;
+	}
+	if (first != s->size)
+		env->walk(env, next_page(env, va), ACCESS_STORE, &second);
+	env->commit_bounced = true;
+	at = env->bounce + (va & 63);
+	if (s->read) {
+		transfer(env, &page, at, first, false);
+		if (first != s->size)
+			transfer(env, &second, at + first, s->size - first, false);
+	}
+	return at;
+}
+
+int tcg_slow_commit(struct tcg_env *env)
+{
+	uint64_t va = env->commit_va;
+	unsigned first = on_page(va, env->commit_size);
+	uint8_t *at = env->bounce + (va & 63);
+	struct tcg_page page;
+
+	if (env->commit_bounced) {
+		/* Both pages were looked at before the instruction: this does not fault. */
+		env->walk(env, va, ACCESS_STORE, &page);
+		transfer(env, &page, at, first, true);
+		if (first != env->commit_size) {
+			env->walk(env, next_page(env, va), ACCESS_STORE, &page);
+			transfer(env, &page, at + first, env->commit_size - first, true);
+		}
+	}
+	return 0;
+}
+
+void *tcg_direct(struct tcg_env *env, uint64_t va, unsigned size, enum tcg_access access)
+{
+	struct tlb_table *t = access == ACCESS_STORE ? env->store_tlb : env->load_tlb;
+	struct tcg_page page;
+
+	if ((va & PAGE_MASK) + size > PAGE_SIZE_4K)
+		return NULL;
+	if (t->tag[tlb_index(va)] == (va & ~PAGE_MASK))
+		return (uint8_t *)(uintptr_t)t->host[tlb_index(va)] + (va & PAGE_MASK);
+	env->walk(env, va, access, &page);
+	if (page.host)
+		fill(env, va, access, &page);
+	return page.fast ? page.host : NULL;
+}
+
+uint64_t tcg_load(struct tcg_env *env, uint64_t va, unsigned size)
+{
+	const uint8_t *p = tcg_direct(env, va, size, ACCESS_LOAD);
+	struct tcg_page page, second;
+	uint8_t bytes[8];
+	unsigned first = on_page(va, size);
+
+	if (p)
+		return load_le(p, size);
+	env->walk(env, va, ACCESS_LOAD, &page);
+	if (first != size)
+		env->walk(env, next_page(env, va), ACCESS_LOAD, &second);
+	transfer(env, &page, bytes, first, false);
+	if (first != size)
+		transfer(env, &second, bytes + first, size - first, false);
+	return load_le(bytes, size);
+}
+
+void tcg_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned size)
+{
+	uint8_t *p = tcg_direct(env, va, size, ACCESS_STORE);
+	struct tcg_page page, second;
+	uint8_t bytes[8];
+	unsigned first = on_page(va, size);
+
+	if (p) {
+		store_le(p, value, size);
+		return;
+	}
+	env->walk(env, va, ACCESS_STORE, &page);
+	if (first != size)
+		env->walk(env, next_page(env, va), ACCESS_STORE, &second);
+	store_le(bytes, value, size);
+	transfer(env, &page, bytes, first, true);
+	if (first != size)
+		transfer(env, &second, bytes + first, size - first, true);
+}

@@ -1,0 +1,620 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The translator against the bare CPU: random unprivileged instructions with random registers,
+ * flags, memory, x87, MXCSR and vector state run natively, translated, and in reference mode;
+ * everything they leave behind must agree, faults and their addresses included. MOA_CASES sets how
+ * many, MOA_FUZZ_SEED where to start.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "accel/tcg/tcg.h"
+#include "tests/lib/test.h"
+
+#define SANDBOX UINT64_C(0x10000000)
+#define SANDBOX_SIZE 65536u
+#define CODE UINT64_C(0x2a5f3000)
+#define CODE_SIZE 8192u
+#define MOST_CODE 96
+
+#define XSAVE_BYTES 832 /* x87, SSE, AVX in standard format */
+#define XSTATE_BV 512
+#define FCW 0
+#define MXCSR 24
+
+struct state {
+	uint64_t gpr[GPRS];
+	uint64_t rip, flags;
+	uint8_t fpu[XSAVE_BYTES] __attribute__((aligned(64)));
+	int vector;	  /* of the exception that ended it */
+	uint64_t address; /* page faults */
+};
+
+static uint64_t seed;
+
+static uint64_t rnd(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+static unsigned below(unsigned n)
+{
+	return (unsigned)(rnd() >> 33) % n;
+}
+
+/* Native runs. */
+
+static struct state in_state, native_out;
+static uint8_t memory_at_start[SANDBOX_SIZE];
+static volatile bool native;
+static void (*tcg_handler)(int signal, siginfo_t *info, void *context);
+static sigjmp_buf native_done;
+static bool step_native;
+
+static const int8_t context_reg[GPRS] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
+					  REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
+					  REG_R12, REG_R13, REG_R14, REG_R15 };
+
+static void on_signal(int signal, siginfo_t *info, void *context)
+{
+	ucontext_t *u = context;
+	greg_t *r = u->uc_mcontext.gregs;
+	uint8_t *fpu = (uint8_t *)u->uc_mcontext.fpregs;
+
+	if (!native) {
+		if (signal == SIGUSR1) {
+			native = true;
+			for (unsigned i = 0; i < GPRS; i++)
+				r[context_reg[i]] = (greg_t)in_state.gpr[i];
+			r[REG_RIP] = (greg_t)in_state.rip;
+			r[REG_EFL] = (greg_t)(in_state.flags | (step_native ? 0x100 : 0));
+			memcpy(fpu, in_state.fpu, 416); /* the rest of the 512 is the kernel's */
+			memcpy(fpu + XSTATE_BV, in_state.fpu + XSTATE_BV, XSAVE_BYTES - XSTATE_BV);
+			return;
+		}
+		tcg_handler(signal, info, context);
+		return;
+	}
+	native = false;
+	for (unsigned i = 0; i < GPRS; i++)
+		native_out.gpr[i] = (uint64_t)r[context_reg[i]];
+	native_out.rip = (uint64_t)r[REG_RIP];
+	native_out.flags = (uint64_t)r[REG_EFL];
+	memcpy(native_out.fpu, fpu, XSAVE_BYTES);
+	native_out.vector = (int)r[REG_TRAPNO];
+	native_out.address = (uint64_t)r[REG_CR2];
+	siglongjmp(native_done, 1);
+}
+
+static void run_native(void)
+{
+	if (!sigsetjmp(native_done, 1))
+		raise(SIGUSR1);
+	__asm__ volatile("fninit; cld");
+}
+
+/* Translated runs. */
+
+static uint8_t *code_bytes;    /* the code page, writable */
+static struct tcg_env *env[2]; /* fast, reference */
+static uint8_t *guest_memory[2];
+
+static void walk(struct tcg_env *e, uint64_t va, enum tcg_access access, struct tcg_page *page)
+{
+	unsigned k = e == env[1];
+
+	page->phys = va;
+	page->fast = true;
+	if (va >= SANDBOX && va < SANDBOX + SANDBOX_SIZE) {
+		page->host = guest_memory[k] + (va - SANDBOX);
+		return;
+	}
+	if (va >= CODE && va < CODE + CODE_SIZE && access != ACCESS_STORE) {
+		page->host = (uint8_t *)(uintptr_t)va;
+		return;
+	}
+	e->fault.address = va;
+	tcg_raise_error(e, 14, 0);
+}
+
+static void no_io(struct tcg_env *e, uint64_t phys, void *data, unsigned size, bool write)
+{
+	(void)e;
+	(void)phys;
+	(void)data;
+	(void)size;
+	(void)write;
+	abort();
+}
+
+static __attribute__((noinline)) int execute(struct tcg_env *e, const void *before, void *after)
+{
+	int vector;
+
+	tcg_fpu_load(before);
+	vector = tcg_execute(e);
+	tcg_fpu_save(after);
+	__asm__ volatile("fninit; vzeroupper");
+	return vector;
+}
+
+static void run_translated(unsigned k, bool step, struct state *out)
+{
+	static const uint32_t mxcsr = 0x1f80;
+	struct tcg_env *e = env[k];
+
+	tcg_env_enter_thread(e);
+	tcg_cache_flush(e->cache);
+	tcg_jump_cache_flush(e);
+	memcpy(e->gpr, in_state.gpr, sizeof(e->gpr));
+	e->rip = in_state.rip;
+	tcg_set_flags(e, in_state.flags);
+	e->mode = MODE_CODE64 | MODE_PROTECTED | MODE_CPL3 | (step ? MODE_STEP : 0) |
+		  (k ? MODE_REFERENCE : 0);
+	memset(out->fpu, 0, sizeof(out->fpu));
+	out->vector = execute(e, in_state.fpu, out->fpu);
+	__asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
+	memcpy(out->gpr, e->gpr, sizeof(out->gpr));
+	out->rip = e->rip;
+	out->flags = tcg_flags(e);
+	out->address = e->fault.address;
+	if (out->vector == -1)
+		out->vector = 1; /* a step is a debug exception natively */
+}
+
+static void set_up(void)
+{
+	static const int signals[] = { SIGUSR1, SIGSEGV, SIGILL, SIGTRAP, SIGBUS, SIGFPE };
+	struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK },
+			 old;
+	const char *s = getenv("MOA_FUZZ_SEED");
+	int fd;
+
+	seed = (s ? strtoull(s, NULL, 0) : 1) * UINT64_C(0x9e3779b97f4a7c15) + 1;
+	CHECK(mmap((void *)SANDBOX, SANDBOX_SIZE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == (void *)SANDBOX);
+	fd = memfd_create("code", 0);
+	CHECK(fd >= 0 && ftruncate(fd, CODE_SIZE) == 0);
+	CHECK(mmap((void *)CODE, CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, fd, 0) ==
+	      (void *)CODE);
+	code_bytes = mmap(NULL, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(code_bytes != MAP_FAILED);
+	for (unsigned k = 0; k < 2; k++) {
+		struct tcg_cache *c = tcg_cache_new(1 << 20, NULL);
+
+		env[k] = tcg_env_new(c);
+		env[k]->walk = walk;
+		env[k]->io = no_io;
+		guest_memory[k] = aligned_alloc(4096, SANDBOX_SIZE);
+	}
+	tcg_env_enter_thread(env[0]);
+	sigaction(SIGSEGV, NULL, &old);
+	tcg_handler = old.sa_sigaction;
+	sigfillset(&sa.sa_mask);
+	for (unsigned i = 0; i < ARRAY_LEN(signals); i++)
+		sigaction(signals[i], &sa, NULL);
+}
+
+/* Making cases. */
+
+static bool tested(const struct insn *in)
+{
+	if (in->segment_override == SEG_FS || in->segment_override == SEG_GS)
+		return false;
+	switch (in->row->kind) {
+	case K_T:
+	case K_NOP:
+	case K_INCDEC:
+	case K_PUSH:
+	case K_POP:
+	case K_MOVSXD:
+	case K_JCC:
+	case K_XCHG:
+	case K_LEA:
+	case K_SAHF:
+	case K_LAHF:
+	case K_MOFFS:
+	case K_MOVS:
+	case K_CMPS:
+	case K_STOS:
+	case K_LODS:
+	case K_SCAS:
+	case K_RET:
+	case K_LEAVE:
+	case K_XLAT:
+	case K_LOOP:
+	case K_JCXZ:
+	case K_CALL:
+	case K_JMP:
+	case K_CALL_R:
+	case K_JMP_R:
+	case K_CMC:
+	case K_FLAGBIT:
+	case K_DF:
+	case K_CMPXCHG:
+	case K_CMPXCHG8B:
+	case K_BT:
+	case K_BTM:
+	case K_BSWAP:
+	case K_MOVBE:
+	case K_EMMS:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool branches(const struct insn *in)
+{
+	switch (in->row->kind) {
+	case K_JCC:
+	case K_RET:
+	case K_LOOP:
+	case K_JCXZ:
+	case K_CALL:
+	case K_JMP:
+	case K_CALL_R:
+	case K_JMP_R:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* An encoding of a row, good or not. */
+static unsigned encode(uint8_t *b, const struct insn_row *row)
+{
+	unsigned n = 0, rex = below(3) ? 0 : 0x40 | below(16);
+	uint8_t modrm = (uint8_t)rnd();
+	static const uint8_t pp[] = { [PFX_66] = 1, [PFX_F3] = 2, [PFX_F2] = 3, [PFX_NF] = 0 };
+	static const uint8_t legacy[] = {
+		[PFX_66] = 0x66, [PFX_F3] = 0xf3, [PFX_F2] = 0xf2, [PFX_NF] = 0
+	};
+
+	if (row->mod == MOD_REG || (row->mod == MOD_ANY && below(2)))
+		modrm |= 0xc0;
+	else if (modrm >= 0xc0)
+		modrm &= 0xbf;
+	if (row->ext)
+		modrm = (uint8_t)((modrm & 0xc7) | (row->ext - 1) << 3);
+	if (row->rm)
+		modrm = (uint8_t)((modrm & 0xf8) | (row->rm - 1));
+	if (row->vex) {
+		unsigned w = row->w == W_ANY ? below(2) : row->w == W_1,
+			 l = row->l == L_ANY ? below(2) : row->l == L_1;
+		bool vvvv = false;
+
+		for (unsigned i = 0; i < 4; i++)
+			vvvv |= OPERAND_KIND(row->operand[i]) == OPK_H ||
+				OPERAND_KIND(row->operand[i]) == OPK_B;
+		b[n++] = 0xc4;
+		b[n++] = (uint8_t)(below(8) << 5 | row->map);
+		b[n++] =
+			(uint8_t)(w << 7 | (vvvv ? below(16) : 15) << 3 | l << 2 | pp[row->prefix]);
+	} else {
+		if (row->attr & A_LOCK && !below(4))
+			b[n++] = 0xf0;
+		if (row->attr & A_REP && below(2))
+			b[n++] = below(2) ? 0xf2 : 0xf3;
+		if (legacy[row->prefix])
+			b[n++] = legacy[row->prefix];
+		else if (row->prefix != PFX_NP && !below(5))
+			b[n++] = 0x66;
+		if (!below(16))
+			b[n++] = 0x67;
+		if (rex)
+			b[n++] = (uint8_t)rex;
+		if (row->map != MAP_1)
+			b[n++] = 0x0f;
+		if (row->map >= MAP_0F38)
+			b[n++] = row->map == MAP_0F38 ? 0x38 : 0x3a;
+	}
+	b[n++] = row->opcode;
+	b[n++] = modrm;
+	for (unsigned i = 0; i < 12; i++)
+		b[n++] = below(4) ? (uint8_t)rnd() : 0;
+	return n;
+}
+
+static uint64_t random_value(void)
+{
+	uint64_t v = rnd();
+
+	switch (below(8)) {
+	case 0:
+		return v & 0xff;
+	case 1:
+		return (uint64_t)(int64_t)(int8_t)v;
+	case 2:
+		return UINT64_C(1) << (v & 63);
+	case 3:
+		return v & UINT32_MAX;
+	case 4:
+	case 5:
+		return SANDBOX + (v & (SANDBOX_SIZE - 1));
+	default:
+		return v;
+	}
+}
+
+static void random_fpu(uint8_t *f)
+{
+	static const uint64_t doubles[] = { 0,
+					    0x8000000000000000,
+					    0x3ff0000000000000,
+					    0x7ff0000000000000,
+					    0xfff0000000000000,
+					    0x7ff8000000000001,
+					    0x7ff0000000000001,
+					    0x0000000000000001,
+					    0x41e0000000000000,
+					    0xc3e0000000000000 };
+	static const uint32_t floats[] = { 0,	       0x80000000, 0x3f800000, 0x7f800000,
+					   0xff800000, 0x7fc00001, 0x7f800001, 1,
+					   0x4f000000, 0x40490fdb };
+
+	for (unsigned i = 0; i < XSAVE_BYTES; i += 8)
+		store_le(f + i, rnd(), 8);
+	for (unsigned i = 0; i < 16 * 4; i++) {
+		uint8_t *lane = i < 32 ? f + 160 + 8 * i : f + 576 + 8 * (i - 32);
+
+		if (below(3) == 0)
+			store_le(lane, doubles[below(ARRAY_LEN(doubles))], 8);
+		else if (below(2))
+			store_le(lane,
+				 floats[below(ARRAY_LEN(floats))] |
+					 (uint64_t)floats[below(ARRAY_LEN(floats))] << 32,
+				 8);
+	}
+	for (unsigned i = 0; i < 8; i++) {
+		if (below(2))
+			store_le(f + 32 + 16 * i + 8,
+				 (0x3fff + below(60)) | (below(2) ? 0x8000 : 0), 2);
+		if (below(3))
+			f[32 + 16 * i + 7] |= 0x80;
+		store_le(f + 32 + 16 * i + 10, 0, 6);
+	}
+	store_le(f + FCW, 0x7f | below(4) << 8 | below(4) << 10, 2);
+	if (!below(16))
+		f[FCW] = (uint8_t)(0x40 | below(64));
+	store_le(f + 2, below(8) << 11 | below(2) << 14 | below(8) << 8,
+		 2); /* no pending exception */
+	f[4] = (uint8_t)(below(3) ? 0xff : rnd());
+	f[5] = 0;
+	store_le(f + 6, 0, 2);
+	memset(f + 8, 0, 16);
+	store_le(f + MXCSR,
+		 0x1f80 | below(4) << 13 | (below(4) ? 0 : 0x8000) | (below(4) ? 0 : 0x40) |
+			 below(64),
+		 4);
+	if (!below(16))
+		store_le(f + MXCSR, below(64) << 7 | 0x1f80, 4);
+	store_le(f + 28, 0, 4);
+	memset(f + XSTATE_BV, 0, 64);
+	f[XSTATE_BV] = 7;
+}
+
+/* Most memory operands should hit something: the base is moved so that they do. */
+static void aim(const struct insn *in)
+{
+	uint64_t index = 0, wanted = SANDBOX + 64 + (rnd() & (SANDBOX_SIZE - 1));
+
+	if (!in->mem || in->base < 0 || in->base == in->index || !below(12))
+		return;
+	if (below(4) == 0)
+		wanted = (wanted & ~UINT64_C(4095)) - below(20); /* around a page's end */
+	else if (below(3))
+		wanted &= ~UINT64_C(31);
+	if (in->index >= 0) {
+		if (in->index != RSP)
+			in_state.gpr[in->index] = rnd() & 0x3ff;
+		index = in_state.gpr[in->index] << in->scale;
+	}
+	in_state.gpr[in->base] = wanted - index - (uint64_t)in->disp;
+}
+
+static const struct insn_row *last_row[8];
+static unsigned rows_in_case;
+static bool case_branches, has_mmx, has_half, x87_store;
+static uint16_t undefined, undefined_once; /* flags at the end, and at any time */
+static uint64_t case_end;
+
+/* Fills the code page; the first instruction is of the given row. False: try again. */
+static bool make_case(const struct insn_row *row)
+{
+	uint8_t *code = code_bytes, b[32];
+	unsigned at = 0, want = below(3) ? 1 : 1 + below(5);
+	struct flag_class f;
+	struct insn in;
+
+	undefined = undefined_once = 0;
+	has_mmx = has_half = x87_store = false;
+	/* Sometimes the instruction lies across the page's end. */
+	if (!below(32))
+		at = 4096 - 1 - below(8);
+	in_state.rip = CODE + at;
+	rows_in_case = 0;
+	case_branches = false;
+	for (unsigned i = 0; i < GPRS; i++)
+		in_state.gpr[i] = random_value();
+	in_state.gpr[RSP] = SANDBOX + 8192 + (rnd() & 0x7fff & (below(4) ? ~7u : ~0u));
+	for (unsigned n = 0; n < want && !case_branches; n++) {
+		encode(b, row);
+		if (x86_decode(&in, b, 15, 8) != INSN_OK || !tested(&in)) {
+			if (n == 0)
+				return false;
+			break;
+		}
+		f = insn_flags(&in);
+		if (f.use & undefined)
+			break;
+		if (branches(&in)) {
+			if (n)
+				break;
+			case_branches = true;
+		}
+		undefined = (uint16_t)((undefined & ~f.def) | f.undef);
+		undefined_once |= f.undef;
+		x87_store |= in.row->attr & A_FPU && insn_mem_written(&in);
+		has_half |= in.row->feature == FEAT_F16C;
+		for (unsigned i = 0; i < 4; i++)
+			has_mmx |= OPERAND_KIND(in.row->operand[i]) == OPK_P ||
+				   OPERAND_KIND(in.row->operand[i]) == OPK_Q;
+		memcpy(code + at, b, in.len);
+		at += in.len;
+		last_row[rows_in_case++] = in.row;
+		if (n == 0)
+			aim(&in);
+		if (in.row->attr & A_REP && in.rep)
+			in_state.gpr[RCX] = below(200);
+		if (in.row->attr & A_REP) {
+			if (below(8)) {
+				in_state.gpr[RSI] = SANDBOX + (rnd() & 0xffff);
+				in_state.gpr[RDI] = SANDBOX + (rnd() & 0xffff);
+			}
+		}
+		row = &x86_rows[below(x86_row_count)];
+	}
+	case_end = CODE + at;
+	code[at] = 0x0f; /* ud2 */
+	code[at + 1] = 0x0b;
+	in_state.flags = 0x202 | (rnd() & FLAGS_ALL) | (below(4) ? 0 : 0x400);
+	random_fpu(in_state.fpu);
+	/* Processors do not store, or fault, what an exception that is not masked forbids. Here it
+	 * faults. */
+	if (x87_store)
+		in_state.fpu[FCW] |= 0x3f;
+	return true;
+}
+
+/* Bits of the x87 state that depend on where the code lies are not compared. */
+static void neutral(struct state *s)
+{
+	uint8_t *f = s->fpu;
+
+	if (!(f[XSTATE_BV] & 1)) {
+		memset(f, 0, 24);
+		memset(f + 32, 0, 128);
+		store_le(f + FCW, 0x37f, 2);
+	}
+	if (!(f[XSTATE_BV] & 2))
+		memset(f + 160, 0, 256);
+	if (!(f[XSTATE_BV] & 4))
+		memset(f + 576, 0, 256);
+	memset(f + 6, 0, 18); /* FOP, FIP, FDP */
+	for (unsigned i = 0; i < 8; i++)
+		memset(f + 32 + 16 * i + 10, 0, 6);
+	memset(f + 28, 0, 4);
+	memset(f + 416, 0, 576 - 416);
+	/* IF, RF and the bits that a debugger's step sets are not the program's. */
+	s->flags &=
+		(FLAGS_ALL | 0x400) & ~(uint64_t)(s->rip == case_end ? undefined : undefined_once);
+	/* A store that faults may have done its other work already: MMX mode, VCVTPS2PH's
+	 * exceptions. */
+	if (s->vector >= 12 && s->vector <= 14) {
+		if (has_mmx) {
+			memset(f, 0, 6);
+			memset(f + 32, 0, 128);
+		}
+		if (has_half)
+			f[MXCSR] = 0;
+	}
+}
+
+static int differences;
+
+static void report(const struct state *got, const char *what, const char *which)
+{
+	const uint8_t *code = (const uint8_t *)(uintptr_t)in_state.rip;
+
+	fprintf(stderr, "%s: %s differs:", which, what);
+	for (unsigned i = 0; i < rows_in_case; i++)
+		fprintf(stderr, " %s", last_row[i]->name);
+	fprintf(stderr, "; code");
+	for (unsigned i = 0; i < 24; i++)
+		fprintf(stderr, " %02x", code[i]);
+	fprintf(stderr,
+		"\n  vector %d/%d rip %" PRIx64 "/%" PRIx64 " flags %" PRIx64 "/%" PRIx64
+		" (from %" PRIx64 ") address %" PRIx64 "/%" PRIx64 "\n",
+		native_out.vector, got->vector, native_out.rip, got->rip, native_out.flags,
+		got->flags, in_state.flags, native_out.address, got->address);
+	for (unsigned i = 0; i < GPRS; i++)
+		if (got->gpr[i] != native_out.gpr[i])
+			fprintf(stderr, "  gpr %u: %" PRIx64 "/%" PRIx64 " (from %" PRIx64 ")\n", i,
+				native_out.gpr[i], got->gpr[i], in_state.gpr[i]);
+	for (unsigned i = 0; i < XSAVE_BYTES; i++)
+		if (got->fpu[i] != native_out.fpu[i]) {
+			fprintf(stderr, "  fpu byte %u: %02x/%02x (from %02x)\n", i,
+				native_out.fpu[i], got->fpu[i], in_state.fpu[i]);
+			break;
+		}
+	if (++differences == 12)
+		test_fail(__FILE__, __LINE__, "too many differences");
+}
+
+static void compare(struct state *got, unsigned k)
+{
+	const char *which = k ? "reference mode" : "fast mode";
+
+	neutral(got);
+	if (got->vector != native_out.vector || got->rip != native_out.rip)
+		report(got, "how it ends", which);
+	else if (got->vector == 14 && got->address != native_out.address)
+		report(got, "the fault's address", which);
+	else if (memcmp(got->gpr, native_out.gpr, sizeof(got->gpr)))
+		report(got, "a register", which);
+	else if (got->flags != native_out.flags)
+		report(got, "a flag", which);
+	else if (memcmp(got->fpu, native_out.fpu, XSAVE_BYTES))
+		report(got, "FPU state", which);
+	else if (memcmp(guest_memory[k], (void *)(uintptr_t)SANDBOX, SANDBOX_SIZE))
+		report(got, "memory", which);
+}
+
+static bool run_case(const struct insn_row *row)
+{
+	struct state got;
+
+	if (!make_case(row))
+		return false;
+	step_native = case_branches;
+	memcpy((void *)(uintptr_t)SANDBOX, memory_at_start, SANDBOX_SIZE);
+	run_native();
+	/* Targets that are not canonical fault after the jump here, as on AMD's processors. */
+	if (case_branches && native_out.vector == 13)
+		return false;
+	neutral(&native_out);
+	for (unsigned k = 0; k < 2; k++) {
+		memcpy(guest_memory[k], memory_at_start, SANDBOX_SIZE);
+		run_translated(k, case_branches, &got);
+		compare(&got, k);
+	}
+	return true;
+}
+
+TEST(instructions_do_what_the_bare_cpu_does)
+{
+	const char *s = getenv("MOA_CASES"), *only = getenv("MOA_ROW");
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	test_skip("the sanitizer's memory lies where wild addresses should fault");
+#endif
+	long cases = s ? atol(s) : 20000, done = 0;
+
+	set_up();
+	for (unsigned i = 0; i < SANDBOX_SIZE; i += 8)
+		store_le(memory_at_start + i, below(3) ? rnd() : rnd() & 0xff00ff00ff, 8);
+	while (done < cases) {
+		const struct insn_row *row = &x86_rows[below(x86_row_count)];
+
+		if (only && strcmp(only, row->name))
+			continue;
+		done += run_case(row);
+	}
+	CHECK(differences == 0);
+}
