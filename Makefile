@@ -25,7 +25,7 @@ core := access.c clock.c device.c error.c field.c lock.c log.c loop.c machine.c 
 cpu := cpu.c
 cpu/x86 := cpu.c features.c models.c
 accel := accel.c vcpu.c
-accel/tcg := cache.c exec.c helper.c tlb.c
+accel/tcg := cache.c engine.c exec.c fpu.c helper.c mmu.c privileged.c run.c segment.c tlb.c
 accel/tcg/frontend/x86 := decode.c operand.c table.c translate.c
 accel/kvm := caps.c chips.c clock.c kvm.c slots.c state_x86.c vcpu.c
 chardev := chardev.c fd.c local.c socket.c
@@ -34,7 +34,7 @@ hw/timer := hpet.c i8254.c kvmclock.c mc146818.c
 hw/pci := pci.c i440fx.c piix3.c
 hw/isa := isa.c
 hw/acpi := piix4_pm.c tables.c
-hw/firmware := fw_cfg.c loader.c smbios.c
+hw/firmware := fw_cfg.c linux.c loader.c smbios.c
 hw/char := debugcon.c ns16550.c
 hw/input := i8042.c ps2.c
 hw/misc := debugexit.c port80.c port92.c pvpanic.c
@@ -69,7 +69,7 @@ libmoa.a: $(LIB_OBJS)
 NO_LOOP_CALLS := $(shell $(CC) -Werror -fno-tree-loop-distribute-patterns -x c -c /dev/null -o /dev/null 2>/dev/null && \
 	echo -fno-tree-loop-distribute-patterns || echo -fno-builtin)
 # They run while the guest's vector registers are in the host's (accel/tcg/tcg.h).
-accel/tcg/exec.o accel/tcg/helper.o accel/tcg/tlb.o accel/tcg/cache.o: CFLAGS_FILE := -mgeneral-regs-only $(NO_LOOP_CALLS)
+$(addprefix accel/tcg/,cache.o exec.o fpu.o helper.o mmu.o privileged.o run.o segment.o tlb.o): CFLAGS_FILE := -mgeneral-regs-only $(NO_LOOP_CALLS)
 
 %.o: %.S | dirs
 	$(Q)echo '  AS   ' $@

@@ -5,8 +5,9 @@
 #include <string.h>
 
 #include "accel/kvm/kvm.h"
+#include "accel/tcg/engine.h"
 
-const struct accel_ops *const accel_registry[] = { &accel_kvm, NULL };
+const struct accel_ops *const accel_registry[] = { &accel_kvm, &accel_tcg, NULL };
 
 static const struct accel_ops *find_ops(const char *name, GError **err)
 {

@@ -13,8 +13,7 @@
 #include "chardev/fd.h"
 #include "core/options.h"
 
-/* --- stdio -------------------------------------------------------------------------------------
- */
+/* stdio. */
 
 struct stdio_chr {
 	struct chr_fds fds;
@@ -99,8 +98,7 @@ const struct chr_backend chr_stdio = {
 	.accept_input = chr_fds_accept_input,
 };
 
-/* --- pty ---------------------------------------------------------------------------------------
- */
+/* pty. */
 
 struct pty_chr {
 	struct chr_fds fds;
@@ -162,8 +160,7 @@ const struct chr_backend chr_pty = {
 	.describe = pty_describe,
 };
 
-/* --- file --------------------------------------------------------------------------------------
- */
+/* file. */
 
 struct file_chr {
 	struct chr_fds fds;
@@ -232,8 +229,7 @@ const struct chr_backend chr_file = {
 	.describe = file_describe,
 };
 
-/* --- null --------------------------------------------------------------------------------------
- */
+/* null. */
 
 static bool null_open(struct chardev *chr, struct optlist *l, GError **err)
 {
@@ -264,8 +260,7 @@ const struct chr_backend chr_null = {
 	.write = null_write,
 };
 
-/* --- ringbuf -----------------------------------------------------------------------------------
- */
+/* ringbuf. */
 
 struct ringbuf_chr {
 	uint8_t *data;

@@ -52,6 +52,9 @@ struct vcpu_intc {
 	void (*set_tpr)(void *opaque, uint8_t cr8);
 	uint64_t (*get_base)(void *opaque);
 	void (*set_base)(void *opaque, uint64_t base);
+	/* The local APIC's MSRs: base, TSC deadline, x2APIC. False: #GP. */
+	bool (*msr_read)(void *opaque, uint32_t msr, uint64_t *value);
+	bool (*msr_write)(void *opaque, uint32_t msr, uint64_t value);
 	void *opaque;
 };
 

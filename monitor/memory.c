@@ -11,8 +11,7 @@
 #include <capstone/capstone.h>
 #endif
 
-/* --- expressions: precedence climbing over a cursor ----------------------------------------------
- */
+/* expressions: precedence climbing over a cursor. */
 
 struct parser {
 	struct machine *machine;
@@ -193,8 +192,7 @@ bool eval_expression(struct machine *m, const char *text, uint64_t *value, GErro
 	return true;
 }
 
-/* --- x, xp: "/40xw" ------------------------------------------------------------------------------
- */
+/* x, xp: "/40xw". */
 
 struct format {
 	unsigned count, size;

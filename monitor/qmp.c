@@ -292,8 +292,7 @@ void qmp_input(struct qmp *q, const uint8_t *data, size_t len)
 	}
 }
 
-/* --- the schema --------------------------------------------------------------------------------
- */
+/* the schema. */
 
 static JsonObject *add_entity(JsonArray *a, const char *name, const char *meta)
 {

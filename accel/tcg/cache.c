@@ -11,6 +11,7 @@
 #include "core/error.h"
 
 #define HASH_BITS 15
+#define PAGE_HASH_BITS 12
 #define MOST_BLOCKS (1u << 18)
 #define MOST_SITES (1u << 21)
 /* A block's code is at most this long. */
@@ -19,6 +20,7 @@
 struct tcg_cache {
 	uint8_t *write, *run;
 	size_t size, used;
+	uint64_t generation;
 	struct block *blocks; /* reserved, made as needed */
 	uint32_t nblocks;
 	struct site *sites;
@@ -29,6 +31,7 @@ struct tcg_cache {
 	} * cold; /* by address */
 	uint32_t ncold;
 	struct block *hash[1u << HASH_BITS];
+	struct code_part *pages[1u << PAGE_HASH_BITS]; /* by host page */
 };
 
 static void *reserve(size_t bytes)
@@ -121,6 +124,58 @@ void tcg_block_finish(struct tcg_cache *c, struct block *b)
 	c->used = align_up(c->used + b->code_size, 16);
 	b->hash_next = *slot;
 	*slot = b;
+}
+
+uint64_t tcg_cache_generation(const struct tcg_cache *c)
+{
+	return c->generation;
+}
+
+static struct code_part **page_slot(struct tcg_cache *c, uint64_t host)
+{
+	return &c->pages[(host >> PAGE_BITS) * UINT64_C(0x9e3779b97f4a7c15) >>
+			 (64 - PAGE_HASH_BITS)];
+}
+
+void tcg_block_part(struct tcg_cache *c, struct block *b, const void *host, size_t bytes)
+{
+	uint64_t at = (uint64_t)(uintptr_t)host;
+	struct code_part **slot = page_slot(c, at), *p = &b->part[b->parts++];
+
+	*p = (struct code_part) { .block = b, .start = at, .end = at + bytes, .next = *slot };
+	*slot = p;
+}
+
+bool tcg_page_has_code(struct tcg_cache *c, const void *host)
+{
+	uint64_t page = (uint64_t)(uintptr_t)host >> PAGE_BITS;
+
+	for (struct code_part *p = *page_slot(c, (uint64_t)(uintptr_t)host); p; p = p->next)
+		if (p->start >> PAGE_BITS == page)
+			return true;
+	return false;
+}
+
+void tcg_code_written(struct tcg_env *env, const void *host, unsigned size)
+{
+	struct tcg_cache *c = env->cache;
+	uint64_t start = (uint64_t)(uintptr_t)host, end = start + size;
+	struct code_part **slot = page_slot(c, start);
+	bool killed = false;
+
+	while (*slot) {
+		struct code_part *p = *slot;
+
+		if (p->start < end && start < p->end) {
+			tcg_block_kill(c, p->block);
+			*slot = p->next;
+			killed = true;
+		} else {
+			slot = &p->next;
+		}
+	}
+	if (killed)
+		tcg_jump_cache_flush(env);
 }
 
 uint8_t *tcg_code_room(struct tcg_cache *c, uint8_t **end)
@@ -256,6 +311,8 @@ void tcg_block_kill(struct tcg_cache *c, struct block *b)
 void tcg_cache_flush(struct tcg_cache *c)
 {
 	memset(c->hash, 0, sizeof(c->hash));
+	memset(c->pages, 0, sizeof(c->pages));
+	c->generation++;
 	c->used = 0;
 	c->nblocks = c->nsites = c->ncold = 0;
 }

@@ -49,9 +49,21 @@ void tcg_outside_begin(struct tcg_env *env)
 	fpu_for_c();
 }
 
+void tcg_check_events(struct tcg_env *env)
+{
+	if (!env->cpu)
+		return;
+	uint32_t ev = __atomic_load_n(&env->cpu->vcpu.events, __ATOMIC_ACQUIRE);
+
+	if (ev & ~(uint32_t)EV_INTR || (ev & EV_INTR && env->eflags & BIT64(9)))
+		__atomic_store_n(&env->exit_request, 1, __ATOMIC_RELEASE);
+}
+
 void tcg_outside_end(struct tcg_env *env)
 {
 	tcg_fpu_load(env->fpu);
+	/* A device may have posted to this very vCPU. */
+	tcg_check_events(env);
 }
 
 _Noreturn void tcg_raise(struct tcg_env *env, unsigned vector)
@@ -69,10 +81,32 @@ _Noreturn void tcg_raise_error(struct tcg_env *env, unsigned vector, uint32_t er
 	__builtin_longjmp(env->escape, 1);
 }
 
-void tcg_jump_cache_flush(struct tcg_env *env)
+static void flush_jumps(struct jump_cache_entry *jumps)
 {
 	for (unsigned i = 0; i < JUMP_CACHE_ENTRIES; i++)
-		env->jumps[i].rip = i ^ 1;
+		jumps[i].rip = i ^ 1;
+}
+
+void tcg_jump_cache_flush(struct tcg_env *env)
+{
+	for (unsigned k = 0; k < ARRAY_LEN(env->level); k++)
+		flush_jumps(env->level[k].jumps);
+}
+
+void tcg_select(struct tcg_env *env, bool user)
+{
+	if (env->level[user].mode != env->mode ||
+	    env->level[user].cs_base != env->seg_base[SEG_CS]) {
+		flush_jumps(env->level[user].jumps);
+		env->level[user].mode = env->mode;
+		env->level[user].cs_base = env->seg_base[SEG_CS];
+	}
+	env->jumps = env->level[user].jumps;
+	env->jump_cache = (uint64_t)(uintptr_t)env->jumps;
+	env->load_tlb = env->level[user].tlb;
+	env->store_tlb = env->load_tlb + 1;
+	env->load_base = (uint64_t)(uintptr_t)env->load_tlb + TLB_BIAS;
+	env->store_base = (uint64_t)(uintptr_t)env->store_tlb + TLB_BIAS;
 }
 
 static unsigned jump_cache_index(uint64_t rip)
@@ -81,27 +115,33 @@ static unsigned jump_cache_index(uint64_t rip)
 }
 
 /* Translates what is at rip; anything may be called from here. */
-static __attribute__((noinline)) struct block *translate(struct tcg_env *env, uint64_t rip,
-							 uint64_t phys, const uint8_t *bytes,
-							 size_t n, enum tcg_translated *result)
+/* Translates what is at rip; anything may be called from here. */
+static __attribute__((noinline)) enum tcg_translated
+translate(struct tcg_env *env, uint64_t rip, const void *host, const uint8_t *bytes, size_t n,
+	  const void *second, struct block **block)
 {
+	enum tcg_translated result = TRANSLATE_FULL;
+	bool single = env->mode & (MODE_REFERENCE | MODE_STEP) || n < 16;
+	size_t here = PAGE_SIZE_4K - ((uintptr_t)host & (PAGE_SIZE_4K - 1));
 	struct block *b;
 
 	tcg_outside_begin(env);
 	b = tcg_block_begin(env->cache);
-	*result = TRANSLATE_FULL;
 	if (b) {
 		b->rip = rip;
-		b->phys = phys;
+		b->phys = (uint64_t)(uintptr_t)host;
 		b->mode = env->mode;
-		*result = tcg_translate(
-			env, b, bytes, n,
-			env->mode & (MODE_REFERENCE | MODE_STEP) || n < 16 ? 1 : BLOCK_INSNS);
-		if (*result == TRANSLATE_OK)
-			tcg_block_finish(env->cache, b);
+		result = tcg_translate(env, b, bytes, n, single ? 1 : BLOCK_INSNS);
+	}
+	if (result == TRANSLATE_OK) {
+		tcg_block_finish(env->cache, b);
+		tcg_block_part(env->cache, b, host, MIN_OF(here, MAX_OF(b->bytes, 1)));
+		if (second)
+			tcg_block_part(env->cache, b, second, b->bytes - here);
 	}
 	tcg_outside_end(env);
-	return b;
+	*block = b;
+	return result;
 }
 
 /* The linear address of a code address. */
@@ -110,46 +150,65 @@ static uint64_t code_linear(struct tcg_env *env, uint64_t rip)
 	return env->mode & MODE_CODE64 ? rip : (uint32_t)(rip + env->seg_base[SEG_CS]);
 }
 
+/*
+ * Stores to a page go the slow way once code was made from it. Until then this vCPU's table may let
+ * them through.
+ */
+static void watch_page(struct tcg_env *env, bool had_code)
+{
+	if (!had_code)
+		tcg_store_tlb_flush(env);
+}
+
 /* The block at rip in the current mode, made if it is not there. May raise. */
 static struct block *block_at(struct tcg_env *env, uint64_t rip)
 {
 	uint64_t linear = code_linear(env, rip);
-	enum tcg_translated result;
 	struct tcg_page page, second;
 	struct block *b;
 	uint8_t both[16];
-	size_t n = 4096 - (linear & 4095);
+	size_t n = PAGE_SIZE_4K - (linear & (PAGE_SIZE_4K - 1));
+	enum tcg_translated result;
+	bool had_code;
 
 	env->rip = rip;
 	env->walk(env, linear, ACCESS_FETCH, &page);
-	b = tcg_block_find(env->cache, page.phys, rip, env->mode);
+	if (!page.host) {
+		env->unsupported = "code outside of RAM and ROM";
+		tcg_raise(env, TCG_UNSUPPORTED);
+	}
+	b = tcg_block_find(env->cache, (uint64_t)(uintptr_t)page.host, rip, env->mode);
 	if (b)
 		return b;
 	for (;;) {
-		b = translate(env, rip, page.phys, page.host, n, &result);
-		if (result == TRANSLATE_OK)
-			return b;
-		if (result == TRANSLATE_FULL) {
-			tcg_outside_begin(env);
-			tcg_cache_flush(env->cache);
-			tcg_outside_end(env);
-			tcg_jump_cache_flush(env);
-			continue;
+		had_code = tcg_page_has_code(env->cache, page.host);
+		result = translate(env, rip, page.host, page.host, n, NULL, &b);
+		if (result == TRANSLATE_MORE) {
+			/* One instruction on two pages. */
+			env->walk(env, linear + n, ACCESS_FETCH, &second);
+			had_code = had_code && second.host &&
+				   tcg_page_has_code(env->cache, second.host);
+			for (size_t i = 0; i < 15; i++)
+				both[i] = i < n		? page.host[i]
+					  : second.host ? second.host[i - n]
+							: 0xff;
+			result = translate(env, rip, page.host, both, 15, second.host, &b);
 		}
-		/* One instruction on two pages. */
-		env->walk(env, linear + n, ACCESS_FETCH, &second);
-		for (size_t i = 0; i < 15; i++)
-			both[i] = i < n ? page.host[i] : second.host[i - n];
-		b = translate(env, rip, page.phys, both, 15, &result);
-		if (result == TRANSLATE_OK)
+		if (result == TRANSLATE_OK) {
+			watch_page(env, had_code);
 			return b;
+		}
+		tcg_outside_begin(env);
+		tcg_cache_flush(env->cache);
+		tcg_outside_end(env);
+		tcg_jump_cache_flush(env);
 	}
 }
 
 void *tcg_exit_direct(struct tcg_env *env, struct block_exit *x)
 {
 	uint64_t target = x->target;
-	uint32_t from = x->from->index;
+	uint64_t generation = tcg_cache_generation(env->cache);
 	struct block *b;
 
 	env->rip = target;
@@ -157,9 +216,7 @@ void *tcg_exit_direct(struct tcg_env *env, struct block_exit *x)
 		return NULL;
 	b = block_at(env, target);
 	/* A flush in between took the way out with it. */
-	if (b->index > from)
-		tcg_link(env->cache, x, b);
-	else if (!x->from->dead && x->from->index == from && x->target == target && b->index != 0)
+	if (tcg_cache_generation(env->cache) == generation)
 		tcg_link(env->cache, x, b);
 	return b->code;
 }
@@ -251,7 +308,7 @@ void tcg_env_enter_thread(struct tcg_env *env)
 
 struct tcg_env *tcg_env_new(struct tcg_cache *c)
 {
-	size_t tables = 2 * sizeof(struct tlb_table);
+	size_t tables = 2 * ARRAY_LEN(((struct tcg_env *)0)->level) * sizeof(struct tlb_table);
 	struct tcg_env *env = aligned_alloc(4096, align_up(sizeof(*env), 4096));
 	uint8_t *room = mmap(NULL, tables + 65536, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -261,13 +318,16 @@ struct tcg_env *tcg_env_new(struct tcg_cache *c)
 	memset(env, 0, sizeof(*env));
 	env->self = env;
 	env->cache = c;
+	env->tlb_room = room;
+	env->tlb_room_size = tables + 65536;
 	room = (uint8_t *)(uintptr_t)align_up((uintptr_t)room, 65536);
-	env->load_tlb = (struct tlb_table *)(void *)room;
-	env->store_tlb = env->load_tlb + 1;
-	env->load_base = (uint64_t)(uintptr_t)env->load_tlb + TLB_BIAS;
-	env->store_base = (uint64_t)(uintptr_t)env->store_tlb + TLB_BIAS;
-	env->jumps = aligned_alloc(65536, sizeof(*env->jumps) * JUMP_CACHE_ENTRIES);
-	env->jump_cache = (uint64_t)(uintptr_t)env->jumps;
+	for (unsigned k = 0; k < ARRAY_LEN(env->level); k++) {
+		env->level[k].tlb = (struct tlb_table *)(void *)room + 2 * k;
+		env->level[k].jumps =
+			aligned_alloc(65536, sizeof(*env->jumps) * JUMP_CACHE_ENTRIES);
+		if (!env->level[k].jumps)
+			abort();
+	}
 	env->thunk_load = tcg_thunk_load;
 	env->thunk_store = tcg_thunk_store;
 	env->thunk_commit = tcg_thunk_commit;
@@ -275,6 +335,8 @@ struct tcg_env *tcg_env_new(struct tcg_cache *c)
 	env->thunk_exit_direct = tcg_thunk_exit_direct;
 	env->thunk_exit_indirect = tcg_thunk_exit_indirect;
 	env->thunk_exit_main = tcg_thunk_exit_main;
+	env->features = UINT64_MAX;
+	tcg_select(env, false);
 	tcg_jump_cache_flush(env);
 	tcg_tlb_flush(env);
 	return env;
@@ -282,7 +344,8 @@ struct tcg_env *tcg_env_new(struct tcg_cache *c)
 
 void tcg_env_free(struct tcg_env *env)
 {
-	munmap(env->load_tlb, 2 * sizeof(struct tlb_table));
-	free(env->jumps);
+	munmap(env->tlb_room, env->tlb_room_size);
+	for (unsigned k = 0; k < ARRAY_LEN(env->level); k++)
+		free(env->level[k].jumps);
 	free(env);
 }

@@ -59,6 +59,7 @@ struct site {
 	bool read, write;
 	bool aligned;	  /* must be */
 	bool fpu_waits;	  /* a pending x87 exception comes first */
+	bool ends;	  /* the store is the instruction's last act */
 	bool flags_after; /* a store: the guest's flags are in the host's when it is done */
 };
 
@@ -105,6 +106,7 @@ struct tcg_env {
 	uint64_t commit_va;
 	uint32_t commit_size;
 	bool commit_bounced;
+	void *commit_host; /* RAM that code was made from */
 	uint8_t bounce[192] __attribute__((aligned(64)));
 
 	/* From here on C only. */
@@ -118,7 +120,23 @@ struct tcg_env {
 	/* Physical accesses that are not RAM. */
 	void (*io)(struct tcg_env *env, uint64_t phys, void *data, unsigned size, bool write);
 	struct tlb_table *load_tlb, *store_tlb;
-	struct jump_cache_entry *jumps;
+	struct jump_cache_entry *jumps; /* the one in use */
+	struct {
+		struct jump_cache_entry *jumps;
+		unsigned mode; /* that its entries are for */
+		uint64_t cs_base;
+		struct tlb_table *tlb; /* loads, stores */
+	} level[2];		       /* CPL 0 to 2, and 3 */
+	void *tlb_room;
+	size_t tlb_room_size;
+	struct tcg *tcg;
+	const char *unsupported; /* what the guest wants that there is not */
+	bool nmi_masked, halted;
+	bool flush_wanted; /* atomic: the memory map changed */
+	uint64_t features; /* FEAT_ bits that the guest's CPUID offers */
+	uint64_t cr4_allowed, efer_allowed;
+	bool shadow; /* after STI and loads of SS: no interrupt before one more instruction */
+	uint64_t tsc_offset;
 	/* The exception that ends the current instruction. */
 	struct {
 		unsigned vector;
@@ -137,8 +155,8 @@ struct tcg_env {
 #define MODE_STACK32 BIT(2) /* SS.B */
 #define MODE_CPL3 BIT(3)
 #define MODE_PROTECTED BIT(4) /* CR0.PE and not V86 */
-#define MODE_NO_X87 BIT(5)    /* CR0.EM or TS: x87 */
-#define MODE_NO_MMX BIT(6)
+#define MODE_TS BIT(5)	      /* CR0.TS */
+#define MODE_EM BIT(6)	      /* CR0.EM */
 #define MODE_NO_SSE BIT(7)
 #define MODE_NO_AVX BIT(8)
 #define MODE_STEP BIT(9) /* TF, or a debugger's */
@@ -162,6 +180,15 @@ struct block_exit {
 	uint64_t target; /* rip */
 };
 
+/* A block's part on one page of host memory. */
+struct code_part {
+	struct block *block;
+	uint64_t start, end; /* host addresses */
+	struct code_part *next;
+};
+
+/* `phys` is where its first byte is in host memory, which tells guest memory apart through all
+ * aliases. */
 struct block {
 	uint64_t rip, phys;
 	uint32_t mode, index;
@@ -170,7 +197,8 @@ struct block {
 	uint32_t code_size, hot_size; /* the rest is out of line */
 	bool dead;
 	struct block *hash_next;
-	struct block *page_next;
+	struct code_part part[2];
+	unsigned parts;
 	struct block_exit exit[2];
 	unsigned exits;
 	struct block_exit *incoming;
@@ -198,6 +226,8 @@ struct block *tcg_block_begin(struct tcg_cache *c);
 void tcg_block_finish(struct tcg_cache *c, struct block *b);
 /* Forgets everything; no vCPU may be inside. */
 void tcg_cache_flush(struct tcg_cache *c);
+/* Counts the flushes. */
+uint64_t tcg_cache_generation(const struct tcg_cache *c);
 void tcg_block_kill(struct tcg_cache *c, struct block *b);
 void tcg_link(struct tcg_cache *c, struct block_exit *x, struct block *to);
 /* Room for code: [*at, *end) is where it is written; `tcg_code_run` gives its executable address.
@@ -222,12 +252,24 @@ void tcg_env_enter_thread(struct tcg_env *env);
 int tcg_execute(struct tcg_env *env);
 _Noreturn void tcg_raise(struct tcg_env *env, unsigned vector);
 _Noreturn void tcg_raise_error(struct tcg_env *env, unsigned vector, uint32_t error);
+/* Both levels' jump caches. */
 void tcg_jump_cache_flush(struct tcg_env *env);
+/* Switches TLB and jump cache to user or supervisor. */
+void tcg_select(struct tcg_env *env, bool user);
+/* A block's bytes lie at these host addresses. */
+void tcg_block_part(struct tcg_cache *c, struct block *b, const void *host, size_t bytes);
+/* Whether translated code was made from the page at this host address. */
+bool tcg_page_has_code(struct tcg_cache *c, const void *host);
+/* RAM was or will be written otherwise than by translated code: what was made from it is forgotten.
+ */
+void tcg_code_written(struct tcg_env *env, const void *host, unsigned size);
 
 /*
  * Anything may be called between these two; the guest's vector registers wait in env meanwhile.
  */
 void tcg_outside_begin(struct tcg_env *env);
+/* Leaves translated code soon if an event waits that can be taken; for whoever lets interrupts in. */
+void tcg_check_events(struct tcg_env *env);
 void tcg_outside_end(struct tcg_env *env);
 /* The same for who starts and stops executing. */
 void tcg_fpu_load(const void *area);
@@ -241,6 +283,8 @@ uint64_t tcg_linear(struct tcg_env *env, unsigned segment, uint64_t offset, unsi
  */
 void *tcg_direct(struct tcg_env *env, uint64_t va, unsigned size, enum tcg_access access);
 void tcg_tlb_flush(struct tcg_env *env);
+/* Only what lets stores through, after pages got more to watch. */
+void tcg_store_tlb_flush(struct tcg_env *env);
 void tcg_tlb_flush_page(struct tcg_env *env, uint64_t va);
 uint64_t tcg_load(struct tcg_env *env, uint64_t va, unsigned size);
 void tcg_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned size);
@@ -259,6 +303,10 @@ extern char tcg_thunk_exit_direct[], tcg_thunk_exit_indirect[], tcg_thunk_exit_m
 /* Helpers of instructions without a template (helper.c). */
 int helper_raise(struct tcg_env *env, uint64_t vector);
 int helper_string(struct tcg_env *env, uint64_t arg);
+/* Those that take a union insn_arg (segment.c, privileged.c, fpu.c). */
+int helper_far(struct tcg_env *env, uint64_t arg);
+int helper_system(struct tcg_env *env, uint64_t arg);
+int helper_fpu(struct tcg_env *env, uint64_t arg);
 
 static inline uint64_t tcg_flags(const struct tcg_env *env)
 {
@@ -270,6 +318,24 @@ static inline void tcg_set_flags(struct tcg_env *env, uint64_t flags)
 	env->eflags = flags & ~(uint64_t)FLAGS_ALL;
 	env->cc = (flags & (FLAGS_ALL & 0xff)) << 8 | (flags >> 11 & 1);
 }
+
+/* A vector beyond the guest's: the engine cannot go on. */
+#define TCG_UNSUPPORTED 256
+
+/* An instruction for a helper; the memory operand's offset, or a far pointer, is in env->tmp. */
+union insn_arg {
+	struct {
+		uint8_t kind; /* K_ */
+		uint8_t opcode;
+		uint8_t reg : 4, rm : 4;
+		uint8_t size; /* operand size in bytes */
+		uint8_t segment : 4, mem : 1, rex_w : 1, ext : 2;
+		uint8_t length;
+		uint8_t rep;
+		uint8_t address_size;
+	};
+	uint64_t word;
+};
 
 /* A string instruction, for helper_string. */
 union string_arg {

@@ -16,17 +16,32 @@ static unsigned tlb_index(uint64_t va)
 	return va >> PAGE_BITS & (TLB_ENTRIES - 1);
 }
 
-void tcg_tlb_flush(struct tcg_env *env)
+static void flush(struct tlb_table *t)
 {
 	for (unsigned i = 0; i < TLB_ENTRIES; i++)
-		env->load_tlb->tag[i] = env->store_tlb->tag[i] = tlb_none(i);
+		t->tag[i] = tlb_none(i);
+}
+
+void tcg_tlb_flush(struct tcg_env *env)
+{
+	for (unsigned k = 0; k < ARRAY_LEN(env->level); k++) {
+		flush(&env->level[k].tlb[0]);
+		flush(&env->level[k].tlb[1]);
+	}
+}
+
+void tcg_store_tlb_flush(struct tcg_env *env)
+{
+	for (unsigned k = 0; k < ARRAY_LEN(env->level); k++)
+		flush(&env->level[k].tlb[1]);
 }
 
 void tcg_tlb_flush_page(struct tcg_env *env, uint64_t va)
 {
 	unsigned i = tlb_index(va);
 
-	env->load_tlb->tag[i] = env->store_tlb->tag[i] = tlb_none(i);
+	for (unsigned k = 0; k < ARRAY_LEN(env->level); k++)
+		env->level[k].tlb[0].tag[i] = env->level[k].tlb[1].tag[i] = tlb_none(i);
 }
 
 static void fill(struct tcg_env *env, uint64_t va, enum tcg_access access,
@@ -124,6 +139,8 @@ static void transfer(struct tcg_env *env, const struct tcg_page *page, void *dat
 		env->io(env, page->phys, data, size, write);
 		return;
 	}
+	if (write && !page->fast)
+		tcg_code_written(env, page->host, size);
 	for (unsigned i = 0; i < size; i++) {
 		if (write)
 			page->host[i] = bytes[i];
@@ -188,6 +205,7 @@ void *tcg_slow_store(struct tcg_env *env, uint64_t va, uint32_t n)
 	env->commit_size = s->size;
 	env->commit_site = n & ~SITE_OFFSET;
 	env->commit_bounced = false;
+	env->commit_host = page.fast ? NULL : page.host;
 	if (first == s->size && page.host) {
 		fill(env, va, ACCESS_STORE, &page);
 		return page.host;
@@ -209,7 +227,9 @@ int tcg_slow_commit(struct tcg_env *env)
 	uint64_t va = env->commit_va;
 	unsigned first = on_page(va, env->commit_size);
 	uint8_t *at = env->bounce + (va & 63);
+	const struct site *s;
 	struct tcg_page page;
+	struct block *b;
 
 	if (env->commit_bounced) {
 		/* Both pages were looked at before the instruction: this does not fault. */
@@ -219,8 +239,18 @@ int tcg_slow_commit(struct tcg_env *env)
 			env->walk(env, next_page(env, va), ACCESS_STORE, &page);
 			transfer(env, &page, at + first, env->commit_size - first, true);
 		}
+	} else if (env->commit_host) {
+		tcg_code_written(env, env->commit_host, env->commit_size);
 	}
-	return 0;
+	/* What the instruction may have changed of itself comes after it. */
+	s = tcg_site(env->cache, env->commit_site);
+	b = tcg_block(env->cache, s->block);
+	if (!b->dead || !s->ends)
+		return 0;
+	env->rip = b->rip + s->offset + s->length;
+	if (!(env->mode & MODE_CODE64))
+		env->rip = (uint32_t)env->rip;
+	return s->flags_after ? 2 : 1;
 }
 
 void *tcg_direct(struct tcg_env *env, uint64_t va, unsigned size, enum tcg_access access)

@@ -214,15 +214,44 @@ static bool opt_memory(void *opaque, const char *arg, GError **err)
 	return with_list(opaque, "-m", arg, "size", take_memory, err);
 }
 
+static bool keep(char **slot, const char **config, const char *arg)
+{
+	g_free(*slot);
+	*slot = g_strdup(arg);
+	*config = *slot;
+	return true;
+}
+
 static bool opt_bios(void *opaque, const char *arg, GError **err)
 {
 	struct vm_config *c = opaque;
 
 	(void)err;
-	g_free(c->bios);
-	c->bios = g_strdup(arg);
-	c->pc.bios = c->bios;
-	return true;
+	return keep(&c->bios, &c->pc.bios, arg);
+}
+
+static bool opt_kernel(void *opaque, const char *arg, GError **err)
+{
+	struct vm_config *c = opaque;
+
+	(void)err;
+	return keep(&c->kernel, &c->pc.kernel, arg);
+}
+
+static bool opt_initrd(void *opaque, const char *arg, GError **err)
+{
+	struct vm_config *c = opaque;
+
+	(void)err;
+	return keep(&c->initrd, &c->pc.initrd, arg);
+}
+
+static bool opt_append(void *opaque, const char *arg, GError **err)
+{
+	struct vm_config *c = opaque;
+
+	(void)err;
+	return keep(&c->append, &c->pc.append, arg);
 }
 
 static bool opt_firmware_dir(void *opaque, const char *arg, GError **err)
@@ -622,6 +651,9 @@ static const struct option options[] = {
 	{ "rtc", "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]", "the real-time clock", opt_rtc },
 	{ NULL, NULL, "Firmware and boot:", NULL },
 	{ "bios", "FILE", "the firmware (default bios-256k.bin, SeaBIOS)", opt_bios },
+	{ "kernel", "FILE", "boot this Linux kernel (bzImage) without firmware", opt_kernel },
+	{ "initrd", "FILE", "its initial RAM disk", opt_initrd },
+	{ "append", "TEXT", "its command line", opt_append },
 	{ "L", "DIR", "search firmware here first; -L help prints the search path", opt_firmware_dir },
 	{ "drive", "if=pflash,format=raw,file=FILE[,unit=N][,readonly=on]", "a flash chip with firmware or its variables", opt_drive },
 	{ "boot", "[order=]abcdn[,menu=on]", "boot order", opt_boot },
@@ -708,6 +740,10 @@ bool config_parse(struct vm_config *c, int argc, char **argv, GError **err)
 		c->accels = g_strdup("kvm");
 	c->accel.max_vcpus = c->pc.smp.max_cpus;
 	c->accel.no_pit = !c->pc.pit;
+	if (!c->kernel && (c->initrd || c->append))
+		return error(err, "-%s is for a kernel: give one with -kernel", c->initrd ? "initrd" : "append");
+	if (c->kernel && (c->pc.bios || c->pc.pflash[0].file))
+		return error(err, "-kernel boots without firmware: leave -bios and if=pflash out");
 	if (c->pc.bios && c->pc.pflash[0].file)
 		return error(
 			err,
@@ -735,6 +771,9 @@ void config_clear(struct vm_config *c)
 	g_free(c->pidfile);
 	g_free(c->cpu);
 	g_free(c->bios);
+	g_free(c->kernel);
+	g_free(c->initrd);
+	g_free(c->append);
 	g_free(c->boot_order);
 	for (int i = 0; i < PC_PFLASH_UNITS; i++)
 		g_free(c->pflash_file[i]);

@@ -200,6 +200,14 @@ static void update_mapping(struct piix4_pm *d)
 	d->mapped_base = base;
 }
 
+void piix4_pm_enable(struct piix4_pm *d, uint16_t base)
+{
+	pci_set_word(&d->pci, REG_PMBA, base | 1);
+	d->pci.config[REG_PMREGMISC] = 1;
+	pci_set_word(&d->pci, PCI_COMMAND, PCI_COMMAND_IO);
+	update_mapping(d);
+}
+
 static void config_written(void *dev, unsigned off, unsigned size)
 {
 	(void)off;

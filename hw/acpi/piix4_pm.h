@@ -26,3 +26,5 @@ struct piix4_pm *piix4_pm_new(struct machine *m, struct pci_bus *bus, struct irq
 void piix4_pm_power_button(void *pm);
 /* The base that firmware chose, 0 before it did: what the FADT must say. */
 uint16_t piix4_pm_base(const struct piix4_pm *d);
+/* What firmware does: puts the PM ports at `base`. */
+void piix4_pm_enable(struct piix4_pm *d, uint16_t base);

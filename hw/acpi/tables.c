@@ -273,8 +273,7 @@ static uint32_t add_hpet(struct builder *b)
 	return start;
 }
 
-/* --- the SSDT, in AML (chapter 20) -------------------------------------------------------------
- */
+/* the SSDT, in AML (chapter 20). */
 
 /* PkgLength (20.2.4) of two bytes, enough for 4095, its own bytes included. */
 static void aml_package_length(GByteArray *a, size_t body)
@@ -331,8 +330,7 @@ static uint32_t add_ssdt(struct builder *b, const struct acpi_config *c)
 	return start;
 }
 
-/* --- putting it together -----------------------------------------------------------------------
- */
+/* putting it together. */
 
 static uint32_t build(struct builder *b, const struct acpi_config *c)
 {

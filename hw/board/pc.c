@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "hw/block/pflash.h"
+#include "hw/firmware/linux.h"
 #include "hw/firmware/loader.h"
 #include "hw/firmware/smbios.h"
 
@@ -81,6 +82,8 @@ bool pc_add_firmware(struct pc *pc, GError **err)
 	pc->fw_cfg = fw_cfg_new(pc->machine, err);
 	if (!pc->fw_cfg)
 		return false;
+	if (pc->config.kernel)
+		return true;
 	if (!pc->config.pflash[0].file) {
 		path = firmware_find(pc->config.bios ? pc->config.bios : DEFAULT_BIOS, err);
 		return path && firmware_map_bios(pc->machine, path, err);
@@ -231,4 +234,20 @@ void pc_set_cmos(struct pc *pc)
 	mc146818_set_cmos(r, 0x38,
 			  (uint8_t)(boot_code(n > 2 ? order[2] : 0) << 4 |
 				    1)); /* no floppy signature check */
+}
+
+bool pc_add_kernel(struct pc *pc, GError **err)
+{
+	struct linux_config c = {
+		.kernel = pc->config.kernel,
+		.initrd = pc->config.initrd,
+		.append = pc->config.append,
+		.ram_below_4g = pc->ram_below_4g,
+		.ram_above_4g = pc->ram_above_4g,
+		.acpi = pc->config.acpi ? &pc->acpi : NULL,
+		.pm = pc->pm,
+		.bsp = &pc->cpus[0]->vcpu,
+	};
+
+	return !pc->config.kernel || linux_boot_new(pc->machine, &c, err);
 }

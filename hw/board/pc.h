@@ -26,6 +26,7 @@ struct pc_config {
 	struct x86_cpu_config cpu;
 	bool acpi, hpet, pit, i8042;
 	const char *bios; /* NULL: the default */
+	const char *kernel, *initrd, *append; /* a kernel is booted without firmware */
 	struct {
 		const char *file;
 		bool readonly;
@@ -70,5 +71,7 @@ bool pc_add_memory(struct pc *pc, GError **err);
 bool pc_add_firmware(struct pc *pc, GError **err);
 void pc_add_fw_cfg_files(struct pc *pc);
 void pc_set_cmos(struct pc *pc);
+/* After pc_add_fw_cfg_files: the tables come from there. */
+bool pc_add_kernel(struct pc *pc, GError **err);
 /* What a line's sources come to. A GSI: 0-15 ISA lines, 16-23 the I/O APIC's other pins. */
 void pc_set_gsi(void *pc, int gsi, int level);

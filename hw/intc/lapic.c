@@ -56,6 +56,7 @@
 #define APIC_SELF_IPI 0x3f0
 #define VERSION_WORD 0x50014 /* integrated APIC, six LVT entries */
 #define MSR_X2APIC_FIRST 0x800
+#define MSR_APIC_BASE 0x1b
 #define MSR_TSC_DEADLINE 0x6e0
 
 enum {
@@ -382,8 +383,7 @@ static void end_of_interrupt(struct lapic *d)
 	update(d);
 }
 
-/* --- timer: the bus clock is 1 GHz, so a count is `divider` ns -----------------------------------
- */
+/* timer: the bus clock is 1 GHz, so a count is `divider` ns. */
 
 static unsigned divider(const struct lapic *d)
 {
@@ -450,8 +450,7 @@ static void timer_fires(void *opaque, int64_t late_ns)
 	deliver_lvt(d, APIC_LVT_TIMER);
 }
 
-/* --- registers ---------------------------------------------------------------------------------
- */
+/* registers. */
 
 static uint32_t read_register(struct lapic *d, unsigned reg)
 {
@@ -686,8 +685,7 @@ bool lapic_msr_write(struct lapic *d, uint32_t msr, uint64_t value)
 	}
 }
 
-/* --- life --------------------------------------------------------------------------------------
- */
+/* life. */
 
 /* INIT and power-up clear the same registers but for the id (11.4.7.1). */
 static void reset_registers(struct lapic *d)
@@ -762,6 +760,23 @@ static void intc_set_base(void *opaque, uint64_t base)
 
 	if (base != d->base)
 		lapic_set_base(d, base);
+}
+
+static bool intc_msr_read(void *opaque, uint32_t msr, uint64_t *value)
+{
+	struct lapic *d = opaque;
+
+	if (msr != MSR_APIC_BASE)
+		return lapic_msr_read(d, msr, value);
+	*value = d->base;
+	return true;
+}
+
+static bool intc_msr_write(void *opaque, uint32_t msr, uint64_t value)
+{
+	struct lapic *d = opaque;
+
+	return msr == MSR_APIC_BASE ? lapic_set_base(d, value) : lapic_msr_write(d, msr, value);
 }
 
 /* Split irqchip: the local APICs are the kernel's, but ExtINT comes from our PICs. */
@@ -962,6 +977,8 @@ struct lapic *lapic_new(struct machine *m, struct apic_bus *bus, struct vcpu *v,
 				       .set_tpr = intc_set_tpr,
 				       .get_base = intc_get_base,
 				       .set_base = intc_set_base,
+				       .msr_read = intc_msr_read,
+				       .msr_write = intc_msr_write,
 				       .opaque = d };
 	if (accel_kernel_lapic(a))
 		d->intc = (struct vcpu_intc) { .ack = split_ack, .opaque = d };

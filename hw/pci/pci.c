@@ -27,8 +27,7 @@ static void set_mask(uint8_t *mask, unsigned off, unsigned size, uint64_t bits)
 	store_le(mask + off, bits, size);
 }
 
-/* --- BARs --------------------------------------------------------------------------------------
- */
+/* BARs. */
 
 static unsigned bar_offset(unsigned n)
 {
@@ -104,8 +103,7 @@ void pci_update_bars(struct pci_device *d)
 	space_commit(&m->mem);
 }
 
-/* --- INTx --------------------------------------------------------------------------------------
- */
+/* INTx. */
 
 static void set_line(struct pci_device *d, int level)
 {
@@ -140,8 +138,7 @@ void pci_set_irq(void *dev, int level)
 		set_line(d, level != 0);
 }
 
-/* --- MSI ---------------------------------------------------------------------------------------
- */
+/* MSI. */
 
 #define MSI_FLAGS 2
 #define MSI_ENABLE BIT(0)
@@ -223,8 +220,7 @@ static void msi_written(struct pci_device *d)
 	}
 }
 
-/* --- MSI-X -------------------------------------------------------------------------------------
- */
+/* MSI-X. */
 
 #define MSIX_CONTROL 2
 #define MSIX_ENABLE BIT(15)
@@ -311,8 +307,7 @@ void pci_add_msix(void *dev, unsigned vectors, struct region *bar, uint32_t tabl
 	region_add(bar, 0, 1, &d->msix.region);
 }
 
-/* --- config space ------------------------------------------------------------------------------
- */
+/* config space. */
 
 unsigned pci_add_capability(void *dev, uint8_t id, unsigned size)
 {
@@ -397,8 +392,7 @@ void pci_config_write(struct pci_bus *b, uint8_t devfn, unsigned off, uint32_t v
 		info_of(d)->config_written(d, off, size);
 }
 
-/* --- the bus -----------------------------------------------------------------------------------
- */
+/* the bus. */
 
 static bool take_slot(struct pci_bus *b, struct pci_device *d, GError **err)
 {

@@ -146,6 +146,9 @@ static void update_irq(struct i8254 *d)
 {
 	if (d->s.irq_disabled || d->in_kernel) {
 		d->next_edge = 0;
+		/* Cut off, it does not hold the line that the HPET shares. */
+		if (!d->in_kernel)
+			irq_lower(&d->irq);
 		return;
 	}
 	irq_set(&d->irq, channel_out(d, &d->s.channels[0]));

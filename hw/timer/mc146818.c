@@ -86,8 +86,7 @@ static int64_t second_now(const struct mc146818 *d)
 	return d->base_sec + floor_div(now_ns(d) - d->base_ns, NS_PER_SEC);
 }
 
-/* --- the formats -------------------------------------------------------------------------------
- */
+/* the formats. */
 
 static uint8_t encode(const struct mc146818 *d, int v)
 {
@@ -153,8 +152,7 @@ static int64_t registers_to(const struct mc146818 *d)
 	return timegm(&tm);
 }
 
-/* --- flags and interrupts ----------------------------------------------------------------------
- */
+/* flags and interrupts. */
 
 static void update_irq(struct mc146818 *d)
 {
@@ -302,8 +300,7 @@ static uint8_t read_c(struct mc146818 *d)
 	return v;
 }
 
-/* --- registers ---------------------------------------------------------------------------------
- */
+/* registers. */
 
 static bool in_update(const struct mc146818 *d)
 {

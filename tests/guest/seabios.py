@@ -42,6 +42,18 @@ def post_with_userspace_irqchip(tmp):
 
 
 @test
+def post_under_the_translator(tmp):
+    need(BIOS)
+    log = os.path.join(tmp, "log")
+    with Vm(tmp, "-accel", "tcg", "-m", "256", "-display", "none", "-debugcon", f"file:{log}") as vm:
+        text = wait_for(lambda: "No bootable device" in open(log).read() and open(log).read(), "SeaBIOS's last line")
+        for line in ("Running on QEMU (i440fx)", "Found 3 PCI devices", "Copying SMBIOS", "All threads complete."):
+            assert line in text, f"'{line}' is not in:\n{text}"
+        vm.qmp("system_reset")
+        wait_for(lambda: open(log).read().count("All threads complete.") == 2, "the second POST")
+
+
+@test
 def post_starts_four_processors(tmp):
     vm, text = boot(tmp, "-smp", "4,cores=2")
     with vm:

@@ -147,6 +147,9 @@ uint32_t new_site(struct tr *t, unsigned segment, unsigned size, bool read, bool
 		s.fpu_waits = OPERAND_KIND(row->operand[0]) == OPK_P ||
 			      OPERAND_KIND(row->operand[1]) == OPK_P ||
 			      (OPERAND_KIND(row->operand[1]) == OPK_Q && row->prefix != PFX_66);
+	s.ends = row->kind == K_T || row->kind == K_MOVBE || row->kind == K_CMPXCHG8B ||
+		 row->kind == K_MOFFS;
+	s.flags_after = insn_flags(&t->insn[t->i]).def != 0;
 	n = tcg_site_new(t->env->cache, &s);
 
 	t->no_room |= n == UINT32_MAX;

@@ -596,6 +596,9 @@ static void translate_string(struct tr *t, const struct insn *in)
 	a.segment = in->segment_override != 0xff ? in->segment_override : SEG_DS;
 	a.length = in->len;
 	call_helper(t, helper_string, a.word);
+	/* It may have written to what comes next. */
+	if (in->row->kind == K_MOVS || in->row->kind == K_STOS)
+		go_to(t, mask_rip(t->code_size, t->next_rip));
 }
 
 static void translate_set_df(struct tr *t, const struct insn *in)
@@ -617,17 +620,88 @@ static void translate_salc(struct tr *t)
 	t->flags = FLAGS_SAVED;
 }
 
-static bool usable(const struct tr *t, const struct insn *in)
+/* Leaves to C, which does the whole instruction. */
+static void translate_helper(struct tr *t, const struct insn *in, tcg_helper fn, bool ends)
+{
+	unsigned size = in->operand_size;
+	union insn_arg a = { .word = 0 };
+
+	for (unsigned i = 0; i < 2; i++)
+		if (OPERAND_SIZE(in->row->operand[i]) == SZ_z)
+			size = MIN_OF(size, 4u);
+		else if (OPERAND_SIZE(in->row->operand[i]) == SZ_b && in->row->kind != K_ENTER &&
+			 OPERAND_KIND(in->row->operand[i]) != OPK_I)
+			size = 1;
+	a.kind = in->row->kind;
+	a.opcode = in->opcode;
+	a.reg = modrm_reg(in) & 15;
+	a.rm = modrm_rm(in) & 15;
+	a.ext = in->reg & 3;
+	a.size = (uint8_t)size;
+	a.segment = in->mem || in->row->kind == K_OUTS ? in->segment & 15 : SEG_DS;
+	a.mem = in->mem;
+	a.rex_w = !!(in->rex & INSN_REX_W);
+	a.length = in->len;
+	a.rep = in->rep;
+	a.address_size = in->address_size;
+	spend_flags(t);
+	if (in->mem) {
+		effective_address(t, in, T0, 0);
+		e_store(&t->e, 8, ENV(tmp[0]), T0);
+	} else if (OPERAND_KIND(in->row->operand[0]) == OPK_I ||
+		   OPERAND_KIND(in->row->operand[0]) == OPK_A ||
+		   OPERAND_KIND(in->row->operand[1]) == OPK_I) {
+		e_mov_imm(&t->e, T0, in->imm);
+		e_store(&t->e, 8, ENV(tmp[0]), T0);
+		e_mov_imm(&t->e, T0, in->imm2);
+		e_store(&t->e, 8, ENV(tmp[1]), T0);
+	} else if (in->row->kind == K_RETF) {
+		e_mov_imm(&t->e, T0, 0);
+		e_store(&t->e, 8, ENV(tmp[0]), T0);
+	}
+	call_helper(t, fn, a.word);
+	if (ends) {
+		e_jmp_mem(&t->e, ENV(thunk_exit_main));
+		t->ended = true;
+	}
+}
+
+/* The exception that using the instruction in this mode is, or -1. */
+static int refused(const struct tr *t, const struct insn *in)
 {
 	const struct insn_row *row = in->row;
-	unsigned feature = row->feature;
+	bool mmx = row->feature == FEAT_MMX, simd = false;
 
 	if (row->attr & A_PM && !(t->mode & MODE_PROTECTED))
-		return false;
-	if (in->vex && !(t->mode & MODE_PROTECTED))
-		return false;
-	(void)feature;
-	return true;
+		return 6;
+	if (!(t->env->features >> row->feature & 1))
+		return 6;
+	if (row->attr & A_L1_AVX2 && in->l && !(t->env->features >> FEAT_AVX2 & 1))
+		return 6;
+	if (row->attr & A_CPL0 && t->mode & (MODE_CPL3 | MODE_V86))
+		return 13;
+	if (row->attr & A_FPU)
+		return t->mode & (MODE_TS | MODE_EM) ? 7 : -1;
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned kind = OPERAND_KIND(row->operand[i]);
+
+		mmx |= kind == OPK_P || kind == OPK_Q || kind == OPK_N;
+		simd |= kind == OPK_V || kind == OPK_W || kind == OPK_U || kind == OPK_H;
+	}
+	simd |= row->kind == K_LDMXCSR || row->kind == K_STMXCSR;
+	if (in->vex) {
+		if (!(t->mode & MODE_PROTECTED))
+			return 6;
+		if (simd || row->kind == K_T)
+			if (simd && t->mode & MODE_NO_AVX)
+				return 6;
+		return simd && t->mode & MODE_TS ? 7 : -1;
+	}
+	if (simd && t->mode & (MODE_NO_SSE | MODE_EM))
+		return 6;
+	if (mmx && t->mode & MODE_EM)
+		return 6;
+	return (simd || mmx) && t->mode & MODE_TS ? 7 : -1;
 }
 
 /* The instruction's flags are the host's after it. */
@@ -640,9 +714,10 @@ static void finish_flags(struct tr *t, const struct insn *in)
 static void translate_one(struct tr *t, const struct insn *in)
 {
 	struct flag_class f = insn_flags(in);
+	int vector = refused(t, in);
 
-	if (!usable(t, in)) {
-		raise_here(t, 6);
+	if (vector >= 0) {
+		raise_here(t, (unsigned)vector);
 		return;
 	}
 	switch (in->row->kind) {
@@ -660,11 +735,16 @@ static void translate_one(struct tr *t, const struct insn *in)
 	case K_MOVBE:
 	case K_EMMS:
 	case K_CMPXCHG8B:
+	case K_FWAIT:
+	case K_FLDCW:
+	case K_LDMXCSR:
+	case K_STMXCSR:
 		/* What may fault has the old flags in memory; with memory, so has the address
 		 * check. */
 		if (insn_mem_bytes(in))
 			spend_flags(t);
 		else if (in->row->flags == FL_DIV || in->row->attr & A_FPU ||
+			 in->row->kind == K_FWAIT ||
 			 (in->row->feature >= FEAT_MMX && in->row->feature <= FEAT_F16C))
 			save_flags(t);
 		if (!insn_mem_bytes(in) && (f.use || (f.def && f.def != FLAGS_ALL)))
@@ -735,8 +815,78 @@ static void translate_one(struct tr *t, const struct insn *in)
 	case K_SALC:
 		translate_salc(t);
 		return;
-	default:
+	case K_CALLF:
+	case K_CALLF_M:
+	case K_JMPF:
+	case K_JMPF_M:
+	case K_RETF:
+	case K_IRET:
+		translate_helper(t, in, helper_far, true);
+		return;
+	case K_FXSAVE:
+	case K_FXRSTOR:
+	case K_FLDENV:
+	case K_FNSTENV:
+	case K_FRSTOR:
+	case K_FNSAVE:
+	case K_XSAVE:
+	case K_XRSTOR:
+	case K_MASKMOV:
+	case K_VMASKMOV:
+	case K_GATHER:
+		translate_helper(t, in, helper_fpu, false);
+		return;
+	case K_HYPERCALL:
+	case K_RSM:
 		raise_here(t, 6);
+		return;
+	case K_SETPM:
+		return;
+	case K_PUSHSEG:
+	case K_MOVSEG_R:
+	case K_PUSHA:
+	case K_POPA:
+	case K_ENTER:
+	case K_BOUND:
+	case K_ARPL:
+	case K_BCD:
+	case K_PUSHF:
+	case K_INTO:
+	case K_IN:
+	case K_OUT:
+	case K_INS:
+	case K_OUTS:
+	case K_IF:
+	case K_SLDT:
+	case K_STR:
+	case K_LLDT:
+	case K_LTR:
+	case K_VERX:
+	case K_LARLSL:
+	case K_SGDT:
+	case K_SIDT:
+	case K_LGDT:
+	case K_LIDT:
+	case K_SMSW:
+	case K_WBINVD:
+	case K_FLUSH:
+	case K_MOVCR_R:
+	case K_MOVDR_R:
+	case K_RDMSR:
+	case K_RDTSC:
+	case K_RDTSCP:
+	case K_RDPID:
+	case K_CPUID:
+	case K_SWAPGS:
+	case K_FSGSBASE:
+	case K_XGETBV:
+	case K_AC:
+	case K_MONITOR:
+	case K_MWAIT:
+		translate_helper(t, in, helper_system, false);
+		return;
+	default:
+		translate_helper(t, in, helper_system, true);
 	}
 }
 
@@ -752,6 +902,9 @@ static enum insn_result decode_block(struct tr *t, const uint8_t *bytes, size_t 
 		r = x86_decode(in, bytes + at, n - at, t->code_size);
 		if (r != INSN_OK)
 			break;
+		/* A processor without TZCNT or LZCNT ignores the F3: the next row is BSF or BSR. */
+		if (in->row->flags == FL_ZCNT && !(t->env->features >> in->row->feature & 1))
+			in->row++;
 		at += in->len;
 		t->n++;
 		if (at >= n)

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The translator as an engine: its accel_ops, the memory map, vCPU state to and from the fields. */
+#include <cpuid.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "accel/tcg/engine.h"
+#include "accel/tcg/system.h"
+#include "core/error.h"
+#include "core/machine.h"
+#include "core/rcu.h"
+
+#define DEFAULT_CODE_BYTES (64 * MIB)
+
+static struct tcg *tcg_of(struct accel *a)
+{
+	return a->engine;
+}
+
+/* What the translator has of CPUID, of what the host has. */
+static const struct {
+	uint32_t leaf, subleaf;
+	uint32_t eax, ebx, ecx, edx; /* masks; the numbers in 0, D and 8000_0008h are the host's */
+} offered[] = {
+	{ 0, 0, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX },
+	/* 1: no VME, DTES, perfmon or XSAVE. */
+	{ 1, 0, UINT32_MAX, UINT32_MAX,
+	  0x00d82203 | BIT(25) | BIT(30) | BIT(31) | BIT(21) | BIT(24), 0x078bfbfd },
+	{ 7, 0, 0,
+	  BIT(0) | BIT(3) | BIT(7) | BIT(8) | BIT(9) | BIT(18) | BIT(19) | BIT(20) | BIT(23) |
+		  BIT(24) | BIT(29),
+	  BIT(2) | BIT(22), 0 },
+	{ 0x80000000, 0, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX },
+	{ 0x80000001, 0, UINT32_MAX, UINT32_MAX, BIT(0) | BIT(5) | BIT(8),
+	  BIT(11) | BIT(20) | BIT(26) | BIT(27) | BIT(29) },
+	{ 0x80000002, 0, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX },
+	{ 0x80000003, 0, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX },
+	{ 0x80000004, 0, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX },
+	{ 0x80000008, 0, UINT32_MAX, 0, 0, 0 },
+};
+
+static void make_host_cpuid(struct tcg *t)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(offered); i++) {
+		struct x86_cpuid *c = &t->leaves[t->host.n];
+		unsigned a = 0, b = 0, cx = 0, d = 0;
+
+		if (!__get_cpuid_count(offered[i].leaf, offered[i].subleaf, &a, &b, &cx, &d))
+			continue;
+		*c = (struct x86_cpuid) {
+			.leaf = offered[i].leaf,
+			.subleaf = offered[i].subleaf,
+			.indexed = offered[i].leaf == 7,
+			.eax = a & offered[i].eax,
+			.ebx = b & offered[i].ebx,
+			.ecx = cx & offered[i].ecx,
+			.edx = d & offered[i].edx,
+		};
+		if (c->leaf == 1) {
+			/* What is ours to give whatever the host has: hypervisor, x2APIC, TSC
+			 * deadline. */
+			c->ecx |= BIT(31) | BIT(21) | BIT(24);
+			c->edx |= BIT(9);
+		}
+		t->host.n++;
+	}
+	t->host.leaves = t->leaves;
+}
+
+static const struct x86_host_cpuid *tcg_host_cpuid(struct accel *a)
+{
+	return &tcg_of(a)->host;
+}
+
+/* The memory map. */
+
+static void range_add(struct space_listener *l, const struct flat_range *r)
+{
+	struct tcg *t = container_of(l, struct tcg, listener);
+	struct tcg_range n = { .start = r->start, .end = r->start + r->size };
+	guint i = 0;
+
+	if (r->region->kind == REGION_IO || !r->direct_reads)
+		return;
+	n.ram = r->region->ram;
+	n.ram_off = r->off;
+	n.host = r->region->ram->host + r->off;
+	n.writable = r->region->kind == REGION_RAM && !r->read_only;
+	while (i < t->ranges->len && g_array_index(t->ranges, struct tcg_range, i).start < n.start)
+		i++;
+	g_array_insert_val(t->ranges, i, n);
+}
+
+static void range_del(struct space_listener *l, const struct flat_range *r)
+{
+	struct tcg *t = container_of(l, struct tcg, listener);
+
+	for (guint i = 0; i < t->ranges->len; i++) {
+		if (g_array_index(t->ranges, struct tcg_range, i).start == r->start) {
+			g_array_remove_index(t->ranges, i);
+			return;
+		}
+	}
+}
+
+/* The new map is published; vCPUs forget what they know of the old one before they go on. */
+static void map_commit(struct space_listener *l)
+{
+	struct tcg *t = container_of(l, struct tcg, listener);
+	struct tcg_map *m = g_malloc(sizeof(*m) + t->ranges->len * sizeof(m->range[0])),
+		       *old = t->map;
+
+	m->count = t->ranges->len;
+	memcpy(m->range, t->ranges->data, m->count * sizeof(m->range[0]));
+	__atomic_store_n(&t->map, m, __ATOMIC_RELEASE);
+	g_ptr_array_add(t->old_maps, old);
+	for (guint i = 0; i < t->accel->vcpus->len; i++) {
+		struct vcpu *v = t->accel->vcpus->pdata[i];
+		struct tcg_env *env = v->engine;
+
+		if (!env)
+			continue;
+		__atomic_store_n(&env->flush_wanted, true, __ATOMIC_RELEASE);
+		__atomic_store_n(&env->exit_request, 1, __ATOMIC_RELEASE);
+	}
+}
+
+static bool tcg_init(struct accel *a, GError **err)
+{
+	struct tcg *t = g_new0(struct tcg, 1);
+
+	__builtin_cpu_init();
+	if (!__builtin_cpu_supports("bmi")) {
+		g_free(t);
+		return error(err,
+			     "tcg: this host's processor lacks BMI1, which translated code uses");
+	}
+	if (a->config.irqchip_given && a->config.irqchip != IRQCHIP_USER) {
+		g_free(t);
+		return error(
+			err,
+			"-machine kernel-irqchip: the translator has no kernel irqchip; use 'off'");
+	}
+	t->cache = tcg_cache_new(DEFAULT_CODE_BYTES, err);
+	if (!t->cache) {
+		g_free(t);
+		return false;
+	}
+	t->accel = a;
+	a->engine = t;
+	a->config.irqchip = IRQCHIP_USER;
+	t->map = g_new0(struct tcg_map, 1);
+	t->ranges = g_array_new(FALSE, FALSE, sizeof(struct tcg_range));
+	t->old_maps = g_ptr_array_new_with_free_func(g_free);
+	make_host_cpuid(t);
+	t->listener = (struct space_listener) { .add = range_add,
+						.del = range_del,
+						.commit = map_commit };
+	space_listen(&a->machine->mem, &t->listener);
+	return true;
+}
+
+static void tcg_destroy(struct accel *a)
+{
+	struct tcg *t = tcg_of(a);
+
+	space_unlisten(&a->machine->mem, &t->listener);
+	tcg_cache_free(t->cache);
+	g_array_unref(t->ranges);
+	g_ptr_array_unref(t->old_maps);
+	g_free(t->map);
+	g_free(t);
+}
+
+/* vCPUs. */
+
+static void physical_io(struct tcg_env *env, uint64_t phys, void *data, unsigned size, bool write)
+{
+	struct space *mem = &env->cpu->vcpu.dev.machine->mem;
+
+	if (write)
+		space_write(mem, phys, data, size);
+	else
+		space_read(mem, phys, data, size);
+}
+
+/* The MSRs beside those that have fields of their own; all begin at 0 or as x86_cpu_reset says. */
+static const uint32_t msrs[] = {
+	0x10,  0x3b,  0x8b,  0xfe,	 0x174,	     0x175,	 0x176,	     0x179,	 0x17a,
+	0x1a0, 0x277, 0x2ff, 0x200,	 0x201,	     0x202,	 0x203,	     0x204,	 0x205,
+	0x206, 0x207, 0x208, 0x209,	 0x20a,	     0x20b,	 0x20c,	     0x20d,	 0x20e,
+	0x20f, 0x250, 0x258, 0x259,	 0x268,	     0x269,	 0x26a,	     0x26b,	 0x26c,
+	0x26d, 0x26e, 0x26f, 0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 0xc0000102, 0xc0000103,
+};
+
+static bool has(const struct x86_cpu *cpu, uint32_t leaf, unsigned reg, unsigned bit)
+{
+	const struct x86_cpuid *c = x86_cpuid_find(cpu, leaf, 0);
+	const uint32_t *r = c ? &c->eax : NULL;
+
+	return r && r[reg] >> bit & 1;
+}
+
+enum { EAX_, EBX_, ECX_, EDX_ };
+
+static void set_features(struct tcg_env *env)
+{
+	static const struct {
+		uint8_t feature, reg, bit;
+		uint32_t leaf;
+	} bits[] = {
+		{ FEAT_FPU, EDX_, 0, 1 },
+		{ FEAT_TSC, EDX_, 4, 1 },
+		{ FEAT_MSR, EDX_, 5, 1 },
+		{ FEAT_CX8, EDX_, 8, 1 },
+		{ FEAT_SEP, EDX_, 11, 1 },
+		{ FEAT_CMOV, EDX_, 15, 1 },
+		{ FEAT_CLFLUSH, EDX_, 19, 1 },
+		{ FEAT_MMX, EDX_, 23, 1 },
+		{ FEAT_FXSR, EDX_, 24, 1 },
+		{ FEAT_SSE, EDX_, 25, 1 },
+		{ FEAT_SSE2, EDX_, 26, 1 },
+		{ FEAT_SSE3, ECX_, 0, 1 },
+		{ FEAT_PCLMUL, ECX_, 1, 1 },
+		{ FEAT_MONITOR, ECX_, 3, 1 },
+		{ FEAT_SSSE3, ECX_, 9, 1 },
+		{ FEAT_FMA, ECX_, 12, 1 },
+		{ FEAT_CX16, ECX_, 13, 1 },
+		{ FEAT_SSE41, ECX_, 19, 1 },
+		{ FEAT_SSE42, ECX_, 20, 1 },
+		{ FEAT_MOVBE, ECX_, 22, 1 },
+		{ FEAT_POPCNT, ECX_, 23, 1 },
+		{ FEAT_AES, ECX_, 25, 1 },
+		{ FEAT_XSAVE, ECX_, 26, 1 },
+		{ FEAT_AVX, ECX_, 28, 1 },
+		{ FEAT_F16C, ECX_, 29, 1 },
+		{ FEAT_RDRAND, ECX_, 30, 1 },
+		{ FEAT_FSGSBASE, EBX_, 0, 7 },
+		{ FEAT_BMI1, EBX_, 3, 7 },
+		{ FEAT_AVX2, EBX_, 5, 7 },
+		{ FEAT_BMI2, EBX_, 8, 7 },
+		{ FEAT_INVPCID, EBX_, 10, 7 },
+		{ FEAT_RDSEED, EBX_, 18, 7 },
+		{ FEAT_ADX, EBX_, 19, 7 },
+		{ FEAT_SMAP, EBX_, 20, 7 },
+		{ FEAT_CLFLUSHOPT, EBX_, 23, 7 },
+		{ FEAT_CLWB, EBX_, 24, 7 },
+		{ FEAT_SHA, EBX_, 29, 7 },
+		{ FEAT_PKU, ECX_, 3, 7 },
+		{ FEAT_RDPID, ECX_, 22, 7 },
+		{ FEAT_LAHF, ECX_, 0, 0x80000001 },
+		{ FEAT_LZCNT, ECX_, 5, 0x80000001 },
+		{ FEAT_SYSCALL, EDX_, 11, 0x80000001 },
+		{ FEAT_RDTSCP, EDX_, 27, 0x80000001 },
+	};
+	const struct x86_cpu *cpu = env->cpu;
+
+	env->features = BIT64(FEAT_BASE);
+	for (unsigned i = 0; i < ARRAY_LEN(bits); i++)
+		if (has(cpu, bits[i].leaf, bits[i].reg, bits[i].bit))
+			env->features |= BIT64(bits[i].feature);
+	env->cr4_allowed = 0x7ff & ~CR4_VME & ~UINT64_C(2);
+	env->cr4_allowed |= has(cpu, 7, EBX_, 0) ? CR4_FSGSBASE : 0;
+	env->cr4_allowed |= has(cpu, 7, EBX_, 7) ? CR4_SMEP : 0;
+	env->cr4_allowed |= has(cpu, 7, EBX_, 20) ? CR4_SMAP : 0;
+	env->cr4_allowed |= has(cpu, 7, ECX_, 2) ? CR4_UMIP : 0;
+	env->cr4_allowed |= has(cpu, 1, ECX_, 26) ? CR4_OSXSAVE : 0;
+	env->cr4_allowed |= has(cpu, 1, ECX_, 17) ? CR4_PCIDE : 0;
+	env->efer_allowed = EFER_LMA;
+	env->efer_allowed |= has(cpu, 0x80000001, EDX_, 11) ? EFER_SCE : 0;
+	env->efer_allowed |= has(cpu, 0x80000001, EDX_, 20) ? EFER_NXE : 0;
+	env->efer_allowed |= has(cpu, 0x80000001, EDX_, 29) ? EFER_LME : 0;
+}
+
+static void guarded_io(struct tcg_env *env, uint64_t phys, void *data, unsigned size, bool write)
+{
+	tcg_outside_begin(env);
+	physical_io(env, phys, data, size, write);
+	tcg_outside_end(env);
+}
+
+static bool tcg_vcpu_create(struct vcpu *v, GError **err)
+{
+	struct tcg *t = tcg_of(v->accel);
+	struct x86_cpu *cpu = (struct x86_cpu *)v;
+	struct tcg_env *env;
+
+	if (v->index > 0)
+		return error(err,
+			     "-smp: the translator runs one vCPU as yet; use -smp 1 or -accel kvm");
+	env = tcg_env_new(t->cache);
+	env->tcg = t;
+	env->cpu = cpu;
+	env->walk = tcg_walk;
+	env->io = guarded_io;
+	for (unsigned i = 0; i < ARRAY_LEN(msrs); i++) {
+		uint64_t value;
+
+		if (!x86_msr_find(cpu, msrs[i], &value))
+			x86_msr_set(cpu, msrs[i], 0);
+	}
+	x86_msr_set(cpu, 0xfe, 8); /* MTRRcap: 8 variable ranges */
+	set_features(env);
+	v->engine = env;
+	tcg_env_enter_thread(env);
+	return true;
+}
+
+static void tcg_vcpu_destroy(struct vcpu *v)
+{
+	tcg_env_free(v->engine);
+	v->engine = NULL;
+}
+
+static void tcg_vcpu_kick(struct vcpu *v)
+{
+	struct tcg_env *env = v->engine;
+
+	__atomic_store_n(&env->exit_request, 1, __ATOMIC_SEQ_CST);
+}
+
+static void tcg_vcpu_get(struct vcpu *v, unsigned groups)
+{
+	struct x86_cpu *cpu = (struct x86_cpu *)v;
+	struct tcg_env *env = v->engine;
+
+	if (groups & VS_REGS) {
+		memcpy(cpu->gpr, env->gpr, sizeof(cpu->gpr));
+		cpu->rip = env->rip;
+		cpu->rflags = tcg_flags(env) | 2;
+	}
+	if (groups & VS_SREGS && v->intc && v->intc->get_tpr)
+		cpu->cr8 = v->intc->get_tpr(v->intc->opaque);
+	if (groups & VS_FPU)
+		memcpy(cpu->xsave, env->fpu, sizeof(cpu->xsave));
+	if (groups & VS_MSRS)
+		x86_msr_set(cpu, 0x10, tcg_guest_tsc(env));
+	if (groups & VS_EVENTS) {
+		memset(&cpu->events, 0, sizeof(cpu->events));
+		cpu->events.nmi_masked = env->nmi_masked;
+		cpu->events.shadow = env->shadow ? 2 : 0;
+	}
+	if (groups & VS_MP && cpu->mp_state <= MP_HALTED && cpu->mp_state != MP_UNINITIALIZED &&
+	    cpu->mp_state != MP_INIT_RECEIVED)
+		cpu->mp_state = env->halted ? MP_HALTED : MP_RUNNABLE;
+}
+
+static void tcg_vcpu_put(struct vcpu *v, unsigned groups)
+{
+	struct x86_cpu *cpu = (struct x86_cpu *)v;
+	struct tcg_env *env = v->engine;
+	uint64_t tsc;
+
+	if (groups & VS_REGS) {
+		memcpy(env->gpr, cpu->gpr, sizeof(cpu->gpr));
+		env->rip = cpu->rip;
+		tcg_set_flags(env, cpu->rflags);
+	}
+	if (groups & VS_FPU)
+		memcpy(env->fpu, cpu->xsave, sizeof(cpu->xsave));
+	if (groups & VS_FULL && x86_msr_find(cpu, 0x10, &tsc))
+		env->tsc_offset = tsc - __builtin_ia32_rdtsc();
+	if (groups & VS_EVENTS) {
+		env->nmi_masked = cpu->events.nmi_masked;
+		env->shadow = cpu->events.shadow;
+	}
+	if (groups & VS_MP)
+		env->halted = cpu->mp_state == MP_HALTED;
+	tcg_update_mode(env);
+	tcg_tlb_flush(env);
+	tcg_jump_cache_flush(env);
+}
+
+static bool tcg_vcpu_nmi(struct vcpu *v)
+{
+	vcpu_post(v, EV_NMI);
+	return true;
+}
+
+static bool tcg_vcpu_debug(struct vcpu *v, const struct vcpu_debug *d)
+{
+	(void)v;
+	return !d->step && !d->software_breakpoints && !d->hardware;
+}
+
+const struct accel_ops accel_tcg = {
+	.name = "tcg",
+	.desc = "binary translator",
+	.init = tcg_init,
+	.destroy = tcg_destroy,
+	.host_cpuid = tcg_host_cpuid,
+	.vcpu_create = tcg_vcpu_create,
+	.vcpu_destroy = tcg_vcpu_destroy,
+	.vcpu_run = tcg_vcpu_run,
+	.vcpu_kick = tcg_vcpu_kick,
+	.vcpu_get = tcg_vcpu_get,
+	.vcpu_put = tcg_vcpu_put,
+	.vcpu_nmi = tcg_vcpu_nmi,
+	.vcpu_debug = tcg_vcpu_debug,
+};

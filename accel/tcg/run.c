@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A vCPU's loop: interrupts and requests, then translated code until it leaves. General registers
+ * only from tcg_fpu_load to tcg_fpu_save.
+ */
+#include <stdio.h>
+
+#include "accel/tcg/system.h"
+#include "core/log.h"
+#include "core/machine.h"
+
+#define DR6_BS BIT(14)
+
+/* One event with the faults of its own delivery; the vector of a fault, or -1. */
+static int deliver_once(struct tcg_env *volatile env, const struct tcg_event *e)
+{
+	if (__builtin_setjmp(env->escape))
+		return (int)env->fault.vector;
+	tcg_deliver(env, e);
+	return -1;
+}
+
+static bool contributory(unsigned vector)
+{
+	return vector == VECTOR_DE || (vector >= VECTOR_TS && vector <= VECTOR_GP);
+}
+
+static bool pushes_error(unsigned vector)
+{
+	return vector == VECTOR_DF || (vector >= VECTOR_TS && vector <= VECTOR_PF) || vector == 17;
+}
+
+/* Delivers an event and what comes of it (SDM volume 3, table 6-5). False: triple fault. */
+static bool deliver(struct tcg_env *env, struct tcg_event e)
+{
+	for (;;) {
+		int next;
+
+		if (e.vector == VECTOR_PF && !e.external && !e.software)
+			env->cpu->cr2 = env->fault.address;
+		next = deliver_once(env, &e);
+		if (next < 0)
+			return true;
+		if (next == TCG_UNSUPPORTED)
+			return true;
+		if (!e.external && !e.software && e.vector == VECTOR_DF)
+			return false;
+		if (!e.external && !e.software &&
+		    ((contributory(e.vector) && contributory((unsigned)next)) ||
+		     (e.vector == VECTOR_PF &&
+		      (contributory((unsigned)next) || next == VECTOR_PF))))
+			e = (struct tcg_event) { .vector = VECTOR_DF, .has_error = true };
+		else
+			e = (struct tcg_event) { .vector = (unsigned)next,
+						 .has_error = env->fault.has_error,
+						 .error = env->fault.error };
+	}
+}
+
+/* What devices and other vCPUs asked for while nothing ran: true if the vCPU stays asleep. */
+static bool take_events(struct vcpu *v, struct tcg_env *env, struct tcg_event *event,
+			bool *have_event)
+{
+	struct x86_cpu *cpu = env->cpu;
+	uint32_t ev = __atomic_load_n(&v->events, __ATOMIC_ACQUIRE);
+	bool interruptible = env->eflags & FLAG_IF && !env->shadow;
+
+	*have_event = false;
+	if (ev & EV_INIT) {
+		__atomic_fetch_and(&v->events, ~(uint32_t)EV_INIT, __ATOMIC_ACQ_REL);
+		vcpu_sync(v, VS_ALL);
+		x86_cpu_init(cpu);
+	}
+	if (ev & EV_SIPI) {
+		__atomic_fetch_and(&v->events, ~(uint32_t)EV_SIPI, __ATOMIC_ACQ_REL);
+		if (cpu->mp_state == MP_INIT_RECEIVED || cpu->mp_state == MP_UNINITIALIZED) {
+			vcpu_sync(v, VS_ALL);
+			cpu->seg[SEG_CS].selector = (uint16_t)(v->sipi_vector << 8);
+			cpu->seg[SEG_CS].base = (uint64_t)v->sipi_vector << 12;
+			cpu->rip = 0;
+			cpu->mp_state = MP_RUNNABLE;
+			cpu->vcpu.halted = env->halted = false;
+			v->dirty |= VS_ALL;
+		}
+	}
+	if (cpu->mp_state == MP_INIT_RECEIVED || cpu->mp_state == MP_UNINITIALIZED) {
+		v->wakes = EV_INIT | EV_SIPI;
+		return true;
+	}
+	if (v->dirty) {
+		v->accel->ops->vcpu_put(v, v->dirty);
+		v->dirty = v->valid = 0;
+	}
+	v->wakes = EV_NMI | EV_INIT | EV_SIPI | EV_SMI | (interruptible ? EV_INTR : 0);
+	if (ev & EV_SMI)
+		__atomic_fetch_and(&v->events, ~(uint32_t)EV_SMI, __ATOMIC_ACQ_REL);
+	if (ev & EV_NMI && !env->nmi_masked && !env->shadow) {
+		__atomic_fetch_and(&v->events, ~(uint32_t)EV_NMI, __ATOMIC_ACQ_REL);
+		env->nmi_masked = true;
+		*event = (struct tcg_event) { .vector = VECTOR_NMI, .external = true };
+		*have_event = true;
+	} else if (ev & EV_INTR && interruptible && v->intc) {
+		int vector;
+
+		machine_lock();
+		vector = v->intc->ack(v->intc->opaque);
+		machine_unlock();
+		if (vector >= 0) {
+			*event =
+				(struct tcg_event) { .vector = (unsigned)vector, .external = true };
+			*have_event = true;
+			log_printf(INT, "vCPU %u: vector 0x%02x", v->index, (unsigned)vector);
+		}
+	}
+	if (*have_event)
+		v->halted = env->halted = false;
+	return env->halted;
+}
+
+enum outcome { OUT_ASKED, OUT_TRIPLE, OUT_UNSUPPORTED };
+
+/* Runs with the guest's FPU state live. */
+static __attribute__((noinline)) enum outcome run_guest(struct tcg_env *env,
+							const struct tcg_event *event)
+{
+	if (event && !deliver(env, *event))
+		return OUT_TRIPLE;
+	for (;;) {
+		bool stepping = env->eflags & FLAG_TF, single = stepping || env->shadow;
+		struct tcg_event e;
+		int vector;
+
+		if (__atomic_load_n(&env->flush_wanted, __ATOMIC_ACQUIRE)) {
+			__atomic_store_n(&env->flush_wanted, false, __ATOMIC_RELEASE);
+			tcg_tlb_flush(env);
+			tcg_jump_cache_flush(env);
+		}
+		env->shadow = false;
+		if (single != !!(env->mode & MODE_STEP)) {
+			env->mode = (env->mode & ~MODE_STEP) | (single ? MODE_STEP : 0);
+			tcg_update_mode(env);
+		}
+		vector = tcg_execute(env);
+		if (vector == TCG_UNSUPPORTED)
+			return OUT_UNSUPPORTED;
+		if (vector < 0) {
+			if (__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE))
+				return OUT_ASKED;
+			tcg_check_events(env);
+			if (!stepping)
+				continue;
+			env->cpu->dr6 |= DR6_BS;
+			vector = VECTOR_DB;
+			env->fault.has_error = false;
+		}
+		e = (struct tcg_event) { .vector = (unsigned)vector,
+					 .has_error = env->fault.has_error &&
+						      pushes_error((unsigned)vector),
+					 .error = env->fault.error };
+		if (!deliver(env, e))
+			return OUT_TRIPLE;
+	}
+}
+
+static void report_unsupported(struct vcpu *v, struct tcg_env *env)
+{
+	g_autoptr(GString) s = g_string_new(NULL);
+
+	vcpu_sync(v, VS_ALL);
+	v->dev.info->print(v, s);
+	fprintf(stderr, "moa: tcg: vCPU %u: the guest uses %s\n%s", v->index, env->unsupported,
+		s->str);
+}
+
+enum vcpu_exit tcg_vcpu_run(struct vcpu *v)
+{
+	static const uint32_t mxcsr = 0x1f80;
+	struct tcg_env *env = v->engine;
+	struct tcg_event event;
+	enum outcome outcome;
+	bool have_event;
+
+	if (take_events(v, env, &event, &have_event))
+		return EXIT_HALT;
+	tcg_fpu_load(env->fpu);
+	outcome = run_guest(env, have_event ? &event : NULL);
+	tcg_fpu_save(env->fpu);
+	__asm__ volatile("fninit; ldmxcsr %0" : : "m"(mxcsr));
+	/* Whoever set it has changed something that is looked at before the next run. */
+	__atomic_store_n(&env->exit_request, 0, __ATOMIC_SEQ_CST);
+	switch (outcome) {
+	case OUT_TRIPLE:
+		return EXIT_RESET;
+	case OUT_UNSUPPORTED:
+		report_unsupported(v, env);
+		return EXIT_ERROR;
+	default:
+		return env->halted ? EXIT_HALT : EXIT_AGAIN;
+	}
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The translator's system side: paging, segments, exceptions, privileged instructions. */
+#pragma once
+
+#include "accel/accel.h"
+#include "accel/tcg/tcg.h"
+#include "cpu/x86/models.h"
+
+#define CR0_MP BIT64(1)
+#define CR0_EM BIT64(2)
+#define CR0_TS BIT64(3)
+#define CR0_NE BIT64(5)
+#define CR0_WP BIT64(16)
+#define CR0_AM BIT64(18)
+#define CR4_VME BIT64(0)
+#define CR4_TSD BIT64(2)
+#define CR4_DE BIT64(3)
+#define CR4_PGE BIT64(7)
+#define CR4_OSFXSR BIT64(9)
+#define CR4_UMIP BIT64(11)
+#define CR4_FSGSBASE BIT64(16)
+#define CR4_PCIDE BIT64(17)
+#define CR4_OSXSAVE BIT64(18)
+#define CR4_SMEP BIT64(20)
+#define CR4_SMAP BIT64(21)
+#define EFER_SCE BIT64(0)
+#define EFER_NXE BIT64(11)
+#define FLAG_TF BIT64(8)
+#define FLAG_IF BIT64(9)
+#define FLAG_DF BIT64(10)
+#define FLAG_IOPL (BIT64(12) | BIT64(13))
+#define FLAG_NT BIT64(14)
+#define FLAG_RF BIT64(16)
+#define FLAG_VM BIT64(17)
+#define FLAG_AC BIT64(18)
+#define FLAG_VIF BIT64(19)
+#define FLAG_VIP BIT64(20)
+#define FLAG_ID BIT64(21)
+
+enum {
+	VECTOR_DE = 0,
+	VECTOR_DB = 1,
+	VECTOR_NMI = 2,
+	VECTOR_BP = 3,
+	VECTOR_OF = 4,
+	VECTOR_UD = 6,
+	VECTOR_NM = 7,
+	VECTOR_DF = 8,
+	VECTOR_TS = 10,
+	VECTOR_NP = 11,
+	VECTOR_SS = 12,
+	VECTOR_GP = 13,
+	VECTOR_PF = 14,
+};
+
+/* Descriptor access bytes, as in struct x86_segment.rights. */
+#define DESC_S BIT(4)
+#define DESC_P BIT(7)
+#define DESC_L BIT(13)
+#define DESC_B BIT(14)
+#define DESC_G BIT(15)
+#define DESC_DPL(rights) ((rights) >> 5 & 3)
+
+/* Physical memory that can be reached directly; immutable, replaced whole. */
+struct tcg_range {
+	uint64_t start, end;
+	uint8_t *host;
+	struct ram_block *ram;
+	uint64_t ram_off;
+	bool writable;
+};
+
+struct tcg_map {
+	size_t count;
+	struct tcg_range range[];
+};
+
+/* The engine. */
+struct tcg {
+	struct accel *accel;
+	struct tcg_cache *cache;
+	struct tcg_map *map;
+	GArray *ranges;	     /* the next map, while it changes */
+	GPtrArray *old_maps; /* readers may still be in them */
+	struct space_listener listener;
+	bool reference;
+	size_t tb_size;
+	struct x86_host_cpuid host;
+	struct x86_cpuid leaves[X86_MOST_CPUID];
+};
+
+uint8_t *tcg_ram(struct tcg_env *env, uint64_t phys, bool write);
+void tcg_walk(struct tcg_env *env, uint64_t va, enum tcg_access access, struct tcg_page *page);
+/* Supervisor accesses whatever the CPL: descriptor tables, TSS, stacks of inner levels. May raise.
+ */
+uint64_t tcg_system_load(struct tcg_env *env, uint64_t va, unsigned size);
+void tcg_system_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned size);
+
+/* segment.c */
+/* Recomputes what env keeps of segments, CPL and control registers. */
+void tcg_update_mode(struct tcg_env *env);
+unsigned tcg_cpl(const struct tcg_env *env);
+/* Delivers an exception or interrupt; may raise. */
+struct tcg_event {
+	unsigned vector;
+	bool has_error, software, external;
+	uint32_t error;
+	uint64_t next_rip; /* software: where to return to */
+};
+void tcg_deliver(struct tcg_env *env, const struct tcg_event *e);
+void tcg_load_flags(struct tcg_env *env, uint64_t flags, unsigned size, unsigned cpl);
+void tcg_load_ldt(struct tcg_env *env, uint16_t selector);
+void tcg_load_tr(struct tcg_env *env, uint16_t selector);
+bool tcg_probe_segment(struct tcg_env *env, unsigned kind, bool write_or_limit, uint16_t selector,
+		       uint64_t *value);
+int helper_load_segment(struct tcg_env *env, uint64_t arg);
+
+/* The vCPU's events: interrupts, requests. EXIT_AGAIN: run on. */
+enum vcpu_exit tcg_vcpu_run(struct vcpu *v);
+uint64_t tcg_guest_tsc(const struct tcg_env *env);
