@@ -238,7 +238,9 @@ int tcg_execute(struct tcg_env *volatile env)
 {
 	if (__builtin_setjmp(env->escape))
 		return (int)env->fault.vector;
-	while (!__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE)) {
+	/* After STI or a load of SS at least one instruction runs, whoever waits. */
+	while (env->shadow || !__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE)) {
+		env->shadow = false;
 		tcg_enter(env, block_at(env, env->rip)->code);
 		if (env->mode & MODE_STEP)
 			return -1;

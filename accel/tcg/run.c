@@ -57,6 +57,12 @@ static bool deliver(struct tcg_env *env, struct tcg_event e)
 	}
 }
 
+/* What ends a HLT. */
+static void set_wakes(struct vcpu *v, const struct tcg_env *env)
+{
+	v->wakes = EV_NMI | EV_INIT | EV_SIPI | EV_SMI | (env->eflags & FLAG_IF ? EV_INTR : 0);
+}
+
 /* What devices and other vCPUs asked for while nothing ran: true if the vCPU stays asleep. */
 static bool take_events(struct vcpu *v, struct tcg_env *env, struct tcg_event *event,
 			bool *have_event)
@@ -91,7 +97,7 @@ static bool take_events(struct vcpu *v, struct tcg_env *env, struct tcg_event *e
 		v->accel->ops->vcpu_put(v, v->dirty);
 		v->dirty = v->valid = 0;
 	}
-	v->wakes = EV_NMI | EV_INIT | EV_SIPI | EV_SMI | (interruptible ? EV_INTR : 0);
+	set_wakes(v, env);
 	if (ev & EV_SMI)
 		__atomic_fetch_and(&v->events, ~(uint32_t)EV_SMI, __ATOMIC_ACQ_REL);
 	if (ev & EV_NMI && !env->nmi_masked && !env->shadow) {
@@ -126,7 +132,7 @@ static __attribute__((noinline)) enum outcome run_guest(struct tcg_env *env,
 	if (event && !deliver(env, *event))
 		return OUT_TRIPLE;
 	for (;;) {
-		bool stepping = env->eflags & FLAG_TF, single = stepping || env->shadow;
+		bool stepping = env->eflags & FLAG_TF;
 		struct tcg_event e;
 		int vector;
 
@@ -135,9 +141,8 @@ static __attribute__((noinline)) enum outcome run_guest(struct tcg_env *env,
 			tcg_tlb_flush(env);
 			tcg_jump_cache_flush(env);
 		}
-		env->shadow = false;
-		if (single != !!(env->mode & MODE_STEP)) {
-			env->mode = (env->mode & ~MODE_STEP) | (single ? MODE_STEP : 0);
+		if (stepping != !!(env->mode & MODE_STEP)) {
+			env->mode = (env->mode & ~MODE_STEP) | (stepping ? MODE_STEP : 0);
 			tcg_update_mode(env);
 		}
 		vector = tcg_execute(env);
@@ -195,6 +200,8 @@ enum vcpu_exit tcg_vcpu_run(struct vcpu *v)
 		report_unsupported(v, env);
 		return EXIT_ERROR;
 	default:
+		/* HLT may have let interrupts in just before. */
+		set_wakes(v, env);
 		return env->halted ? EXIT_HALT : EXIT_AGAIN;
 	}
 }
