@@ -81,26 +81,35 @@ _Noreturn void tcg_raise_error(struct tcg_env *env, unsigned vector, uint32_t er
 	__builtin_longjmp(env->escape, 1);
 }
 
-static void flush_jumps(struct jump_cache_entry *jumps)
+static void flush_jumps(struct tcg_env *env, unsigned k)
 {
-	for (unsigned i = 0; i < JUMP_CACHE_ENTRIES; i++)
-		jumps[i].rip = i ^ 1;
+	struct jump_cache_entry *jumps = env->level[k].jumps;
+	struct fill_log *log = &env->level[k].jump_log;
+
+	if (log->n > FILL_LOG)
+		for (unsigned i = 0; i < JUMP_CACHE_ENTRIES; i++)
+			jumps[i].rip = i ^ 1;
+	else
+		for (unsigned i = 0; i < log->n; i++)
+			jumps[log->entry[i]].rip = log->entry[i] ^ 1u;
+	log->n = 0;
 }
 
 void tcg_jump_cache_flush(struct tcg_env *env)
 {
 	for (unsigned k = 0; k < ARRAY_LEN(env->level); k++)
-		flush_jumps(env->level[k].jumps);
+		flush_jumps(env, k);
 }
 
 void tcg_select(struct tcg_env *env, bool user)
 {
 	if (env->level[user].mode != env->mode ||
 	    env->level[user].cs_base != env->seg_base[SEG_CS]) {
-		flush_jumps(env->level[user].jumps);
+		flush_jumps(env, user);
 		env->level[user].mode = env->mode;
 		env->level[user].cs_base = env->seg_base[SEG_CS];
 	}
+	env->user = user;
 	env->jumps = env->level[user].jumps;
 	env->jump_cache = (uint64_t)(uintptr_t)env->jumps;
 	env->load_tlb = env->level[user].tlb;
@@ -329,6 +338,8 @@ struct tcg_env *tcg_env_new(struct tcg_cache *c)
 			aligned_alloc(65536, sizeof(*env->jumps) * JUMP_CACHE_ENTRIES);
 		if (!env->level[k].jumps)
 			abort();
+		env->level[k].jump_log.n = env->level[k].tlb_log[0].n = env->level[k].tlb_log[1].n =
+			FILL_LOG + 1;
 	}
 	env->thunk_load = tcg_thunk_load;
 	env->thunk_store = tcg_thunk_store;

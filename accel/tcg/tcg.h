@@ -66,6 +66,19 @@ struct site {
 /* With a site's number: the address is an offset in its segment, not checked yet. */
 #define SITE_OFFSET BIT(31)
 
+/* Which entries of a table are in use, so that forgetting them costs what filling them did. */
+#define FILL_LOG 1024
+struct fill_log {
+	unsigned n; /* more than FILL_LOG: all may be */
+	uint16_t entry[FILL_LOG];
+};
+static inline void fill_log_add(struct fill_log *l, unsigned entry)
+{
+	if (l->n < FILL_LOG)
+		l->entry[l->n] = (uint16_t)entry;
+	l->n += l->n <= FILL_LOG;
+}
+
 struct tcg_env;
 struct tcg_cache;
 
@@ -120,12 +133,14 @@ struct tcg_env {
 	/* Physical accesses that are not RAM. */
 	void (*io)(struct tcg_env *env, uint64_t phys, void *data, unsigned size, bool write);
 	struct tlb_table *load_tlb, *store_tlb;
+	unsigned user; /* which level is in use */
 	struct jump_cache_entry *jumps; /* the one in use */
 	struct {
 		struct jump_cache_entry *jumps;
 		unsigned mode; /* that its entries are for */
 		uint64_t cs_base;
 		struct tlb_table *tlb; /* loads, stores */
+		struct fill_log jump_log, tlb_log[2];
 	} level[2];		       /* CPL 0 to 2, and 3 */
 	void *tlb_room;
 	size_t tlb_room_size;

@@ -16,24 +16,32 @@ static unsigned tlb_index(uint64_t va)
 	return va >> PAGE_BITS & (TLB_ENTRIES - 1);
 }
 
-static void flush(struct tlb_table *t)
+static void flush(struct tcg_env *env, unsigned level, unsigned store)
 {
-	for (unsigned i = 0; i < TLB_ENTRIES; i++)
-		t->tag[i] = tlb_none(i);
+	struct tlb_table *t = &env->level[level].tlb[store];
+	struct fill_log *log = &env->level[level].tlb_log[store];
+
+	if (log->n > FILL_LOG)
+		for (unsigned i = 0; i < TLB_ENTRIES; i++)
+			t->tag[i] = tlb_none(i);
+	else
+		for (unsigned i = 0; i < log->n; i++)
+			t->tag[log->entry[i]] = tlb_none(log->entry[i]);
+	log->n = 0;
 }
 
 void tcg_tlb_flush(struct tcg_env *env)
 {
 	for (unsigned k = 0; k < ARRAY_LEN(env->level); k++) {
-		flush(&env->level[k].tlb[0]);
-		flush(&env->level[k].tlb[1]);
+		flush(env, k, 0);
+		flush(env, k, 1);
 	}
 }
 
 void tcg_store_tlb_flush(struct tcg_env *env)
 {
 	for (unsigned k = 0; k < ARRAY_LEN(env->level); k++)
-		flush(&env->level[k].tlb[1]);
+		flush(env, k, 1);
 }
 
 void tcg_tlb_flush_page(struct tcg_env *env, uint64_t va)
@@ -51,6 +59,7 @@ static void fill(struct tcg_env *env, uint64_t va, enum tcg_access access,
 
 	if (env->mode & MODE_REFERENCE || !page->fast)
 		return;
+	fill_log_add(&env->level[env->user].tlb_log[access == ACCESS_STORE], tlb_index(va));
 	t->host[tlb_index(va)] = (uint64_t)(uintptr_t)(page->host - (va & PAGE_MASK));
 	t->tag[tlb_index(va)] = va & ~PAGE_MASK;
 }
