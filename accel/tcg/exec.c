@@ -238,6 +238,7 @@ void *tcg_exit_indirect(struct tcg_env *env, uint64_t rip)
 	if (__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE))
 		return NULL;
 	b = block_at(env, rip);
+	fill_log_add(&env->level[env->user].jump_log, jump_cache_index(rip));
 	env->jumps[jump_cache_index(rip)] =
 		(struct jump_cache_entry) { rip, (uint64_t)(uintptr_t)b->code };
 	return b->code;

@@ -48,6 +48,17 @@ struct jump_cache_entry {
 	uint64_t rip, code;
 };
 
+/*
+ * Flags that no one reads unless an exception comes: an operation whose operands are still in the
+ * guest's registers, from which they are made again.
+ */
+enum { FLAGS_SAVED_ALREADY, FLAGS_ADD, FLAGS_SUB, FLAGS_CMP, FLAGS_RESULT, FLAGS_TEST };
+struct flag_source {
+	uint8_t kind, size;
+	uint8_t dst, src; /* guest registers; src 0xff: the immediate */
+	int32_t imm;
+};
+
 /* Where translated code may leave it with an exception or enter C: an index into the cache's sites.
  */
 struct site {
@@ -57,10 +68,11 @@ struct site {
 	uint8_t size;	 /* bytes accessed, up to 64 */
 	uint8_t segment;
 	bool read, write;
-	bool aligned;	  /* must be */
-	bool fpu_waits;	  /* a pending x87 exception comes first */
-	bool ends;	  /* the store is the instruction's last act */
-	bool flags_after; /* a store: the guest's flags are in the host's when it is done */
+	bool aligned;		  /* must be */
+	bool fpu_waits;		  /* a pending x87 exception comes first */
+	struct flag_source flags; /* of the flags before it; kind 0: they are in env->cc */
+	bool ends;		  /* the store is the instruction's last act */
+	bool flags_after;	  /* a store: the guest's flags are in the host's when it is done */
 };
 
 /* With a site's number: the address is an offset in its segment, not checked yet. */
@@ -133,7 +145,7 @@ struct tcg_env {
 	/* Physical accesses that are not RAM. */
 	void (*io)(struct tcg_env *env, uint64_t phys, void *data, unsigned size, bool write);
 	struct tlb_table *load_tlb, *store_tlb;
-	unsigned user; /* which level is in use */
+	unsigned user;			/* which level is in use */
 	struct jump_cache_entry *jumps; /* the one in use */
 	struct {
 		struct jump_cache_entry *jumps;
@@ -141,7 +153,7 @@ struct tcg_env {
 		uint64_t cs_base;
 		struct tlb_table *tlb; /* loads, stores */
 		struct fill_log jump_log, tlb_log[2];
-	} level[2];		       /* CPL 0 to 2, and 3 */
+	} level[2]; /* CPL 0 to 2, and 3 */
 	void *tlb_room;
 	size_t tlb_room_size;
 	struct tcg *tcg;
@@ -283,7 +295,8 @@ void tcg_code_written(struct tcg_env *env, const void *host, unsigned size);
  * Anything may be called between these two; the guest's vector registers wait in env meanwhile.
  */
 void tcg_outside_begin(struct tcg_env *env);
-/* Leaves translated code soon if an event waits that can be taken; for whoever lets interrupts in. */
+/* Leaves translated code soon if an event waits that can be taken; for whoever lets interrupts in.
+ */
 void tcg_check_events(struct tcg_env *env);
 void tcg_outside_end(struct tcg_env *env);
 /* The same for who starts and stops executing. */

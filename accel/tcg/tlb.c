@@ -115,6 +115,61 @@ uint64_t tcg_linear(struct tcg_env *env, unsigned segment, uint64_t offset, unsi
 	return (uint32_t)(offset + s->base);
 }
 
+/* The flags of an operation, as env->cc has them. */
+static uint64_t flags_of(unsigned kind, unsigned size, uint64_t a, uint64_t b)
+{
+	uint64_t cc = 0;
+
+#define FLAGS(insn, type)                                                                          \
+	__asm__(insn " %[b], %[a]; lahf; seto %%al"                                                \
+		: "+&a"(cc), [a] "+&r"(*(type *)(void *)&a)                                        \
+		: [b] "r"((type)b)                                                                 \
+		: "cc")
+#define BY_SIZE(insn)                                                                              \
+	do {                                                                                       \
+		if (size == 1)                                                                     \
+			FLAGS(insn "b", uint8_t);                                                  \
+		else if (size == 2)                                                                \
+			FLAGS(insn "w", uint16_t);                                                 \
+		else if (size == 4)                                                                \
+			FLAGS(insn "l", uint32_t);                                                 \
+		else                                                                               \
+			FLAGS(insn "q", uint64_t);                                                 \
+	} while (0)
+	if (kind == FLAGS_ADD)
+		BY_SIZE("add");
+	else if (kind == FLAGS_SUB || kind == FLAGS_CMP)
+		BY_SIZE("sub");
+	else
+		BY_SIZE("and");
+#undef FLAGS
+#undef BY_SIZE
+	return cc & 0xffff;
+}
+
+static void recover_flags(struct tcg_env *env, const struct flag_source *f)
+{
+	uint64_t dst = env->gpr[f->dst],
+		 src = f->src == 0xff ? (uint64_t)(int64_t)f->imm : env->gpr[f->src];
+
+	switch (f->kind) {
+	case FLAGS_SAVED_ALREADY:
+		return;
+	case FLAGS_ADD:
+		dst -= src;
+		break;
+	case FLAGS_SUB:
+		dst += src;
+		break;
+	case FLAGS_RESULT:
+		src = dst;
+		break;
+	default:
+		break;
+	}
+	env->cc = flags_of(f->kind, f->size, dst, src);
+}
+
 /* The linear address of a translated access, checked. */
 static uint64_t site_linear(struct tcg_env *env, uint64_t va, uint32_t n, const struct site **site)
 {
@@ -122,6 +177,7 @@ static uint64_t site_linear(struct tcg_env *env, uint64_t va, uint32_t n, const 
 
 	*site = s;
 	env->rip = tcg_block(env->cache, s->block)->rip + s->offset;
+	recover_flags(env, &s->flags);
 	if (s->fpu_waits) {
 		uint16_t status;
 

@@ -43,9 +43,190 @@ void need_flags(struct tr *t)
 	t->flags |= FLAGS_HOST;
 }
 
+static unsigned modrm_rm(const struct insn *in)
+{
+	return in->rm | (in->rex & INSN_REX_B ? 8u : 0);
+}
+
+static unsigned modrm_reg(const struct insn *in)
+{
+	return in->reg | (in->rex & INSN_REX_R ? 8u : 0);
+}
+
+static unsigned opcode_reg(const struct insn *in)
+{
+	return (in->opcode & 7) | (in->rex & INSN_REX_B ? 8u : 0);
+}
+
+/* The exception that using the instruction in this mode is, or -1. */
+static int refused(const struct tr *t, const struct insn *in)
+{
+	const struct insn_row *row = in->row;
+	bool mmx = row->feature == FEAT_MMX, simd = false;
+
+	if (row->attr & A_PM && !(t->mode & MODE_PROTECTED))
+		return 6;
+	if (!(t->env->features >> row->feature & 1))
+		return 6;
+	if (row->attr & A_L1_AVX2 && in->l && !(t->env->features >> FEAT_AVX2 & 1))
+		return 6;
+	if (row->attr & A_CPL0 && t->mode & (MODE_CPL3 | MODE_V86))
+		return 13;
+	if (row->attr & A_FPU)
+		return t->mode & (MODE_TS | MODE_EM) ? 7 : -1;
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned kind = OPERAND_KIND(row->operand[i]);
+
+		mmx |= kind == OPK_P || kind == OPK_Q || kind == OPK_N;
+		simd |= kind == OPK_V || kind == OPK_W || kind == OPK_U || kind == OPK_H;
+	}
+	simd |= row->kind == K_LDMXCSR || row->kind == K_STMXCSR;
+	if (in->vex) {
+		if (!(t->mode & MODE_PROTECTED))
+			return 6;
+		if (simd || row->kind == K_T)
+			if (simd && t->mode & MODE_NO_AVX)
+				return 6;
+		return simd && t->mode & MODE_TS ? 7 : -1;
+	}
+	if (simd && t->mode & (MODE_NO_SSE | MODE_EM))
+		return 6;
+	if (mmx && t->mode & MODE_EM)
+		return 6;
+	return (simd || mmx) && t->mode & MODE_TS ? 7 : -1;
+}
+
+/* The operation as a source of flags, if its operands stay known. */
+static struct flag_source flag_source(const struct insn *in)
+{
+	static const uint8_t kinds[] = { FLAGS_ADD, FLAGS_RESULT, 0,	    0, FLAGS_RESULT,
+					 FLAGS_SUB, FLAGS_RESULT, FLAGS_CMP };
+	struct flag_source f = { .src = 0xff, .imm = (int32_t)in->imm };
+	unsigned op = in->opcode, reg = in->reg | (in->rex & INSN_REX_R ? 8u : 0),
+		 rm = modrm_rm(in);
+
+	if (in->row->map != MAP_1 || in->vex || in->mem || in->row->kind != K_T)
+		return f;
+	f.size = op & 1 ? in->operand_size : 1;
+	if (op < 0x40 && (op & 7) < 6) {
+		f.kind = kinds[op >> 3];
+		f.dst = (uint8_t)((op & 7) < 2 ? rm : (op & 7) < 4 ? reg : RAX);
+		if ((op & 7) < 4)
+			f.src = (uint8_t)((op & 7) < 2 ? reg : rm);
+	} else if (op >= 0x80 && op <= 0x83) {
+		f.kind = kinds[in->reg];
+		f.dst = (uint8_t)rm;
+	} else if (op == 0x84 || op == 0x85) {
+		f.kind = FLAGS_TEST;
+		f.dst = (uint8_t)rm;
+		f.src = (uint8_t)reg;
+	} else if (op == 0xa8 || op == 0xa9 || ((op == 0xf6 || op == 0xf7) && in->reg < 2)) {
+		f.kind = FLAGS_TEST;
+		f.dst = (uint8_t)(op < 0xf0 ? RAX : rm);
+	} else {
+		return f;
+	}
+	/* AH to BH are left out, and a sum with itself, whose carry is lost. */
+	if (f.size == 1 && !in->has_rex && (f.dst >= 4 || (f.src != 0xff && f.src >= 4)))
+		f.kind = 0;
+	if ((f.kind == FLAGS_ADD || f.kind == FLAGS_SUB) && f.dst == f.src)
+		f.kind = 0;
+	return f;
+}
+
+/* Guest registers that an instruction of the plain kinds below writes. */
+static unsigned written_registers(const struct insn *in)
+{
+	unsigned mask = in->row->kind == K_PUSH || in->row->kind == K_POP ? BIT(RSP) : 0,
+		 access = in->row->access;
+
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned kind = OPERAND_KIND(in->row->operand[i]), n;
+		bool byte = insn_size(in, OPERAND_SIZE(in->row->operand[i])) == 1;
+
+		if (i == 0 ? access == ACC_R || access == ACC_N
+			   : access != ACC_WW && access != ACC_W2)
+			continue;
+		if (kind == OPK_G)
+			n = in->reg | (in->rex & INSN_REX_R ? 8u : 0);
+		else if ((kind == OPK_E && !in->mem) || kind == OPK_R)
+			n = modrm_rm(in);
+		else if (kind == OPK_Z)
+			n = opcode_reg(in);
+		else if (kind == OPK_B)
+			n = in->vvvv;
+		else if (kind == OPK_KA || kind == OPK_KD)
+			n = kind == OPK_KA ? RAX : RDX;
+		else
+			continue;
+		if (byte && !in->has_rex && n >= 4 && n < 8 && kind != OPK_KA)
+			n -= 4;
+		mask |= BIT(n);
+	}
+	return mask;
+}
+
+static bool may_fault_on_host(const struct insn *in)
+{
+	return in->row->flags == FL_DIV || in->row->attr & A_FPU || in->row->kind == K_FWAIT ||
+	       (in->row->feature >= FEAT_MMX && in->row->feature <= FEAT_F16C);
+}
+
+/*
+ * Whether the flags that the host holds now are overwritten before anything but an exception can
+ * see them, and an exception finds their source intact until then.
+ */
+static bool recoverable(const struct tr *t)
+{
+	unsigned watched, written = 0;
+
+	if (!t->source.kind || t->flags != FLAGS_HOST || t->mode & MODE_REFERENCE)
+		return false;
+	watched = BIT(t->source.dst) | (t->source.src == 0xff ? 0 : BIT(t->source.src));
+	for (unsigned j = t->source_insn + 1; j < t->n; j++) {
+		const struct insn *in = &t->insn[j];
+		struct flag_class f = insn_flags(in);
+
+		switch (in->row->kind) {
+		case K_T:
+		case K_MOVSXD:
+		case K_INCDEC:
+		case K_LEA:
+		case K_XCHG:
+		case K_MOVBE:
+		case K_BSWAP:
+		case K_PUSH:
+		case K_POP:
+		case K_NOP:
+			break;
+		default:
+			return false;
+		}
+		if (f.use || may_fault_on_host(in) || refused(t, in) >= 0)
+			return false;
+		/* POP to memory and PUSH from memory have two accesses, but change nothing between
+		 * them. */
+		if ((insn_mem_bytes(in) || in->row->kind == K_PUSH || in->row->kind == K_POP) &&
+		    written & watched)
+			return false;
+		if (f.def == FLAGS_ALL)
+			return true;
+		if (f.def)
+			return false;
+		written |= written_registers(in);
+	}
+	return false;
+}
+
 /* Before code that destroys the host's flags for its own purposes. */
 static void spend_flags(struct tr *t)
 {
+	if (t->recover)
+		return;
+	if (recoverable(t)) {
+		t->recover = true;
+		return;
+	}
 	save_flags(t);
 	t->flags = FLAGS_SAVED;
 }
@@ -265,21 +446,6 @@ static void push_value(struct tr *t, unsigned size, uint64_t v)
 	stack_address(t, -(int32_t)size);
 	access_memory(t, NULL, SEG_SS, size, false, true, op_store_tmp, (int)size);
 	move_stack(t, -(int32_t)size);
-}
-
-static unsigned modrm_rm(const struct insn *in)
-{
-	return in->rm | (in->rex & INSN_REX_B ? 8u : 0);
-}
-
-static unsigned modrm_reg(const struct insn *in)
-{
-	return in->reg | (in->rex & INSN_REX_R ? 8u : 0);
-}
-
-static unsigned opcode_reg(const struct insn *in)
-{
-	return (in->opcode & 7) | (in->rex & INSN_REX_B ? 8u : 0);
 }
 
 static void translate_push(struct tr *t, const struct insn *in)
@@ -666,49 +832,15 @@ static void translate_helper(struct tr *t, const struct insn *in, tcg_helper fn,
 	}
 }
 
-/* The exception that using the instruction in this mode is, or -1. */
-static int refused(const struct tr *t, const struct insn *in)
-{
-	const struct insn_row *row = in->row;
-	bool mmx = row->feature == FEAT_MMX, simd = false;
-
-	if (row->attr & A_PM && !(t->mode & MODE_PROTECTED))
-		return 6;
-	if (!(t->env->features >> row->feature & 1))
-		return 6;
-	if (row->attr & A_L1_AVX2 && in->l && !(t->env->features >> FEAT_AVX2 & 1))
-		return 6;
-	if (row->attr & A_CPL0 && t->mode & (MODE_CPL3 | MODE_V86))
-		return 13;
-	if (row->attr & A_FPU)
-		return t->mode & (MODE_TS | MODE_EM) ? 7 : -1;
-	for (unsigned i = 0; i < 4; i++) {
-		unsigned kind = OPERAND_KIND(row->operand[i]);
-
-		mmx |= kind == OPK_P || kind == OPK_Q || kind == OPK_N;
-		simd |= kind == OPK_V || kind == OPK_W || kind == OPK_U || kind == OPK_H;
-	}
-	simd |= row->kind == K_LDMXCSR || row->kind == K_STMXCSR;
-	if (in->vex) {
-		if (!(t->mode & MODE_PROTECTED))
-			return 6;
-		if (simd || row->kind == K_T)
-			if (simd && t->mode & MODE_NO_AVX)
-				return 6;
-		return simd && t->mode & MODE_TS ? 7 : -1;
-	}
-	if (simd && t->mode & (MODE_NO_SSE | MODE_EM))
-		return 6;
-	if (mmx && t->mode & MODE_EM)
-		return 6;
-	return (simd || mmx) && t->mode & MODE_TS ? 7 : -1;
-}
-
 /* The instruction's flags are the host's after it. */
 static void finish_flags(struct tr *t, const struct insn *in)
 {
-	if (insn_flags(in).def)
-		t->flags = FLAGS_HOST;
+	if (!insn_flags(in).def)
+		return;
+	t->flags = FLAGS_HOST;
+	t->recover = false;
+	t->source = flag_source(in);
+	t->source_insn = t->i;
 }
 
 static void translate_one(struct tr *t, const struct insn *in)
@@ -928,6 +1060,8 @@ enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const ui
 	t.n = t.stubs = 0;
 	t.no_room = t.ended = false;
 	t.flags = FLAGS_SAVED;
+	t.recover = false;
+	t.source = (struct flag_source) { 0 };
 	start = tcg_code_room(env->cache, &end);
 	t.e = (struct emit) { .at = start, .end = end };
 	b->exits = 0;

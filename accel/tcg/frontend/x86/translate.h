@@ -51,6 +51,11 @@ struct tr {
 	uint64_t rip, next_rip; /* of the current one */
 	unsigned code_size, mode;
 	enum flags_at flags;
+	/* How the flags that the host holds came to be, if that can be found again; from
+	 * instruction n. */
+	struct flag_source source;
+	unsigned source_insn;
+	bool recover; /* sites tell it instead of finding them saved */
 	bool ended, no_room;
 	struct stub stub[MOST_STUBS];
 	unsigned stubs;
