@@ -64,6 +64,15 @@ def required_capabilities_are_refused_by_name(tmp):
 
 
 @test
+def without_kvm_the_translator_takes_over(tmp):
+    args = ["-accel", "kvm:tcg", "-display", "none", "-bios", bios(tmp, EXIT), "-device", "isa-debug-exit"]
+    status, out, err = with_shim(tmp, args, KVM_VERSION="11")
+    assert status == 0x10 << 1 | 1 and "API version 11" in err and "using 'tcg'" in err, (status, err)
+    status, out, err = with_shim(tmp, args)
+    assert status == 0x10 << 1 | 1 and "tcg" not in err, (status, err)
+
+
+@test
 def optional_capabilities_are_done_without(tmp):
     args = ["-accel", "kvm", "-display", "none", "-bios", bios(tmp, EXIT), "-device", "isa-debug-exit"]
     # What a default machine cannot be without is refused with another setting's name.
