@@ -152,4 +152,5 @@ def a_second_vcpu_is_refused(tmp):
     assert status == 1 and "-smp" in stderr, stderr
 
 
-main()
+if __name__ == "__main__":
+    main()
