@@ -376,13 +376,15 @@ bool machine_load(struct machine *m, const void *data, size_t len, GError **err)
 		ok = load_section(m, &s, seen, &local);
 		state_section_clear(&s);
 	}
-	for (guint i = 0; ok && !local && i < m->devices->len; i++) {
+	/* After an error too: what a reset leaves alone (a clock's battery) must not stay unchecked. */
+	for (guint i = 0; i < m->devices->len; i++) {
 		struct device *d = m->devices->pdata[i];
+		bool failed = !ok || local;
 
-		if (d->info->state && !seen[i])
+		if (d->info->state && !seen[i] && !failed)
 			ok = error(&local, "saved state: has no section for device '%s'", d->path);
 		else
-			ok = device_loaded(d, &local);
+			ok = device_loaded(d, failed ? NULL : &local) && ok;
 	}
 	ok = ok && !local && load_last(m, data, len, &local);
 	space_commit(&m->ports);

@@ -474,9 +474,12 @@ static bool rtc_loaded(void *dev, GError **err)
 
 	if (d->base_sec < -far || d->base_sec > far || d->seen_sec < -far || d->seen_sec > far ||
 	    d->base_ns < -FARTHEST_NS || d->base_ns > FARTHEST_NS || d->period_ns < -FARTHEST_NS ||
-	    d->period_ns > FARTHEST_NS)
+	    d->period_ns > FARTHEST_NS) {
+		/* What still runs before the reset computes with them. */
+		d->base_sec = d->seen_sec = d->base_ns = d->period_ns = 0;
 		return error(err, "saved state: '%s': the time is not on the calendar",
 			     d->dev.path);
+	}
 	d->owed_ticks = MIN_OF(d->owed_ticks, MOST_OWED_TICKS);
 	irq_set(&d->irq, d->cmos[REG_B] & d->cmos[REG_C] & (C_PF | C_AF | C_UF));
 	return true;

@@ -141,3 +141,16 @@ TEST(sections_of_other_machines_are_refused)
 	CHECK_HAS(err->message, "'isa-pit[7]'");
 	rig_free(r);
 }
+
+/* What a machine's reset leaves alone is checked even if the stream ends early. */
+TEST(a_cut_stream_leaves_no_unchecked_clock)
+{
+	struct rig *r = rig_new(RIG_USER);
+	g_autoptr(GByteArray) stream = g_byte_array_new();
+
+	r->pc->rtc->base_sec = INT64_MIN;
+	machine_save(&r->m, stream);
+	CHECK(!machine_load(&r->m, stream->data, stream->len - 1, NULL));
+	CHECK_EQ(r->pc->rtc->base_sec, 0);
+	rig_free(r);
+}

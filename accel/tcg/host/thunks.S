@@ -87,29 +87,22 @@ leave:
 	ret
 
 /* r13: address, r12: site. Returns r12: 0 (try the TLB again, r13 is the address) or where the bytes are. */
-function tcg_thunk_load
+	.macro	slow_access name fn
+function \name
 	save_guest
 	mov	gs:[SLOW_VA], r13
 	mov	rdi, gs:[SELF]
 	mov	rsi, r13
 	mov	edx, r12d
-	call_c	tcg_slow_load
+	call_c	\fn
 	mov	r12, rax
 	load_guest
 	mov	r13, gs:[SLOW_VA]
 	ret
+	.endm
 
-function tcg_thunk_store
-	save_guest
-	mov	gs:[SLOW_VA], r13
-	mov	rdi, gs:[SELF]
-	mov	rsi, r13
-	mov	edx, r12d
-	call_c	tcg_slow_store
-	mov	r12, rax
-	load_guest
-	mov	r13, gs:[SLOW_VA]
-	ret
+slow_access tcg_thunk_load, tcg_slow_load
+slow_access tcg_thunk_store, tcg_slow_store
 
 /* After a slow store: keeps everything, or leaves if the code that is running was written to. */
 function tcg_thunk_commit
@@ -146,28 +139,23 @@ function tcg_thunk_helper
 	load_guest
 	ret
 
-/* r12: struct block_exit. */
-function tcg_thunk_exit_direct
+/* To the code that C finds, or out. */
+	.macro	find_way name fn argument
+function \name
 	save_guest
 	mov	rdi, gs:[SELF]
-	mov	rsi, r12
-	call_c	tcg_exit_direct
+	mov	rsi, \argument
+	call_c	\fn
 	test	rax, rax
 	jz	leave
 	mov	r12, rax
 	load_guest
 	jmp	r12
+	.endm
 
+/* r12: struct block_exit. */
+find_way tcg_thunk_exit_direct, tcg_exit_direct, r12
 /* r13: guest rip. */
-function tcg_thunk_exit_indirect
-	save_guest
-	mov	rdi, gs:[SELF]
-	mov	rsi, r13
-	call_c	tcg_exit_indirect
-	test	rax, rax
-	jz	leave
-	mov	r12, rax
-	load_guest
-	jmp	r12
+find_way tcg_thunk_exit_indirect, tcg_exit_indirect, r13
 
 	.section .note.GNU-stack, "", @progbits
