@@ -737,7 +737,7 @@ bool config_parse(struct vm_config *c, int argc, char **argv, GError **err)
 	if (!options_parse(options, argc, argv, c, err) || c->done)
 		return c->done && !(err && *err);
 	if (!c->accels)
-		c->accels = g_strdup("kvm");
+		c->accels = g_strdup("kvm:tcg");
 	c->accel.max_vcpus = c->pc.smp.max_cpus;
 	c->accel.no_pit = !c->pc.pit;
 	if (!c->kernel && (c->initrd || c->append))

@@ -70,6 +70,9 @@ def without_kvm_the_translator_takes_over(tmp):
     assert status == 0x10 << 1 | 1 and "API version 11" in err and "using 'tcg'" in err, (status, err)
     status, out, err = with_shim(tmp, args)
     assert status == 0x10 << 1 | 1 and "tcg" not in err, (status, err)
+    # So it does when no engine is named.
+    status, out, err = with_shim(tmp, args[2:], KVM_VERSION="11")
+    assert status == 0x10 << 1 | 1 and "using 'tcg'" in err, (status, err)
 
 
 @test
