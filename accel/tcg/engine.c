@@ -174,16 +174,6 @@ static void tcg_destroy(struct accel *a)
 
 /* vCPUs. */
 
-static void physical_io(struct tcg_env *env, uint64_t phys, void *data, unsigned size, bool write)
-{
-	struct space *mem = &env->cpu->vcpu.dev.machine->mem;
-
-	if (write)
-		space_write(mem, phys, data, size);
-	else
-		space_read(mem, phys, data, size);
-}
-
 /* The MSRs beside those that have fields of their own; all begin at 0 or as x86_cpu_reset says. */
 static const uint32_t msrs[] = {
 	0x10,  0x3b,  0x8b,  0xfe,	 0x174,	     0x175,	 0x176,	     0x179,	 0x17a,
@@ -272,10 +262,15 @@ static void set_features(struct tcg_env *env)
 	env->efer_allowed |= has(cpu, 0x80000001, EDX_, 29) ? EFER_LME : 0;
 }
 
-static void guarded_io(struct tcg_env *env, uint64_t phys, void *data, unsigned size, bool write)
+static void physical_io(struct tcg_env *env, uint64_t phys, void *data, unsigned size, bool write)
 {
+	struct space *mem = &env->cpu->vcpu.dev.machine->mem;
+
 	tcg_outside_begin(env);
-	physical_io(env, phys, data, size, write);
+	if (write)
+		space_write(mem, phys, data, size);
+	else
+		space_read(mem, phys, data, size);
 	tcg_outside_end(env);
 }
 
@@ -292,7 +287,7 @@ static bool tcg_vcpu_create(struct vcpu *v, GError **err)
 	env->tcg = t;
 	env->cpu = cpu;
 	env->walk = tcg_walk;
-	env->io = guarded_io;
+	env->io = physical_io;
 	for (unsigned i = 0; i < ARRAY_LEN(msrs); i++) {
 		uint64_t value;
 

@@ -36,7 +36,7 @@ void tcg_fpu_load(const void *area)
 	__asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(FPU_PARTS), "d"(0) : "memory");
 }
 
-static void fpu_for_c(void)
+void tcg_fpu_for_c(void)
 {
 	static const uint32_t mxcsr = 0x1f80;
 
@@ -46,7 +46,7 @@ static void fpu_for_c(void)
 void tcg_outside_begin(struct tcg_env *env)
 {
 	tcg_fpu_save(env->fpu);
-	fpu_for_c();
+	tcg_fpu_for_c();
 }
 
 void tcg_check_events(struct tcg_env *env)

@@ -432,11 +432,8 @@ static bool intc_msr(struct tcg_env *env, uint32_t index, uint64_t *v, bool writ
 		return false;
 	tcg_outside_begin(env);
 	machine_lock();
-	if (index == MSR_APIC_BASE && write)
-		ok = intc->msr_write(intc->opaque, index, *v);
-	else
-		ok = write ? intc->msr_write(intc->opaque, index, *v)
-			   : intc->msr_read(intc->opaque, index, v);
+	ok = write ? intc->msr_write(intc->opaque, index, *v)
+		   : intc->msr_read(intc->opaque, index, v);
 	machine_unlock();
 	tcg_outside_end(env);
 	return ok;
@@ -484,11 +481,6 @@ static uint64_t read_msr(struct tcg_env *env, uint32_t index)
 	}
 }
 
-static bool canonical(uint64_t v)
-{
-	return (uint64_t)((int64_t)(v << 16) >> 16) == v;
-}
-
 static void write_msr(struct tcg_env *env, uint32_t index, uint64_t v)
 {
 	struct x86_cpu *cpu = env->cpu;
@@ -507,7 +499,7 @@ static void write_msr(struct tcg_env *env, uint32_t index, uint64_t v)
 		return;
 	case MSR_FS_BASE:
 	case MSR_GS_BASE:
-		if (!canonical(v))
+		if (!tcg_canonical(v))
 			gp(env);
 		cpu->seg[index == MSR_FS_BASE ? SEG_FS : SEG_GS].base = v;
 		env->seg_base[index == MSR_FS_BASE ? SEG_FS : SEG_GS] = v;
@@ -517,7 +509,7 @@ static void write_msr(struct tcg_env *env, uint32_t index, uint64_t v)
 	case MSR_KERNEL_GS_BASE:
 	case MSR_SYSENTER_ESP:
 	case MSR_SYSENTER_EIP:
-		if (!canonical(v))
+		if (!tcg_canonical(v))
 			gp(env);
 		break;
 	default:
@@ -605,7 +597,7 @@ static void sysret(struct tcg_env *env, unsigned size)
 	if (!(cpu->efer & EFER_SCE))
 		tcg_raise(env, VECTOR_UD);
 	if (cpu->efer & EFER_LMA) {
-		if (size == 8 && !canonical(env->gpr[RCX]))
+		if (size == 8 && !tcg_canonical(env->gpr[RCX]))
 			gp(env);
 		env->rip = size == 8 ? env->gpr[RCX] : (uint32_t)env->gpr[RCX];
 		tcg_set_flags(env, (env->gpr[R11] & 0x3c7fd7) | 2);
@@ -639,7 +631,7 @@ static void sysexit(struct tcg_env *env, unsigned size)
 	struct x86_cpu *cpu = env->cpu;
 	uint16_t cs = (uint16_t)msr(env, MSR_SYSENTER_CS) & 0xfffc;
 
-	if (!cs || (size == 8 && (!canonical(env->gpr[RCX]) || !canonical(env->gpr[RDX]))))
+	if (!cs || (size == 8 && (!tcg_canonical(env->gpr[RCX]) || !tcg_canonical(env->gpr[RDX]))))
 		gp(env);
 	cs = (uint16_t)((size == 8 ? cs + 32 : cs + 16) | 3);
 	env->rip = size == 8 ? env->gpr[RDX] : (uint32_t)env->gpr[RDX];
@@ -663,7 +655,7 @@ static void table_load(struct tcg_env *env, const union insn_arg *a, struct x86_
 	unsigned wide = env->mode & MODE_CODE64 ? 8 : 4;
 	uint64_t at = operand_address(env, a, 2 + wide, false), base = tcg_load(env, at + 2, wide);
 
-	if (wide == 8 && !canonical(base))
+	if (wide == 8 && !tcg_canonical(base))
 		gp(env);
 	r->limit = (uint16_t)tcg_load(env, at, 2);
 	r->base = wide == 4 && a->size == 2 ? base & 0xffffff : base;
@@ -986,7 +978,7 @@ int helper_system(struct tcg_env *env, uint64_t word)
 			return 0;
 		}
 		v = env->gpr[a.rm] & ones(size);
-		if (!canonical(v))
+		if (!tcg_canonical(v))
 			gp(env);
 		cpu->seg[seg].base = env->seg_base[seg] = v;
 		return 0;

@@ -179,7 +179,6 @@ static void report_unsupported(struct vcpu *v, struct tcg_env *env)
 
 enum vcpu_exit tcg_vcpu_run(struct vcpu *v)
 {
-	static const uint32_t mxcsr = 0x1f80;
 	struct tcg_env *env = v->engine;
 	struct tcg_event event;
 	enum outcome outcome;
@@ -190,7 +189,7 @@ enum vcpu_exit tcg_vcpu_run(struct vcpu *v)
 	tcg_fpu_load(env->fpu);
 	outcome = run_guest(env, have_event ? &event : NULL);
 	tcg_fpu_save(env->fpu);
-	__asm__ volatile("fninit; ldmxcsr %0" : : "m"(mxcsr));
+	tcg_fpu_for_c();
 	/* Whoever set it has changed something that is looked at before the next run. */
 	__atomic_store_n(&env->exit_request, 0, __ATOMIC_SEQ_CST);
 	switch (outcome) {

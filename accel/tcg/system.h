@@ -51,6 +51,7 @@ enum {
 	VECTOR_SS = 12,
 	VECTOR_GP = 13,
 	VECTOR_PF = 14,
+	VECTOR_MF = 16,
 };
 
 /* Descriptor access bytes, as in struct x86_segment.rights. */

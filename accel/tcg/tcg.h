@@ -302,8 +302,14 @@ void tcg_outside_end(struct tcg_env *env);
 /* The same for who starts and stops executing. */
 void tcg_fpu_load(const void *area);
 void tcg_fpu_save(void *area);
+/* After a save: what C code expects of the FPU. */
+void tcg_fpu_for_c(void);
 
 /* Memory (tlb.c). */
+static inline bool tcg_canonical(uint64_t va)
+{
+	return (uint64_t)((int64_t)(va << 16) >> 16) == va;
+}
 /* Segment and offset to linear address, with all checks; may raise. */
 uint64_t tcg_linear(struct tcg_env *env, unsigned segment, uint64_t offset, unsigned size,
 		    bool write);

@@ -4,13 +4,9 @@
  * its table, when an access reaches over a page's end, or when it is not plain RAM. General
  * registers only.
  */
-#include "accel/tcg/tcg.h"
+#include "accel/tcg/system.h"
 
 #define PAGE_MASK UINT64_C(0xfff)
-#define VECTOR_SS 12
-#define VECTOR_GP 13
-#define VECTOR_MF 16
-
 static unsigned tlb_index(uint64_t va)
 {
 	return va >> PAGE_BITS & (TLB_ENTRIES - 1);
@@ -64,11 +60,6 @@ static void fill(struct tcg_env *env, uint64_t va, enum tcg_access access,
 	t->tag[tlb_index(va)] = va & ~PAGE_MASK;
 }
 
-static bool canonical(uint64_t va)
-{
-	return (uint64_t)((int64_t)(va << 16) >> 16) == va;
-}
-
 static _Noreturn void segment_fault(struct tcg_env *env, unsigned segment)
 {
 	tcg_raise_error(env, segment == SEG_SS ? VECTOR_SS : VECTOR_GP, 0);
@@ -103,7 +94,7 @@ uint64_t tcg_linear(struct tcg_env *env, unsigned segment, uint64_t offset, unsi
 
 	if (env->mode & MODE_CODE64) {
 		va = offset + (segment >= SEG_FS ? env->seg_base[segment] : 0);
-		if (!canonical(va) || !canonical(va + size - 1))
+		if (!tcg_canonical(va) || !tcg_canonical(va + size - 1))
 			segment_fault(env, segment);
 		return va;
 	}
@@ -190,7 +181,7 @@ static uint64_t site_linear(struct tcg_env *env, uint64_t va, uint32_t n, const 
 	/* Found before the page is looked at. */
 	if (s->aligned && va & (s->size - 1u))
 		tcg_raise_error(env, VECTOR_GP, 0);
-	if (env->mode & MODE_CODE64 && (!canonical(va) || !canonical(va + s->size - 1)))
+	if (env->mode & MODE_CODE64 && (!tcg_canonical(va) || !tcg_canonical(va + s->size - 1)))
 		segment_fault(env, s->segment);
 	return va;
 }

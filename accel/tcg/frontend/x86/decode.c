@@ -277,7 +277,7 @@ static void set_sizes(struct insn *in, unsigned code_size)
 	}
 }
 
-static bool read_operands(struct reader *r, struct insn *in, unsigned code_size)
+static bool read_operands(struct reader *r, struct insn *in)
 {
 	bool vvvv_used = false;
 
@@ -337,7 +337,6 @@ static bool read_operands(struct reader *r, struct insn *in, unsigned code_size)
 			break;
 		}
 	}
-	(void)code_size;
 	return !in->vex || vvvv_used || !in->vvvv;
 }
 
@@ -405,7 +404,7 @@ enum insn_result x86_decode(struct insn *in, const uint8_t *bytes, size_t n, uns
 			set_sizes(in, code_size);
 			if (in->has_modrm && in->mod != 3)
 				read_address(&r, in, code_size);
-			good = read_operands(&r, in, code_size) && special_rules(in);
+			good = read_operands(&r, in) && special_rules(in);
 		}
 	}
 	if (r.short_of) {

@@ -84,9 +84,8 @@ static int refused(const struct tr *t, const struct insn *in)
 	if (in->vex) {
 		if (!(t->mode & MODE_PROTECTED))
 			return 6;
-		if (simd || row->kind == K_T)
-			if (simd && t->mode & MODE_NO_AVX)
-				return 6;
+		if (simd && t->mode & MODE_NO_AVX)
+			return 6;
 		return simd && t->mode & MODE_TS ? 7 : -1;
 	}
 	if (simd && t->mode & (MODE_NO_SSE | MODE_EM))
