@@ -221,80 +221,83 @@ static uint64_t next_page(struct tcg_env *env, uint64_t va)
 	return env->mode & MODE_CODE64 ? next : (uint32_t)next;
 }
 
+/* The one or two pages that an access lies on. */
+struct span {
+	struct tcg_page page[2];
+	unsigned size, first; /* bytes in all, and on the first page */
+};
+
+/* May raise, before anything is touched. */
+static struct span look(struct tcg_env *env, uint64_t va, unsigned size, enum tcg_access access)
+{
+	struct span s = { .size = size, .first = on_page(va, size) };
+
+	env->walk(env, va, access, &s.page[0]);
+	if (s.first != size)
+		env->walk(env, next_page(env, va), access, &s.page[1]);
+	return s;
+}
+
+static void transfer_span(struct tcg_env *env, const struct span *s, uint8_t *data, bool write)
+{
+	transfer(env, &s->page[0], data, s->first, write);
+	if (s->first != s->size)
+		transfer(env, &s->page[1], data + s->first, s->size - s->first, write);
+}
+
 void *tcg_slow_load(struct tcg_env *env, uint64_t va, uint32_t n)
 {
 	const struct site *s;
-	struct tcg_page page, second;
+	struct span span;
 	uint8_t *at;
-	unsigned first;
 
 	va = site_linear(env, va, n, &s);
-	first = on_page(va, s->size);
-	env->walk(env, va, ACCESS_LOAD, &page);
-	if (first == s->size) {
-		if (page.host) {
-			fill(env, va, ACCESS_LOAD, &page);
-			return page.host;
-		}
-		at = env->bounce + (va & 63);
-		transfer(env, &page, at, first, false);
-		return at;
+	span = look(env, va, s->size, ACCESS_LOAD);
+	if (span.first == s->size && span.page[0].host) {
+		fill(env, va, ACCESS_LOAD, &span.page[0]);
+		return span.page[0].host;
 	}
-	env->walk(env, next_page(env, va), ACCESS_LOAD, &second);
 	at = env->bounce + (va & 63);
-	transfer(env, &page, at, first, false);
-	transfer(env, &second, at + first, s->size - first, false);
+	transfer_span(env, &span, at, false);
 	return at;
 }
 
 void *tcg_slow_store(struct tcg_env *env, uint64_t va, uint32_t n)
 {
 	const struct site *s;
-	struct tcg_page page, second;
+	struct span span;
 	uint8_t *at;
-	unsigned first;
 
 	va = site_linear(env, va, n, &s);
-	first = on_page(va, s->size);
-	env->walk(env, va, ACCESS_STORE, &page);
+	span = look(env, va, s->size, ACCESS_STORE);
 	env->commit_va = va;
 	env->commit_size = s->size;
 	env->commit_site = n & ~SITE_OFFSET;
 	env->commit_bounced = false;
-	env->commit_host = page.fast ? NULL : page.host;
-	if (first == s->size && page.host) {
-		fill(env, va, ACCESS_STORE, &page);
-		return page.host;
+	env->commit_host = span.page[0].fast ? NULL : span.page[0].host;
+	if (span.first == s->size && span.page[0].host) {
+		fill(env, va, ACCESS_STORE, &span.page[0]);
+		return span.page[0].host;
 	}
-	if (first != s->size)
-		env->walk(env, next_page(env, va), ACCESS_STORE, &second);
 	env->commit_bounced = true;
 	at = env->bounce + (va & 63);
-	if (s->read) {
-		transfer(env, &page, at, first, false);
-		if (first != s->size)
-			transfer(env, &second, at + first, s->size - first, false);
-	}
+	if (s->read)
+		transfer_span(env, &span, at, false);
 	return at;
 }
 
 int tcg_slow_commit(struct tcg_env *env)
 {
 	uint64_t va = env->commit_va;
-	unsigned first = on_page(va, env->commit_size);
 	uint8_t *at = env->bounce + (va & 63);
 	const struct site *s;
-	struct tcg_page page;
 	struct block *b;
 
 	if (env->commit_bounced) {
 		/* Both pages were looked at before the instruction: this does not fault. */
-		env->walk(env, va, ACCESS_STORE, &page);
-		transfer(env, &page, at, first, true);
-		if (first != env->commit_size) {
-			env->walk(env, next_page(env, va), ACCESS_STORE, &page);
-			transfer(env, &page, at + first, env->commit_size - first, true);
-		}
+		struct span span = look(env, va, env->commit_size, ACCESS_STORE);
+
+		transfer_span(env, &span, at, true);
 	} else if (env->commit_host) {
 		tcg_code_written(env, env->commit_host, env->commit_size);
 	}
@@ -327,37 +330,27 @@ void *tcg_direct(struct tcg_env *env, uint64_t va, unsigned size, enum tcg_acces
 uint64_t tcg_load(struct tcg_env *env, uint64_t va, unsigned size)
 {
 	const uint8_t *p = tcg_direct(env, va, size, ACCESS_LOAD);
-	struct tcg_page page, second;
+	struct span span;
 	uint8_t bytes[8];
-	unsigned first = on_page(va, size);
 
 	if (p)
 		return load_le(p, size);
-	env->walk(env, va, ACCESS_LOAD, &page);
-	if (first != size)
-		env->walk(env, next_page(env, va), ACCESS_LOAD, &second);
-	transfer(env, &page, bytes, first, false);
-	if (first != size)
-		transfer(env, &second, bytes + first, size - first, false);
+	span = look(env, va, size, ACCESS_LOAD);
+	transfer_span(env, &span, bytes, false);
 	return load_le(bytes, size);
 }
 
 void tcg_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned size)
 {
 	uint8_t *p = tcg_direct(env, va, size, ACCESS_STORE);
-	struct tcg_page page, second;
+	struct span span;
 	uint8_t bytes[8];
-	unsigned first = on_page(va, size);
 
 	if (p) {
 		store_le(p, value, size);
 		return;
 	}
-	env->walk(env, va, ACCESS_STORE, &page);
-	if (first != size)
-		env->walk(env, next_page(env, va), ACCESS_STORE, &second);
+	span = look(env, va, size, ACCESS_STORE);
 	store_le(bytes, value, size);
-	transfer(env, &page, bytes, first, true);
-	if (first != size)
-		transfer(env, &second, bytes + first, size - first, true);
+	transfer_span(env, &span, bytes, true);
 }
