@@ -140,8 +140,10 @@ static bool add_isa_devices(struct pc *pc, GError **err)
 {
 	struct machine *m = pc->machine;
 	struct bus *isa = &pc->isa->isa.bus;
-	struct irq a20 = { 0 }; /* see port92.c */
+	struct irq a20;
 
+	if (!a20_new(m, &a20, err))
+		return false;
 	if (pc->config.i8042) {
 		pc->kbd = i8042_new(m, isa, a20, err);
 		if (!pc->kbd)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Port 92h, system control port A of the PS/2: fast A20 and fast reset. Source: IBM PS/2 technical
- * reference; 82371SB data sheet 2.5.2. The A20 line is only remembered: no processor that we run
- * masks it.
+ * reference; 82371SB data sheet 2.5.2. The gate is in a20.c.
  */
 #include "hw/misc/misc.h"
 

@@ -44,6 +44,53 @@ def debug_exit_gives_its_status(tmp):
     assert status == 0x21, (status, err)
 
 
+A20 = """
+	xor ax, ax
+	mov ds, ax
+	dec ax
+	mov es, ax
+	mov word ptr ds:[0x500], 0x1111
+	mov word ptr es:[0x510], 0x2222	# 100500h
+	mov bl, 1			# the step that failed
+	cmp word ptr ds:[0x500], 0x1111
+	jne fail
+	inc bx
+	xor al, al
+	out 0x92, al
+	cmp word ptr es:[0x510], 0x1111
+	jne fail
+	inc bx
+	mov al, 2
+	out 0x92, al
+	cmp word ptr es:[0x510], 0x2222
+	jne fail
+	inc bx
+	mov al, 0xdd
+	out 0x64, al
+	mov word ptr es:[0x510], 0x3333
+	cmp word ptr ds:[0x500], 0x3333
+	jne fail
+	mov al, 0xdf
+	out 0x64, al
+	cmp word ptr es:[0x510], 0x2222
+	jne fail
+	mov bl, 0x20
+fail:	mov dx, 0x501
+	mov al, bl
+	out dx, al
+	hlt
+"""
+
+
+@test
+def a20_wraps_on_both_engines(tmp):
+    engines = ["tcg"] + (["kvm"] if os.access("/dev/kvm", os.W_OK) else [])
+    for engine in engines:
+        status, out, err = run("-accel", engine, "-m", "16", "-display", "none", "-bios",
+                               bios(tmp, assemble(tmp, A20)), "-device", "isa-debug-exit")
+        assert status == 0x41, (engine, status, err)
+
+
 @test
 def a_triple_fault_ends_with_no_reboot(tmp):
     status, out, err = run(*args(tmp, assemble(tmp, TRIPLE)), "-no-reboot")
