@@ -2,7 +2,10 @@
 /* Choosing and freeing an engine. */
 #include "accel/accel.h"
 
+#include <cpuid.h>
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "accel/kvm/kvm.h"
 #include "accel/tcg/engine.h"
@@ -33,10 +36,34 @@ static bool try_engine(struct accel *a, const char *name, GError **err)
 	return a->ops->init(a, err);
 }
 
+/* A KVM without VMX or SVM is software too, and slower than the translator. */
+static const char *choose(void)
+{
+	unsigned a, b, c, d;
+	const char *carrier = NULL;
+
+	if (__get_cpuid(1, &a, &b, &c, &d) && c & BIT(5))
+		carrier = "VMX";
+	if (__get_cpuid(0x80000001, &a, &b, &c, &d) && c & BIT(2))
+		carrier = "SVM";
+	if (carrier && !access("/dev/kvm", R_OK | W_OK)) {
+		g_printerr("moa: engine kvm: this processor has %s\n", carrier);
+		return "kvm:tcg";
+	}
+	if (!carrier)
+		g_printerr("moa: engine tcg: this processor offers no VMX or SVM; '-accel kvm' "
+			   "would use /dev/kvm all the same\n");
+	else
+		g_printerr("moa: engine tcg: /dev/kvm is not there or not yours (%s); with it "
+			   "moa would use KVM\n",
+			   g_strerror(errno));
+	return "tcg";
+}
+
 struct accel *accel_new(struct machine *m, const char *names, const struct accel_config *config,
 			GError **err)
 {
-	g_auto(GStrv) list = g_strsplit(names, ":", -1);
+	g_auto(GStrv) list = g_strsplit(names ? names : choose(), ":", -1);
 	g_autoptr(GString) why = g_string_new(NULL);
 	struct accel *a = g_new0(struct accel, 1);
 

@@ -51,6 +51,7 @@ struct vcpu_debug {
 
 struct accel_ops {
 	const char *name, *desc;
+	const char *default_cpu; /* -cpu where none is named */
 	/* Opens the host's facility; an error says what a user can do about it. */
 	bool (*init)(struct accel *a, GError **err);
 	void (*destroy)(struct accel *a);
@@ -119,7 +120,8 @@ extern const struct accel_ops *const accel_registry[];
 
 /*
  * Tries the engines named "kvm:tcg" in order. The first that works is the machine's; if none does,
- * *err tells why each did not.
+ * *err tells why each did not. NULL names: KVM if this processor carries it (VMX or SVM), else the
+ * translator, and a line that says which and why.
  */
 struct accel *accel_new(struct machine *m, const char *names, const struct accel_config *config,
 			GError **err);

@@ -143,6 +143,7 @@ static void kvm_print(struct accel *a, GString *out)
 
 const struct accel_ops accel_kvm = {
 	.name = "kvm",
+	.default_cpu = "qemu64",
 	.desc = "the Linux kernel's virtual machines",
 	.init = kvm_init,
 	.destroy = kvm_destroy,

@@ -23,12 +23,14 @@ static const struct {
 	uint32_t eax, ebx, ecx, edx; /* masks; the numbers in 0, D and 8000_0008h are the host's */
 } offered[] = {
 	{ 0, 0, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX },
-	/* 1: no VME, DTES, perfmon or XSAVE. */
+	/* 1: no VME, DTES or perfmon. */
 	{ 1, 0, UINT32_MAX, UINT32_MAX,
-	  0x00d82203 | BIT(25) | BIT(30) | BIT(31) | BIT(21) | BIT(24), 0x078bfbfd },
+	  0x00d82203 | BIT(12) | BIT(21) | BIT(24) | BIT(25) | BIT(26) | BIT(28) | BIT(29) |
+		  BIT(30) | BIT(31),
+	  0x078bfbfd },
 	{ 7, 0, 0,
-	  BIT(0) | BIT(3) | BIT(7) | BIT(8) | BIT(9) | BIT(18) | BIT(19) | BIT(20) | BIT(23) |
-		  BIT(24) | BIT(29),
+	  BIT(0) | BIT(3) | BIT(5) | BIT(7) | BIT(8) | BIT(9) | BIT(18) | BIT(19) | BIT(20) |
+		  BIT(23) | BIT(24) | BIT(29),
 	  BIT(2) | BIT(22), 0 },
 	{ 0x80000000, 0, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX },
 	{ 0x80000001, 0, UINT32_MAX, UINT32_MAX, BIT(0) | BIT(5) | BIT(8),
@@ -37,6 +39,13 @@ static const struct {
 	{ 0x80000003, 0, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX },
 	{ 0x80000004, 0, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX },
 	{ 0x80000008, 0, UINT32_MAX, 0, 0, 0 },
+};
+
+/* x87, SSE and AVX; XSAVEOPT, XSAVEC, XGETBV of 1 and XSAVES are fpu.c's. */
+static const struct x86_cpuid xsave_leaves[] = {
+	{ .leaf = 0xd, .indexed = true, .eax = TCG_XSAVE_PARTS, .ebx = 832, .ecx = 832 },
+	{ .leaf = 0xd, .subleaf = 1, .indexed = true, .eax = 15, .ebx = 832 },
+	{ .leaf = 0xd, .subleaf = 2, .indexed = true, .eax = 256, .ebx = 576 },
 };
 
 static void make_host_cpuid(struct tcg *t)
@@ -64,6 +73,8 @@ static void make_host_cpuid(struct tcg *t)
 		}
 		t->host.n++;
 	}
+	for (unsigned i = 0; i < ARRAY_LEN(xsave_leaves); i++)
+		t->leaves[t->host.n++] = xsave_leaves[i];
 	t->host.leaves = t->leaves;
 }
 
@@ -176,16 +187,18 @@ static void tcg_destroy(struct accel *a)
 
 /* The MSRs beside those that have fields of their own; all begin at 0 or as x86_cpu_reset says. */
 static const uint32_t msrs[] = {
-	0x10,  0x3b,  0x8b,  0xfe,	 0x174,	     0x175,	 0x176,	     0x179,	 0x17a,
-	0x1a0, 0x277, 0x2ff, 0x200,	 0x201,	     0x202,	 0x203,	     0x204,	 0x205,
-	0x206, 0x207, 0x208, 0x209,	 0x20a,	     0x20b,	 0x20c,	     0x20d,	 0x20e,
-	0x20f, 0x250, 0x258, 0x259,	 0x268,	     0x269,	 0x26a,	     0x26b,	 0x26c,
-	0x26d, 0x26e, 0x26f, 0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 0xc0000102, 0xc0000103,
+	0x10,	    0x3b,	0x8b,	    0xfe,	0x174,	    0x175,	0x176, 0x179,
+	0x17a,	    0xda0,	0x1a0,	    0x277,	0x2ff,	    0x200,	0x201, 0x202,
+	0x203,	    0x204,	0x205,	    0x206,	0x207,	    0x208,	0x209, 0x20a,
+	0x20b,	    0x20c,	0x20d,	    0x20e,	0x20f,	    0x250,	0x258, 0x259,
+	0x268,	    0x269,	0x26a,	    0x26b,	0x26c,	    0x26d,	0x26e, 0x26f,
+	0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 0xc0000102, 0xc0000103,
 };
 
 static bool has(const struct x86_cpu *cpu, uint32_t leaf, unsigned reg, unsigned bit)
 {
-	const struct x86_cpuid *c = x86_cpuid_find(cpu, leaf, 0);
+	/* XSAVE's features are in its leaf's second part. */
+	const struct x86_cpuid *c = x86_cpuid_find(cpu, leaf, leaf == 0xd);
 	const uint32_t *r = c ? &c->eax : NULL;
 
 	return r && r[reg] >> bit & 1;
@@ -238,6 +251,9 @@ static void set_features(struct tcg_env *env)
 		{ FEAT_SHA, EBX_, 29, 7 },
 		{ FEAT_PKU, ECX_, 3, 7 },
 		{ FEAT_RDPID, ECX_, 22, 7 },
+		{ FEAT_XSAVEOPT, EAX_, 0, 0xd },
+		{ FEAT_XSAVEC, EAX_, 1, 0xd },
+		{ FEAT_XSAVES, EAX_, 3, 0xd },
 		{ FEAT_LAHF, ECX_, 0, 0x80000001 },
 		{ FEAT_LZCNT, ECX_, 5, 0x80000001 },
 		{ FEAT_SYSCALL, EDX_, 11, 0x80000001 },
@@ -381,6 +397,7 @@ static bool tcg_vcpu_debug(struct vcpu *v, const struct vcpu_debug *d)
 const struct accel_ops accel_tcg = {
 	.name = "tcg",
 	.desc = "binary translator",
+	.default_cpu = "max",
 	.init = tcg_init,
 	.destroy = tcg_destroy,
 	.host_cpuid = tcg_host_cpuid,

@@ -23,17 +23,14 @@ static_assert(offsetof(struct tcg_env, host_rsp) == 168, "thunks.S");
 static_assert(offsetof(struct tcg_env, self) == 176, "thunks.S");
 static_assert(offsetof(struct tcg_env, slow_va) == 184, "thunks.S");
 
-/* x87, SSE and AVX; what the host lacks of them it ignores. */
-#define FPU_PARTS 7
-
 void tcg_fpu_save(void *area)
 {
-	__asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(FPU_PARTS), "d"(0) : "memory");
+	__asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(TCG_XSAVE_PARTS), "d"(0) : "memory");
 }
 
 void tcg_fpu_load(const void *area)
 {
-	__asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(FPU_PARTS), "d"(0) : "memory");
+	__asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(TCG_XSAVE_PARTS), "d"(0) : "memory");
 }
 
 void tcg_fpu_for_c(void)
@@ -123,7 +120,6 @@ static unsigned jump_cache_index(uint64_t rip)
 	return (unsigned)(rip << 4 & 0xffff) >> 4;
 }
 
-/* Translates what is at rip; anything may be called from here. */
 /* Translates what is at rip; anything may be called from here. */
 static __attribute__((noinline)) enum tcg_translated
 translate(struct tcg_env *env, uint64_t rip, const void *host, const uint8_t *bytes, size_t n,

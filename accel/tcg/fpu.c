@@ -99,6 +99,144 @@ static void load_environment(struct tcg_env *env, const union insn_arg *a, uint6
 		__asm__ volatile("fldenv %0" : : "m"(area));
 }
 
+/*
+ * The XSAVE family (SDM volume 1, chapter 13). Guests may have x87, SSE and AVX, whose places in
+ * the standard and the compacted format are the same. The host's XSAVE moves them to and from a
+ * buffer in standard format.
+ */
+#define XCOMP_COMPACT BIT64(63)
+#define XSAVE_HEADER 512
+#define XSAVE_YMM 576
+#define X87_BIT BIT64(0)
+#define SSE_BIT BIT64(1)
+#define AVX_BIT BIT64(2)
+
+static void xsave_host(uint8_t *area)
+{
+	for (unsigned i = 0; i < 64; i++)
+		area[XSAVE_HEADER + i] = 0;
+	__asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(TCG_XSAVE_PARTS), "d"(0) : "memory");
+	for (unsigned i = 6; i < 24; i++)
+		area[i] = 0;
+}
+
+uint64_t tcg_xinuse(void)
+{
+	uint8_t area[TCG_XSAVE_BYTES] __attribute__((aligned(64)));
+
+	xsave_host(area);
+	return load_le(area + XSAVE_HEADER, 8);
+}
+
+static void xsave(struct tcg_env *env, const union insn_arg *a, uint64_t va, uint64_t mask)
+{
+	uint8_t area[TCG_XSAVE_BYTES] __attribute__((aligned(64)));
+	bool compact = a->opcode == 0xc7, all = a->opcode == 0xae && (a->reg & 7) == 4;
+	unsigned registers = env->mode & MODE_CODE64 ? 16 : 8;
+	uint64_t in_use, wanted, old;
+
+	check_writable(env, va, mask & AVX_BIT ? TCG_XSAVE_BYTES : XSAVE_YMM);
+	xsave_host(area);
+	in_use = load_le(area + XSAVE_HEADER, 8);
+	if (compact && load_le(area + MXCSR_AT, 4) != 0x1f80)
+		in_use |= SSE_BIT;
+	/* All but XSAVE leave the memory of parts in their initial state alone. */
+	wanted = all ? mask : mask & in_use;
+	if (wanted & X87_BIT) {
+		to_guest(env, va, area, 24);
+		to_guest(env, va + 32, area + 32, 128);
+	}
+	if (compact ? wanted & SSE_BIT : mask & (SSE_BIT | AVX_BIT))
+		to_guest(env, va + MXCSR_AT, area + MXCSR_AT, 8);
+	if (wanted & SSE_BIT)
+		to_guest(env, va + 160, area + 160, 16 * registers);
+	if (wanted & AVX_BIT)
+		to_guest(env, va + XSAVE_YMM, area + XSAVE_YMM, 16 * registers);
+	old = compact ? 0 : tcg_load(env, va + XSAVE_HEADER, 8);
+	tcg_store(env, va + XSAVE_HEADER, (old & ~mask) | (in_use & mask), 8);
+	if (compact)
+		tcg_store(env, va + XSAVE_HEADER + 8, mask | XCOMP_COMPACT, 8);
+}
+
+/* The header's rules; the parts present in memory. */
+static uint64_t check_header(struct tcg_env *env, uint64_t va, bool *compact)
+{
+	uint64_t xcr0 = env->cpu->xcr0, present = tcg_load(env, va + XSAVE_HEADER, 8);
+	uint64_t format = tcg_load(env, va + XSAVE_HEADER + 8, 8), reserved = 0;
+
+	*compact = format & XCOMP_COMPACT;
+	for (unsigned i = 16; i < (*compact ? 64 : 24); i += 8)
+		reserved |= tcg_load(env, va + XSAVE_HEADER + i, 8);
+	if (*compact ? format & ~XCOMP_COMPACT & ~xcr0 || present & ~format
+		     : format || present & ~xcr0)
+		reserved = 1;
+	if (reserved)
+		tcg_raise_error(env, VECTOR_GP, 0);
+	return present;
+}
+
+static void xrstor(struct tcg_env *env, const union insn_arg *a, uint64_t va, uint64_t mask)
+{
+	uint8_t area[TCG_XSAVE_BYTES] __attribute__((aligned(64)));
+	unsigned registers = env->mode & MODE_CODE64 ? 16 : 8;
+	uint64_t present, old;
+	bool compact;
+
+	present = check_header(env, va, &compact);
+	if (a->opcode == 0xc7 && !compact)
+		tcg_raise_error(env, VECTOR_GP, 0);
+	xsave_host(area);
+	old = load_le(area + XSAVE_HEADER, 8);
+	if (mask & present & X87_BIT) {
+		from_guest(env, va, area, 6);
+		from_guest(env, va + 32, area + 32, 128);
+	}
+	/* The standard format's MXCSR counts even where the registers are initialised. */
+	if (compact ? mask & present & SSE_BIT : mask & (SSE_BIT | AVX_BIT))
+		from_guest(env, va + MXCSR_AT, area + MXCSR_AT, 4);
+	else if (mask & SSE_BIT)
+		store_le(area + MXCSR_AT, 0x1f80, 4);
+	if (load_le(area + MXCSR_AT, 4) & ~MXCSR_ALLOWED)
+		tcg_raise_error(env, VECTOR_GP, 0);
+	if (mask & present & SSE_BIT)
+		from_guest(env, va + 160, area + 160, 16 * registers);
+	if (mask & present & AVX_BIT)
+		from_guest(env, va + XSAVE_YMM, area + XSAVE_YMM, 16 * registers);
+	if (registers == 8) {
+		/* The other eight stay, so what is initialised is so by hand. */
+		for (unsigned i = 0; i < 128; i++) {
+			if (mask & ~present & SSE_BIT)
+				area[160 + i] = 0;
+			if (mask & ~present & AVX_BIT)
+				area[XSAVE_YMM + i] = 0;
+		}
+		present |= mask & old & (SSE_BIT | AVX_BIT);
+	}
+	store_le(area + XSAVE_HEADER, (old & ~mask) | (present & mask), 8);
+	__asm__ volatile("xrstor64 (%0)"
+			 :
+			 : "r"(area), "a"(mask | (mask & AVX_BIT ? SSE_BIT : 0)), "d"(0)
+			 : "memory");
+	__asm__ volatile("ldmxcsr (%0)" : : "r"(area + MXCSR_AT) : "memory");
+}
+
+static void xsave_family(struct tcg_env *env, const union insn_arg *a)
+{
+	uint64_t mask = ((uint32_t)env->gpr[RAX] | env->gpr[RDX] << 32) & env->cpu->xcr0, va;
+
+	if (!(env->cpu->cr4 & CR4_OSXSAVE))
+		tcg_raise(env, VECTOR_UD);
+	if (env->mode & MODE_TS)
+		tcg_raise(env, VECTOR_NM);
+	va = tcg_linear(env, a->segment, env->tmp[0], XSAVE_YMM, a->kind == K_XSAVE);
+	if (va & 63)
+		tcg_raise_error(env, VECTOR_GP, 0);
+	if (a->kind == K_XSAVE)
+		xsave(env, a, va, mask);
+	else
+		xrstor(env, a, va, mask);
+}
+
 int helper_fpu(struct tcg_env *env, uint64_t word)
 {
 	union insn_arg a = { .word = word };
@@ -106,9 +244,14 @@ int helper_fpu(struct tcg_env *env, uint64_t word)
 	unsigned n = a.kind == K_FXSAVE || a.kind == K_FXRSTOR ? FXSAVE_BYTES
 		     : save				       ? (a.size == 2 ? 94 : 108)
 							       : (a.size == 2 ? 14 : 28);
-	uint64_t va = tcg_linear(env, a.segment, env->tmp[0], n,
-				 a.kind == K_FXSAVE || a.kind == K_FNSAVE || a.kind == K_FNSTENV);
+	uint64_t va;
 
+	if (a.kind == K_XSAVE || a.kind == K_XRSTOR) {
+		xsave_family(env, &a);
+		return 0;
+	}
+	va = tcg_linear(env, a.segment, env->tmp[0], n,
+			a.kind == K_FXSAVE || a.kind == K_FNSAVE || a.kind == K_FNSTENV);
 	switch (a.kind) {
 	case K_FXSAVE:
 	case K_FXRSTOR:
@@ -126,11 +269,8 @@ int helper_fpu(struct tcg_env *env, uint64_t word)
 		store_environment(env, &a, va, n);
 		return 0;
 	case K_FRSTOR:
-	case K_FLDENV:
+	default: /* FLDENV */
 		load_environment(env, &a, va, n);
 		return 0;
-	default:
-		env->unsupported = "an instruction that the translator does not have yet";
-		tcg_raise(env, TCG_UNSUPPORTED);
 	}
 }

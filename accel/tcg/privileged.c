@@ -6,6 +6,7 @@
 #include "core/machine.h"
 
 #define MSR_TSC 0x10
+#define MSR_XSS 0xda0
 #define MSR_APIC_BASE 0x1b
 #define MSR_EFER 0xc0000080
 #define MSR_STAR 0xc0000081
@@ -521,7 +522,7 @@ static void write_msr(struct tcg_env *env, uint32_t index, uint64_t v)
 		break;
 	}
 	slot = msr_slot(env, index);
-	if (!slot)
+	if (!slot || (index == MSR_XSS && v))
 		gp(env);
 	*slot = v;
 }
@@ -554,6 +555,9 @@ static void cpuid(struct tcg_env *env)
 		ecx = cpu->cr4 & CR4_OSXSAVE ? ecx | BIT(27) : ecx & ~BIT(27);
 	env->gpr[RAX] = c ? c->eax : 0;
 	env->gpr[RBX] = c ? c->ebx : 0;
+	/* The area's size for what is enabled. */
+	if (c && c->leaf == 0xd && c->subleaf < 2 && env->features >> FEAT_XSAVE & 1)
+		env->gpr[RBX] = cpu->xcr0 & 4 ? TCG_XSAVE_BYTES : 576;
 	env->gpr[RCX] = ecx;
 	env->gpr[RDX] = c ? c->edx : 0;
 }
@@ -986,16 +990,20 @@ int helper_system(struct tcg_env *env, uint64_t word)
 	case K_XGETBV:
 		if (!(cpu->cr4 & CR4_OSXSAVE))
 			tcg_raise(env, VECTOR_UD);
-		if ((uint32_t)env->gpr[RCX])
+		if ((uint32_t)env->gpr[RCX] > 1)
 			gp(env);
-		env->gpr[RAX] = (uint32_t)cpu->xcr0;
-		env->gpr[RDX] = cpu->xcr0 >> 32;
+		v = cpu->xcr0;
+		if ((uint32_t)env->gpr[RCX] == 1)
+			v &= tcg_xinuse();
+		env->gpr[RAX] = (uint32_t)v;
+		env->gpr[RDX] = v >> 32;
 		return 0;
 	case K_XSETBV:
 		if (!(cpu->cr4 & CR4_OSXSAVE))
 			tcg_raise(env, VECTOR_UD);
 		v = (uint32_t)env->gpr[RAX] | env->gpr[RDX] << 32;
-		if (tcg_cpl(env) || (uint32_t)env->gpr[RCX] || !(v & 1) || v & ~UINT64_C(7) ||
+		if (tcg_cpl(env) || (uint32_t)env->gpr[RCX] || !(v & 1) ||
+		    v & ~(env->features >> FEAT_AVX & 1 ? UINT64_C(7) : UINT64_C(3)) ||
 		    (v & 6) == 4)
 			gp(env);
 		cpu->xcr0 = v;

@@ -300,6 +300,8 @@ void tcg_outside_begin(struct tcg_env *env);
 void tcg_check_events(struct tcg_env *env);
 void tcg_outside_end(struct tcg_env *env);
 /* The same for who starts and stops executing. */
+#define TCG_XSAVE_PARTS 7 /* x87, SSE and AVX; what the host lacks of them it ignores */
+#define TCG_XSAVE_BYTES 832
 void tcg_fpu_load(const void *area);
 void tcg_fpu_save(void *area);
 /* After a save: what C code expects of the FPU. */
@@ -341,6 +343,10 @@ int helper_string(struct tcg_env *env, uint64_t arg);
 int helper_far(struct tcg_env *env, uint64_t arg);
 int helper_system(struct tcg_env *env, uint64_t arg);
 int helper_fpu(struct tcg_env *env, uint64_t arg);
+/* The parts of the FPU state that are not in their initial state; as XGETBV 1 gives them. */
+uint64_t tcg_xinuse(void);
+/* With a union vector_arg (vector.c). */
+int helper_vector(struct tcg_env *env, uint64_t arg);
 
 static inline uint64_t tcg_flags(const struct tcg_env *env)
 {
@@ -367,6 +373,18 @@ union insn_arg {
 		uint8_t length;
 		uint8_t rep;
 		uint8_t address_size;
+	};
+	uint64_t word;
+};
+
+/* A masked move or a gather; the address, without a gather's index, is in env->tmp[0]. */
+union vector_arg {
+	struct {
+		uint8_t kind, opcode;
+		uint8_t reg : 4, rm : 4;
+		uint8_t vvvv : 4, index : 4;
+		uint8_t scale : 2, l : 1, w : 1, mmx : 1;
+		uint8_t segment, address_size;
 	};
 	uint64_t word;
 };

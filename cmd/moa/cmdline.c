@@ -15,7 +15,6 @@
 #include "core/options.h"
 #include "hw/firmware/loader.h"
 
-#define DEFAULT_CPU "qemu64"
 #define MOST_RAM (UINT64_C(1) << 40)
 
 /* Parses a list, hands it to `take`, and refuses what is left over. */
@@ -736,8 +735,6 @@ bool config_parse(struct vm_config *c, int argc, char **argv, GError **err)
 	c->devices = g_ptr_array_new_with_free_func(g_free);
 	if (!options_parse(options, argc, argv, c, err) || c->done)
 		return c->done && !(err && *err);
-	if (!c->accels)
-		c->accels = g_strdup("kvm:tcg");
 	c->accel.max_vcpus = c->pc.smp.max_cpus;
 	c->accel.no_pit = !c->pc.pit;
 	if (!c->kernel && (c->initrd || c->append))
@@ -752,7 +749,7 @@ bool config_parse(struct vm_config *c, int argc, char **argv, GError **err)
 		return error(err, "-drive if=pflash,unit=1 holds variables: give the firmware "
 				  "itself as unit=0");
 	add_defaults(c);
-	return x86_cpu_config_parse(&c->pc.cpu, c->cpu ? c->cpu : DEFAULT_CPU, err);
+	return !c->cpu || x86_cpu_config_parse(&c->pc.cpu, c->cpu, err);
 }
 
 void config_clear(struct vm_config *c)

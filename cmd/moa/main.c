@@ -250,6 +250,8 @@ static bool build(GError **err)
 	accel = accel_new(&machine, config.accels, &config.accel, err);
 	if (!accel || !open_chardevs(err))
 		return false;
+	if (!config.cpu && !x86_cpu_config_parse(&config.pc.cpu, accel->ops->default_cpu, err))
+		return false;
 	pc = pc_new(&machine, &config.pc, err);
 	return pc && add_debugcons(err) && config_add_devices(&config, &machine, err) &&
 	       add_monitors(err);

@@ -70,9 +70,14 @@ def without_kvm_the_translator_takes_over(tmp):
     assert status == 0x10 << 1 | 1 and "API version 11" in err and "using 'tcg'" in err, (status, err)
     status, out, err = with_shim(tmp, args)
     assert status == 0x10 << 1 | 1 and "tcg" not in err, (status, err)
-    # So it does when no engine is named.
-    status, out, err = with_shim(tmp, args[2:], KVM_VERSION="11")
-    assert status == 0x10 << 1 | 1 and "using 'tcg'" in err, (status, err)
+
+
+@test
+def the_engine_is_chosen_by_the_processor(tmp):
+    flags = open("/proc/cpuinfo").read()
+    carried = re.search(r"\b(vmx|svm)\b", flags) and os.access("/dev/kvm", os.W_OK)
+    status, out, err = run("-display", "none", "-bios", bios(tmp, EXIT), "-device", "isa-debug-exit")
+    assert status == 0x10 << 1 | 1 and f"engine {'kvm' if carried else 'tcg'}:" in err, (status, err)
 
 
 @test

@@ -151,6 +151,7 @@ static bool read_vex(struct reader *r, struct insn *in, uint8_t first, unsigned 
 		b = next(r);
 		*map = a & 31;
 		in->rex = (uint8_t)((~a >> 5 & 7) | (b >> 4 & INSN_REX_W));
+		in->vex_w = b >> 7;
 	}
 	in->vvvv = ~b >> 3 & 15;
 	in->l = b >> 2 & 1;
@@ -196,7 +197,8 @@ static bool row_fits(const struct insn_row *row, const struct insn *in, unsigned
 		return false;
 	if (row->mod != MOD_ANY && (row->mod == MOD_REG) != (in->mod == 3))
 		return false;
-	if (row->w != W_ANY && (row->w == W_1) != !!(in->rex & INSN_REX_W))
+	if (row->w != W_ANY &&
+	    (row->w == W_1) != (in->vex ? in->vex_w : !!(in->rex & INSN_REX_W)))
 		return false;
 	return row->l == L_ANY || (row->l == L_1) == in->l;
 }

@@ -268,6 +268,7 @@ struct insn {
 	uint8_t operand_size;	  /* bytes of v: 2, 4, 8 */
 	uint8_t address_size;	  /* 2, 4, 8 */
 	uint8_t vvvv, l;
+	bool vex_w; /* VEX.W in every mode; general registers have 64 bits only by `rex` */
 	bool has_modrm;
 	uint8_t mod, reg, rm; /* reg and rm without REX */
 	/* The memory operand: registers are numbers, -1 for none. */

@@ -347,15 +347,26 @@ static unsigned immediate_bytes(const struct insn *in)
 	return bytes;
 }
 
-static bool sized_by_prefix(const struct insn *in)
+static bool has_size(const struct insn *in, unsigned a, unsigned b)
 {
 	for (unsigned i = 0; i < 4; i++) {
 		unsigned code = OPERAND_SIZE(in->row->operand[i]);
 
-		if (code == SZ_v || code == SZ_z)
+		if (code == a || code == b)
 			return true;
 	}
 	return false;
+}
+
+/* REX.W or VEX.W of the host's instruction. */
+static bool template_w(const struct tr *t, const struct insn *in, bool by_prefix)
+{
+	if (by_prefix)
+		return in->operand_size == 8;
+	/* It is part of the opcode unless a general register's size depends on it. */
+	if (in->vex && !has_size(in, SZ_y, SZ_y))
+		return in->vex_w;
+	return in->rex & INSN_REX_W && t->code_size == 8;
 }
 
 void template_op(struct tr *t, const struct insn *in, int with_flags)
@@ -366,7 +377,7 @@ void template_op(struct tr *t, const struct insn *in, int with_flags)
 	};
 	struct emit *e = &t->e;
 	const struct insn_row *row = in->row;
-	bool memory = insn_mem_bytes(in) != 0, needs_rex, by_prefix = sized_by_prefix(in);
+	bool memory = insn_mem_bytes(in) != 0, needs_rex, by_prefix = has_size(in, SZ_v, SZ_z);
 	struct host_op op = {
 		.opcode = (uint16_t)(maps[row->map] | in->opcode),
 		.prefix = prefixes[row->prefix],
@@ -379,7 +390,7 @@ void template_op(struct tr *t, const struct insn *in, int with_flags)
 
 	lay_out(in, &l);
 	op.opsize16 = by_prefix && in->operand_size == 2;
-	op.w = by_prefix ? in->operand_size == 8 : (in->rex & INSN_REX_W) && t->code_size == 8;
+	op.w = template_w(t, in, by_prefix);
 	if (row->map == MAP_1 && in->opcode == 0x82)
 		op.opcode = 0x80; /* the alias that 64-bit mode lacks */
 	if (memory && (l.temps || with_flags))

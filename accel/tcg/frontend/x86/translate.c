@@ -831,6 +831,35 @@ static void translate_helper(struct tr *t, const struct insn *in, tcg_helper fn,
 	}
 }
 
+static void translate_vector(struct tr *t, const struct insn *in)
+{
+	struct insn base = *in;
+	union vector_arg a = { .word = 0 };
+
+	a.kind = in->row->kind;
+	a.opcode = in->opcode;
+	a.reg = modrm_reg(in) & 15;
+	a.rm = modrm_rm(in) & 15;
+	a.vvvv = in->vvvv & 15;
+	a.l = in->l;
+	a.w = in->vex_w;
+	a.mmx = OPERAND_KIND(in->row->operand[0]) == OPK_P;
+	a.segment = in->mem ? in->segment : in->segment_override != 0xff ? in->segment_override
+									  : SEG_DS;
+	a.address_size = in->address_size;
+	spend_flags(t);
+	if (in->row->kind == K_GATHER) {
+		a.index = in->index & 15;
+		a.scale = in->scale & 3;
+		base.index = -1;
+	}
+	if (in->mem) {
+		effective_address(t, &base, T0, 0);
+		e_store(&t->e, 8, ENV(tmp[0]), T0);
+	}
+	call_helper(t, helper_vector, a.word);
+}
+
 /* The instruction's flags are the host's after it. */
 static void finish_flags(struct tr *t, const struct insn *in)
 {
@@ -962,10 +991,12 @@ static void translate_one(struct tr *t, const struct insn *in)
 	case K_FNSAVE:
 	case K_XSAVE:
 	case K_XRSTOR:
+		translate_helper(t, in, helper_fpu, false);
+		return;
 	case K_MASKMOV:
 	case K_VMASKMOV:
 	case K_GATHER:
-		translate_helper(t, in, helper_fpu, false);
+		translate_vector(t, in);
 		return;
 	case K_HYPERCALL:
 	case K_RSM:
