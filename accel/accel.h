@@ -73,6 +73,13 @@ struct accel_ops {
 	bool (*vcpu_nmi)(struct vcpu *v);
 	/* False when the engine cannot; EXIT_DEBUG tells of hits. */
 	bool (*vcpu_debug)(struct vcpu *v, const struct vcpu_debug *d);
+	/* The VM starts (no vCPU runs yet) or has stopped. */
+	void (*run_changed)(struct accel *a, bool running);
+	/*
+	 * The vCPU's time-stamp counter now, and its rate; for the TSC deadline of a userspace
+	 * local APIC. On the vCPU's thread, or while the VM is stopped. NULL: the VM clock is it.
+	 */
+	uint64_t (*tsc)(struct vcpu *v, uint64_t *khz);
 	/* Called on every vCPU after a stop, before the next run: tells a paravirtual clock. */
 	void (*vcpu_resumed)(struct vcpu *v);
 

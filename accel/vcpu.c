@@ -265,6 +265,8 @@ void vcpus_pause(struct machine *m)
 		pthread_mutex_unlock(&v->mutex);
 	}
 	machine_lock();
+	if (a->ops->run_changed)
+		a->ops->run_changed(a, false);
 }
 
 static void tell_resumed(struct vcpu *v, void *arg)
@@ -277,6 +279,8 @@ void vcpus_resume(struct machine *m)
 {
 	struct accel *a = machine_accel(m);
 
+	if (a->ops->run_changed)
+		a->ops->run_changed(a, true);
 	for (guint i = 0; i < a->vcpus->len; i++) {
 		struct vcpu *v = a->vcpus->pdata[i];
 

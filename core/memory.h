@@ -26,9 +26,14 @@ struct space;
 enum region_kind { REGION_GROUP, REGION_RAM, REGION_ROM, REGION_IO, REGION_ALIAS };
 
 /* Who wants to know that a page was written. */
-enum dirty_user { DIRTY_MIGRATION, DIRTY_DISPLAY, DIRTY_CODE, DIRTY_USERS };
+enum dirty_user { DIRTY_MIGRATION, DIRTY_DISPLAY, DIRTY_USERS };
 #define PAGE_BITS 12
 #define PAGE_SIZE_4K (UINT64_C(1) << PAGE_BITS)
+
+/* Told of every write but the engine's own, after it; any thread. What was made from code forgets it. */
+struct ram_watcher {
+	void (*written)(struct ram_watcher *w, void *host, uint64_t len);
+};
 
 /* Host memory behind RAM and ROM regions. Dirty bits are keyed by the offset in here, one a page.
  */
@@ -38,6 +43,7 @@ struct ram_block {
 	uint64_t size;
 	uint64_t *dirty[DIRTY_USERS]; /* atomic words; a set bit is a dirty page */
 	unsigned tracking;	      /* mask of users that follow writes, atomic */
+	struct ram_watcher *watcher;  /* the engine's, or NULL */
 	struct ram_block *next;
 };
 

@@ -67,7 +67,11 @@ void ram_mark_dirty(struct ram_block *b, uint64_t off, uint64_t len)
 	unsigned tracking = __atomic_load_n(&b->tracking, __ATOMIC_RELAXED);
 	uint64_t last;
 
-	if (!tracking || !len || off >= b->size)
+	if (!len || off >= b->size)
+		return;
+	if (b->watcher)
+		b->watcher->written(b->watcher, b->host + off, MIN_OF(len, b->size - off));
+	if (!tracking)
 		return;
 	last = MIN_OF(off + len - 1, b->size - 1) >> PAGE_BITS;
 	for (uint64_t page = off >> PAGE_BITS; page <= last; page++)

@@ -18,6 +18,8 @@
 #define BLOCK_ROOM 32768
 
 struct tcg_cache {
+	struct tcg_world world;
+	struct jump_cache_entry *no_jumps;
 	uint8_t *write, *run;
 	size_t size, used;
 	uint64_t generation;
@@ -60,11 +62,14 @@ struct tcg_cache *tcg_cache_new(size_t bytes, GError **err)
 	c->blocks = reserve(MOST_BLOCKS * sizeof(*c->blocks));
 	c->sites = reserve(MOST_SITES * sizeof(*c->sites));
 	c->cold = reserve(MOST_SITES * sizeof(*c->cold));
-	if (!c->write || !c->run || !c->blocks || !c->sites || !c->cold) {
+	c->no_jumps = reserve(JUMP_CACHE_ENTRIES * sizeof(*c->no_jumps));
+	if (!c->write || !c->run || !c->blocks || !c->sites || !c->cold || !c->no_jumps) {
 		error(err, "tcg: the host cannot map %zu bytes of translated code", bytes);
 		goto failed;
 	}
 	close(fd);
+	for (unsigned i = 0; i < JUMP_CACHE_ENTRIES; i++)
+		c->no_jumps[i].rip = i ^ 1;
 	return c;
 failed:
 	if (fd >= 0)
@@ -85,7 +90,19 @@ void tcg_cache_free(struct tcg_cache *c)
 		munmap(c->sites, MOST_SITES * sizeof(*c->sites));
 	if (c->cold)
 		munmap(c->cold, MOST_SITES * sizeof(*c->cold));
+	if (c->no_jumps)
+		munmap(c->no_jumps, JUMP_CACHE_ENTRIES * sizeof(*c->no_jumps));
 	g_free(c);
+}
+
+struct tcg_world *tcg_cache_world(struct tcg_cache *c)
+{
+	return &c->world;
+}
+
+struct jump_cache_entry *tcg_cache_no_jumps(const struct tcg_cache *c)
+{
+	return c->no_jumps;
 }
 
 static unsigned hash(uint64_t phys, uint64_t rip, unsigned mode)
@@ -120,8 +137,9 @@ void tcg_block_finish(struct tcg_cache *c, struct block *b)
 {
 	struct block **slot = &c->hash[hash(b->phys, b->rip, b->mode)];
 
-	c->nblocks++;
-	c->used = align_up(c->used + b->code_size, 16);
+	c->used = align_up((uint64_t)(b->code + b->code_size - c->run), 16);
+	/* The handler of host faults looks without the lock. */
+	__atomic_store_n(&c->nblocks, c->nblocks + 1, __ATOMIC_RELEASE);
 	b->hash_next = *slot;
 	*slot = b;
 }
@@ -146,7 +164,7 @@ void tcg_block_part(struct tcg_cache *c, struct block *b, const void *host, size
 	*slot = p;
 }
 
-bool tcg_page_has_code(struct tcg_cache *c, const void *host)
+bool tcg_page_has_code_locked(struct tcg_cache *c, const void *host)
 {
 	uint64_t page = (uint64_t)(uintptr_t)host >> PAGE_BITS;
 
@@ -156,26 +174,33 @@ bool tcg_page_has_code(struct tcg_cache *c, const void *host)
 	return false;
 }
 
-void tcg_code_written(struct tcg_env *env, const void *host, unsigned size)
+bool tcg_page_has_code(struct tcg_cache *c, const void *host)
 {
-	struct tcg_cache *c = env->cache;
+	bool has;
+
+	tcg_lock(&c->world);
+	has = tcg_page_has_code_locked(c, host);
+	tcg_unlock(&c->world);
+	return has;
+}
+
+void tcg_code_written(struct tcg_cache *c, const void *host, unsigned size)
+{
 	uint64_t start = (uint64_t)(uintptr_t)host, end = start + size;
 	struct code_part **slot = page_slot(c, start);
-	bool killed = false;
 
+	tcg_lock(&c->world);
 	while (*slot) {
 		struct code_part *p = *slot;
 
 		if (p->start < end && start < p->end) {
 			tcg_block_kill(c, p->block);
 			*slot = p->next;
-			killed = true;
 		} else {
 			slot = &p->next;
 		}
 	}
-	if (killed)
-		tcg_jump_cache_flush(env);
+	tcg_unlock(&c->world);
 }
 
 uint8_t *tcg_code_room(struct tcg_cache *c, uint8_t **end)
@@ -212,9 +237,10 @@ struct block *tcg_block(struct tcg_cache *c, uint32_t index)
 struct block *tcg_block_of_code(struct tcg_cache *c, const void *host_pc)
 {
 	const uint8_t *pc = host_pc;
-	uint32_t low = 0, high = c->nblocks;
+	uint32_t low = 0, high = __atomic_load_n(&c->nblocks, __ATOMIC_ACQUIRE);
 
-	if (pc < c->run || pc >= c->run + c->used)
+	if (!high || pc < c->blocks[0].code ||
+	    pc >= c->blocks[high - 1].code + c->blocks[high - 1].code_size)
 		return NULL;
 	while (high - low > 1) {
 		uint32_t middle = low + (high - low) / 2;
@@ -261,12 +287,13 @@ struct block *tcg_insn_of_code(struct tcg_cache *c, const void *host_pc, uint64_
 	return b;
 }
 
-/* Points a direct exit's jump; the displacement is written whole. */
+/* Points a direct exit's jump. Its displacement is aligned, so other vCPUs see the old or the new.
+ */
 static void patch(struct tcg_cache *c, const struct block_exit *x, const uint8_t *to)
 {
 	int32_t d = (int32_t)(to - tcg_code_run(c, x->jump));
 
-	memcpy(x->jump - 4, &d, sizeof(d));
+	__atomic_store_n((int32_t *)(void *)(x->jump - 4), d, __ATOMIC_RELEASE);
 }
 
 void tcg_link(struct tcg_cache *c, struct block_exit *x, struct block *to)
@@ -286,6 +313,9 @@ void tcg_block_kill(struct tcg_cache *c, struct block *b)
 	if (b->dead)
 		return;
 	b->dead = true;
+	/* Jump caches may still lead here: what is found here leads on to the block's successor. */
+	__atomic_store_n((uint16_t *)(void *)(c->write + (b->code - c->run)),
+			 (uint16_t)(0xeb | (uint8_t)(-(int)b->head - 2) << 8), __ATOMIC_RELEASE);
 	while (*slot && *slot != b)
 		slot = &(*slot)->hash_next;
 	if (*slot)

@@ -29,8 +29,8 @@ static const struct {
 		  BIT(30) | BIT(31),
 	  0x078bfbfd },
 	{ 7, 0, 0,
-	  BIT(0) | BIT(3) | BIT(5) | BIT(7) | BIT(8) | BIT(9) | BIT(18) | BIT(19) | BIT(20) |
-		  BIT(23) | BIT(24) | BIT(29),
+	  BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(7) | BIT(8) | BIT(9) | BIT(18) | BIT(19) |
+		  BIT(20) | BIT(23) | BIT(24) | BIT(29),
 	  BIT(2) | BIT(22), 0 },
 	{ 0x80000000, 0, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX },
 	{ 0x80000001, 0, UINT32_MAX, UINT32_MAX, BIT(0) | BIT(5) | BIT(8),
@@ -94,12 +94,29 @@ static void range_add(struct space_listener *l, const struct flat_range *r)
 	if (r->region->kind == REGION_IO || !r->direct_reads)
 		return;
 	n.ram = r->region->ram;
+	n.ram->watcher = &t->watcher;
 	n.ram_off = r->off;
 	n.host = r->region->ram->host + r->off;
 	n.writable = r->region->kind == REGION_RAM && !r->read_only;
 	while (i < t->ranges->len && g_array_index(t->ranges, struct tcg_range, i).start < n.start)
 		i++;
 	g_array_insert_val(t->ranges, i, n);
+}
+
+/* Code that DMA or a loader overwrites. */
+static void ram_written(struct ram_watcher *w, void *host, uint64_t len)
+{
+	struct tcg *t = container_of(w, struct tcg, watcher);
+	uint8_t *at = host;
+
+	while (len) {
+		uint64_t n = PAGE_SIZE_4K - ((uintptr_t)at & (PAGE_SIZE_4K - 1));
+
+		n = MIN_OF(n, len);
+		tcg_code_written(t->cache, at, (unsigned)n);
+		at += n;
+		len -= n;
+	}
 }
 
 static void range_del(struct space_listener *l, const struct flat_range *r)
@@ -132,8 +149,23 @@ static void map_commit(struct space_listener *l)
 		if (!env)
 			continue;
 		__atomic_store_n(&env->flush_wanted, true, __ATOMIC_RELEASE);
-		__atomic_store_n(&env->exit_request, 1, __ATOMIC_RELEASE);
+		tcg_ask(env);
 	}
+}
+
+/*
+ * The guest's TSC is the host's plus an offset, and stands still with the VM. What a reset or a
+ * load left in the fields is true as of the VM's start, so that all vCPUs agree.
+ */
+static uint64_t host_tsc_khz(const struct tcg *t)
+{
+	uint64_t ns;
+
+	/* A clock's resolution against this: 1 in 20000 at the worst, soon much better. */
+	do
+		ns = (uint64_t)monotonic_ns() - t->first_ns;
+	while (ns < 2000000);
+	return muldiv64(__builtin_ia32_rdtsc() - t->first_tsc, 1000000, ns);
 }
 
 static bool tcg_init(struct accel *a, GError **err)
@@ -158,12 +190,15 @@ static bool tcg_init(struct accel *a, GError **err)
 		return false;
 	}
 	t->accel = a;
+	t->first_ns = (uint64_t)monotonic_ns();
+	t->first_tsc = t->stopped_tsc = __builtin_ia32_rdtsc();
 	a->engine = t;
 	a->config.irqchip = IRQCHIP_USER;
 	t->map = g_new0(struct tcg_map, 1);
 	t->ranges = g_array_new(FALSE, FALSE, sizeof(struct tcg_range));
 	t->old_maps = g_ptr_array_new_with_free_func(g_free);
 	make_host_cpuid(t);
+	t->watcher.written = ram_written;
 	t->listener = (struct space_listener) { .add = range_add,
 						.del = range_del,
 						.commit = map_commit };
@@ -175,6 +210,8 @@ static void tcg_destroy(struct accel *a)
 {
 	struct tcg *t = tcg_of(a);
 
+	for (guint i = 0; i < t->ranges->len; i++)
+		g_array_index(t->ranges, struct tcg_range, i).ram->watcher = NULL;
 	space_unlisten(&a->machine->mem, &t->listener);
 	tcg_cache_free(t->cache);
 	g_array_unref(t->ranges);
@@ -296,10 +333,9 @@ static bool tcg_vcpu_create(struct vcpu *v, GError **err)
 	struct x86_cpu *cpu = (struct x86_cpu *)v;
 	struct tcg_env *env;
 
-	if (v->index > 0)
-		return error(err,
-			     "-smp: the translator runs one vCPU as yet; use -smp 1 or -accel kvm");
 	env = tcg_env_new(t->cache);
+	if (!env)
+		return error(err, "-smp: the translator runs %u vCPUs at most", TCG_MOST_VCPUS);
 	env->tcg = t;
 	env->cpu = cpu;
 	env->walk = tcg_walk;
@@ -325,9 +361,35 @@ static void tcg_vcpu_destroy(struct vcpu *v)
 
 static void tcg_vcpu_kick(struct vcpu *v)
 {
-	struct tcg_env *env = v->engine;
+	tcg_ask(v->engine);
+}
 
-	__atomic_store_n(&env->exit_request, 1, __ATOMIC_SEQ_CST);
+static void tcg_run_changed(struct accel *a, bool running)
+{
+	struct tcg *t = tcg_of(a);
+	uint64_t now = __builtin_ia32_rdtsc();
+
+	if (!running) {
+		t->stopped_tsc = now;
+		return;
+	}
+	for (guint i = 0; i < a->vcpus->len; i++) {
+		struct tcg_env *env = ((struct vcpu *)a->vcpus->pdata[i])->engine;
+
+		env->tsc_offset -= now - t->stopped_tsc;
+	}
+	t->started_tsc = now;
+	t->stopped_tsc = 0;
+}
+
+static uint64_t tcg_tsc(struct vcpu *v, uint64_t *khz)
+{
+	uint64_t tsc;
+
+	*khz = host_tsc_khz(tcg_of(v->accel));
+	if (v->dirty & VS_FULL && x86_msr_find((struct x86_cpu *)v, 0x10, &tsc))
+		return tsc;
+	return tcg_guest_tsc(v->engine);
 }
 
 static void tcg_vcpu_get(struct vcpu *v, unsigned groups)
@@ -370,7 +432,7 @@ static void tcg_vcpu_put(struct vcpu *v, unsigned groups)
 	if (groups & VS_FPU)
 		memcpy(env->fpu, cpu->xsave, sizeof(cpu->xsave));
 	if (groups & VS_FULL && x86_msr_find(cpu, 0x10, &tsc))
-		env->tsc_offset = tsc - __builtin_ia32_rdtsc();
+		env->tsc_offset = tsc - env->tcg->started_tsc;
 	if (groups & VS_EVENTS) {
 		env->nmi_masked = cpu->events.nmi_masked;
 		env->shadow = cpu->events.shadow;
@@ -409,4 +471,6 @@ const struct accel_ops accel_tcg = {
 	.vcpu_put = tcg_vcpu_put,
 	.vcpu_nmi = tcg_vcpu_nmi,
 	.vcpu_debug = tcg_vcpu_debug,
+	.run_changed = tcg_run_changed,
+	.tsc = tcg_tsc,
 };

@@ -40,10 +40,47 @@ void tcg_fpu_for_c(void)
 	__asm__ volatile("fninit; ldmxcsr %0" : : "m"(mxcsr));
 }
 
-void tcg_outside_begin(struct tcg_env *env)
+void tcg_c_begin(struct tcg_env *env)
 {
 	tcg_fpu_save(env->fpu);
 	tcg_fpu_for_c();
+}
+
+void tcg_c_end(struct tcg_env *env)
+{
+	tcg_fpu_load(env->fpu);
+}
+
+void tcg_outside_begin(struct tcg_env *env)
+{
+	tcg_c_begin(env);
+	tcg_step_out(env);
+}
+
+/*
+ * An empty jump cache makes sure that a loop of indirect jumps comes to C too. The order of these
+ * stores, and of those in tcg_use_jumps, leaves it in place if a request came last.
+ */
+void tcg_ask(struct tcg_env *env)
+{
+	__atomic_store_n(&env->exit_request, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&env->jump_cache, (uint64_t)(uintptr_t)tcg_cache_no_jumps(env->cache),
+			 __ATOMIC_SEQ_CST);
+}
+
+static void use_jumps(struct tcg_env *env)
+{
+	__atomic_store_n(&env->jump_cache, (uint64_t)(uintptr_t)env->jumps, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&env->exit_request, __ATOMIC_SEQ_CST))
+		__atomic_store_n(&env->jump_cache,
+				 (uint64_t)(uintptr_t)tcg_cache_no_jumps(env->cache),
+				 __ATOMIC_SEQ_CST);
+}
+
+void tcg_answer(struct tcg_env *env)
+{
+	__atomic_store_n(&env->exit_request, 0, __ATOMIC_SEQ_CST);
+	use_jumps(env);
 }
 
 void tcg_check_events(struct tcg_env *env)
@@ -53,12 +90,13 @@ void tcg_check_events(struct tcg_env *env)
 	uint32_t ev = __atomic_load_n(&env->cpu->vcpu.events, __ATOMIC_ACQUIRE);
 
 	if (ev & ~(uint32_t)EV_INTR || (ev & EV_INTR && env->eflags & BIT64(9)))
-		__atomic_store_n(&env->exit_request, 1, __ATOMIC_RELEASE);
+		tcg_ask(env);
 }
 
 void tcg_outside_end(struct tcg_env *env)
 {
-	tcg_fpu_load(env->fpu);
+	tcg_step_in(env);
+	tcg_c_end(env);
 	/* A device may have posted to this very vCPU. */
 	tcg_check_events(env);
 }
@@ -108,7 +146,7 @@ void tcg_select(struct tcg_env *env, bool user)
 	}
 	env->user = user;
 	env->jumps = env->level[user].jumps;
-	env->jump_cache = (uint64_t)(uintptr_t)env->jumps;
+	use_jumps(env);
 	env->load_tlb = env->level[user].tlb;
 	env->store_tlb = env->load_tlb + 1;
 	env->load_base = (uint64_t)(uintptr_t)env->load_tlb + TLB_BIAS;
@@ -120,31 +158,53 @@ static unsigned jump_cache_index(uint64_t rip)
 	return (unsigned)(rip << 4 & 0xffff) >> 4;
 }
 
-/* Translates what is at rip; anything may be called from here. */
+/* Where an instruction's bytes lie: on one page, or on two. */
+struct fetch {
+	uint64_t rip;
+	uint8_t *host;
+	size_t here; /* bytes to the page's end */
+	bool crosses;
+	uint8_t *second; /* NULL: not RAM */
+};
+
+/*
+ * Translates it, with the lock held and on pages whose stores are watched; anything may be called
+ * from here.
+ */
 static __attribute__((noinline)) enum tcg_translated
-translate(struct tcg_env *env, uint64_t rip, const void *host, const uint8_t *bytes, size_t n,
-	  const void *second, struct block **block)
+translate(struct tcg_env *env, const struct fetch *f, struct block **block)
 {
 	enum tcg_translated result = TRANSLATE_FULL;
-	bool single = env->mode & (MODE_REFERENCE | MODE_STEP) || n < 16;
-	size_t here = PAGE_SIZE_4K - ((uintptr_t)host & (PAGE_SIZE_4K - 1));
+	const uint8_t *bytes = f->host;
+	size_t n = f->here;
+	uint8_t both[15];
+	bool single;
 	struct block *b;
 
-	tcg_outside_begin(env);
+	tcg_c_begin(env);
+	if (f->crosses) {
+		n = sizeof(both);
+		for (size_t i = 0; i < n; i++)
+			both[i] = i < f->here ? f->host[i]
+				  : f->second ? f->second[i - f->here]
+					      : 0xff;
+		bytes = both;
+	}
+	single = env->mode & (MODE_REFERENCE | MODE_STEP) || n < 16;
 	b = tcg_block_begin(env->cache);
 	if (b) {
-		b->rip = rip;
-		b->phys = (uint64_t)(uintptr_t)host;
+		b->rip = f->rip;
+		b->phys = (uint64_t)(uintptr_t)f->host;
 		b->mode = env->mode;
 		result = tcg_translate(env, b, bytes, n, single ? 1 : BLOCK_INSNS);
 	}
 	if (result == TRANSLATE_OK) {
 		tcg_block_finish(env->cache, b);
-		tcg_block_part(env->cache, b, host, MIN_OF(here, MAX_OF(b->bytes, 1)));
-		if (second)
-			tcg_block_part(env->cache, b, second, b->bytes - here);
+		tcg_block_part(env->cache, b, f->host, MIN_OF(f->here, MAX_OF(b->bytes, 1)));
+		if (f->second && b->bytes > f->here)
+			tcg_block_part(env->cache, b, f->second, b->bytes - f->here);
 	}
-	tcg_outside_end(env);
+	tcg_c_end(env);
 	*block = b;
 	return result;
 }
@@ -155,26 +215,55 @@ static uint64_t code_linear(struct tcg_env *env, uint64_t rip)
 	return env->mode & MODE_CODE64 ? rip : (uint32_t)(rip + env->seg_base[SEG_CS]);
 }
 
-/*
- * Stores to a page go the slow way once code was made from it. Until then this vCPU's table may let
- * them through.
- */
-static void watch_page(struct tcg_env *env, bool had_code)
+static bool watched(struct tcg_env *env, const struct fetch *f)
 {
-	if (!had_code)
-		tcg_store_tlb_flush(env);
+	return tcg_page_has_code_locked(env->cache, f->host) &&
+	       (!f->second || tcg_page_has_code_locked(env->cache, f->second));
 }
 
-/* The block at rip in the current mode, made if it is not there. May raise. */
+static void watch(struct tcg_env *env, const void *host)
+{
+	for (unsigned i = 0; host && i < env->world->envs; i++)
+		tcg_tlb_unstore(env->world->env[i], host);
+}
+
+/*
+ * Stores to a page go the slow way once code was made from it. Until then other vCPUs' tables may
+ * let them through, so they stop meanwhile.
+ */
+static enum tcg_translated find_or_translate(struct tcg_env *env, const struct fetch *f,
+					     struct block **block)
+{
+	enum tcg_translated result = TRANSLATE_OK;
+	bool stopped = false;
+
+	tcg_lock(env->world);
+	*block = tcg_block_find(env->cache, (uint64_t)(uintptr_t)f->host, f->rip, env->mode);
+	if (!*block && !watched(env, f)) {
+		tcg_unlock(env->world);
+		tcg_stop_pages(env);
+		stopped = true;
+		tcg_lock(env->world);
+		watch(env, f->host);
+		watch(env, f->second);
+		*block =
+			tcg_block_find(env->cache, (uint64_t)(uintptr_t)f->host, f->rip, env->mode);
+	}
+	if (!*block)
+		result = translate(env, f, block);
+	tcg_unlock(env->world);
+	if (stopped)
+		tcg_resume(env);
+	return result;
+}
+
+/* The block at rip in the current mode, made if it is not there. From RUNNING. May raise. */
 static struct block *block_at(struct tcg_env *env, uint64_t rip)
 {
 	uint64_t linear = code_linear(env, rip);
-	struct tcg_page page, second;
+	struct fetch f = { .rip = rip, .here = PAGE_SIZE_4K - (linear & (PAGE_SIZE_4K - 1)) };
+	struct tcg_page page;
 	struct block *b;
-	uint8_t both[16];
-	size_t n = PAGE_SIZE_4K - (linear & (PAGE_SIZE_4K - 1));
-	enum tcg_translated result;
-	bool had_code;
 
 	env->rip = rip;
 	env->walk(env, linear, ACCESS_FETCH, &page);
@@ -182,31 +271,28 @@ static struct block *block_at(struct tcg_env *env, uint64_t rip)
 		env->unsupported = "code outside of RAM and ROM";
 		tcg_raise(env, TCG_UNSUPPORTED);
 	}
-	b = tcg_block_find(env->cache, (uint64_t)(uintptr_t)page.host, rip, env->mode);
-	if (b)
-		return b;
+	f.host = page.host;
 	for (;;) {
-		had_code = tcg_page_has_code(env->cache, page.host);
-		result = translate(env, rip, page.host, page.host, n, NULL, &b);
+		enum tcg_translated result = find_or_translate(env, &f, &b);
+
+		if (result == TRANSLATE_OK)
+			return b;
 		if (result == TRANSLATE_MORE) {
 			/* One instruction on two pages. */
-			env->walk(env, linear + n, ACCESS_FETCH, &second);
-			had_code = had_code && second.host &&
-				   tcg_page_has_code(env->cache, second.host);
-			for (size_t i = 0; i < 15; i++)
-				both[i] = i < n		? page.host[i]
-					  : second.host ? second.host[i - n]
-							: 0xff;
-			result = translate(env, rip, page.host, both, 15, second.host, &b);
+			env->walk(env, linear + f.here, ACCESS_FETCH, &page);
+			f.crosses = true;
+			f.second = page.host;
+			continue;
 		}
-		if (result == TRANSLATE_OK) {
-			watch_page(env, had_code);
-			return b;
-		}
-		tcg_outside_begin(env);
+		tcg_stop_all(env);
+		tcg_lock(env->world);
+		tcg_c_begin(env);
 		tcg_cache_flush(env->cache);
-		tcg_outside_end(env);
-		tcg_jump_cache_flush(env);
+		tcg_c_end(env);
+		for (unsigned i = 0; i < env->world->envs; i++)
+			tcg_jump_cache_flush(env->world->env[i]);
+		tcg_unlock(env->world);
+		tcg_resume(env);
 	}
 }
 
@@ -216,13 +302,17 @@ void *tcg_exit_direct(struct tcg_env *env, struct block_exit *x)
 	uint64_t generation = tcg_cache_generation(env->cache);
 	struct block *b;
 
+	env->place = PLACE_RUNNING;
 	env->rip = target;
 	if (__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE))
 		return NULL;
 	b = block_at(env, target);
+	tcg_lock(env->world);
 	/* A flush in between took the way out with it. */
 	if (tcg_cache_generation(env->cache) == generation)
 		tcg_link(env->cache, x, b);
+	tcg_unlock(env->world);
+	env->place = PLACE_BLOCK;
 	return b->code;
 }
 
@@ -230,6 +320,7 @@ void *tcg_exit_indirect(struct tcg_env *env, uint64_t rip)
 {
 	struct block *b;
 
+	env->place = PLACE_RUNNING;
 	env->rip = rip;
 	if (__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE))
 		return NULL;
@@ -237,17 +328,33 @@ void *tcg_exit_indirect(struct tcg_env *env, uint64_t rip)
 	fill_log_add(&env->level[env->user].jump_log, jump_cache_index(rip));
 	env->jumps[jump_cache_index(rip)] =
 		(struct jump_cache_entry) { rip, (uint64_t)(uintptr_t)b->code };
+	env->place = PLACE_BLOCK;
 	return b->code;
+}
+
+void tcg_end_exclusive(struct tcg_env *env)
+{
+	env->exclusive = false;
+	tcg_resume(env);
 }
 
 int tcg_execute(struct tcg_env *volatile env)
 {
-	if (__builtin_setjmp(env->escape))
-		return (int)env->fault.vector;
+	if (__builtin_setjmp(env->escape)) {
+		env->place = PLACE_RUNNING;
+		if (env->exclusive)
+			tcg_end_exclusive(env);
+		return env->fault.vector == TCG_AGAIN ? -1 : (int)env->fault.vector;
+	}
 	/* After STI or a load of SS at least one instruction runs, whoever waits. */
 	while (env->shadow || !__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE)) {
+		const struct block *b;
+
 		env->shadow = false;
-		tcg_enter(env, block_at(env, env->rip)->code);
+		b = block_at(env, env->rip);
+		env->place = PLACE_BLOCK;
+		tcg_enter(env, b->code);
+		env->place = PLACE_RUNNING;
 		if (env->mode & MODE_STEP)
 			return -1;
 	}
@@ -326,6 +433,7 @@ struct tcg_env *tcg_env_new(struct tcg_cache *c)
 	memset(env, 0, sizeof(*env));
 	env->self = env;
 	env->cache = c;
+	env->world = tcg_cache_world(c);
 	env->tlb_room = room;
 	env->tlb_room_size = tables + 65536;
 	room = (uint8_t *)(uintptr_t)align_up((uintptr_t)room, 65536);
@@ -349,11 +457,16 @@ struct tcg_env *tcg_env_new(struct tcg_cache *c)
 	tcg_select(env, false);
 	tcg_jump_cache_flush(env);
 	tcg_tlb_flush(env);
+	if (!tcg_world_add(env->world, env)) {
+		tcg_env_free(env);
+		return NULL;
+	}
 	return env;
 }
 
 void tcg_env_free(struct tcg_env *env)
 {
+	tcg_world_remove(env->world, env);
 	munmap(env->tlb_room, env->tlb_room_size);
 	for (unsigned k = 0; k < ARRAY_LEN(env->level); k++)
 		free(env->level[k].jumps);

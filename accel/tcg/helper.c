@@ -11,6 +11,19 @@ int helper_raise(struct tcg_env *env, uint64_t vector)
 	tcg_raise(env, (unsigned)vector);
 }
 
+/* A vCPU that waits for another may keep it from its host CPU: after some rounds it makes room. */
+#define PAUSES 50
+
+int helper_pause(struct tcg_env *env, uint64_t arg)
+{
+	(void)arg;
+	if (++env->pauses % PAUSES)
+		__builtin_ia32_pause();
+	else
+		tcg_yield();
+	return 0;
+}
+
 static uint64_t part(uint64_t v, unsigned size)
 {
 	return v & ones(size);

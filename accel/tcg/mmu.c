@@ -82,16 +82,19 @@ static bool set_bits(struct tcg_env *env, uint64_t phys, unsigned size, uint64_t
 {
 	uint8_t *p = tcg_ram(env, phys, true);
 	uint32_t old32 = (uint32_t)old;
+	bool done;
 
 	if ((old & bits) == bits || !p)
 		return true;
-	tcg_code_written(env, p, size);
 	if (size == 4)
-		return __atomic_compare_exchange_n((uint32_t *)(void *)p, &old32,
+		done = __atomic_compare_exchange_n((uint32_t *)(void *)p, &old32,
 						   old32 | (uint32_t)bits, false, __ATOMIC_SEQ_CST,
 						   __ATOMIC_RELAXED);
-	return __atomic_compare_exchange_n((uint64_t *)(void *)p, &old, old | bits, false,
-					   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	else
+		done = __atomic_compare_exchange_n((uint64_t *)(void *)p, &old, old | bits, false,
+						   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	tcg_code_written(env->cache, p, size);
+	return done;
 }
 
 static void check(const struct walk *w)
@@ -264,8 +267,8 @@ void tcg_system_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned
 		else
 			page.phys++;
 		if (page.host) {
-			tcg_code_written(env, page.host, 1);
 			*page.host = b;
+			tcg_code_written(env->cache, page.host, 1);
 		} else {
 			env->io(env, page.phys, &b, 1, true);
 		}

@@ -6,6 +6,7 @@
 #include "core/machine.h"
 
 #define MSR_TSC 0x10
+#define MSR_TSC_ADJUST 0x3b
 #define MSR_XSS 0xda0
 #define MSR_APIC_BASE 0x1b
 #define MSR_EFER 0xc0000080
@@ -442,7 +443,9 @@ static bool intc_msr(struct tcg_env *env, uint32_t index, uint64_t *v, bool writ
 
 uint64_t tcg_guest_tsc(const struct tcg_env *env)
 {
-	return __builtin_ia32_rdtsc() + env->tsc_offset;
+	uint64_t stopped = env->tcg->stopped_tsc;
+
+	return (stopped ? stopped : __builtin_ia32_rdtsc()) + env->tsc_offset;
 }
 
 static uint64_t *msr_slot(struct tcg_env *env, uint32_t index)
@@ -453,6 +456,23 @@ static uint64_t *msr_slot(struct tcg_env *env, uint32_t index)
 		if (cpu->msr_index[i] == index)
 			return &cpu->msr_value[i];
 	return NULL;
+}
+
+static uint64_t msr(struct tcg_env *env, uint32_t index)
+{
+	uint64_t *slot = msr_slot(env, index);
+
+	return slot ? *slot : 0;
+}
+
+/* TSC_ADJUST follows (SDM volume 3, 17.17.3). */
+static void set_tsc(struct tcg_env *env, uint64_t v)
+{
+	uint64_t by = v - tcg_guest_tsc(env), *adjust = msr_slot(env, MSR_TSC_ADJUST);
+
+	env->tsc_offset += by;
+	if (adjust)
+		*adjust += by;
 }
 
 static uint64_t read_msr(struct tcg_env *env, uint32_t index)
@@ -489,8 +509,11 @@ static void write_msr(struct tcg_env *env, uint32_t index, uint64_t v)
 
 	switch (index) {
 	case MSR_TSC:
-		env->tsc_offset = v - __builtin_ia32_rdtsc();
+		set_tsc(env, v);
 		return;
+	case MSR_TSC_ADJUST:
+		env->tsc_offset += v - msr(env, MSR_TSC_ADJUST);
+		break;
 	case MSR_EFER:
 		may = env->efer_allowed;
 		if (v & ~may & ~EFER_LMA || (cpu->cr0 & CR0_PG && (v ^ cpu->efer) & EFER_LME))
@@ -525,13 +548,6 @@ static void write_msr(struct tcg_env *env, uint32_t index, uint64_t v)
 	if (!slot || (index == MSR_XSS && v))
 		gp(env);
 	*slot = v;
-}
-
-static uint64_t msr(struct tcg_env *env, uint32_t index)
-{
-	uint64_t *slot = msr_slot(env, index);
-
-	return slot ? *slot : 0;
 }
 
 /* CPUID, with what other registers show in it. */
@@ -835,7 +851,7 @@ int helper_system(struct tcg_env *env, uint64_t word)
 		return set_interrupts(env, &a);
 	case K_HLT:
 		env->halted = true;
-		__atomic_store_n(&env->exit_request, 1, __ATOMIC_RELEASE);
+		tcg_ask(env);
 		return leave(env, &a);
 	case K_SLDT:
 		check_umip(env);
@@ -950,7 +966,8 @@ int helper_system(struct tcg_env *env, uint64_t word)
 		gp(env);
 	case K_CPUID:
 		cpuid(env);
-		return 0;
+		/* It serializes: requests of other vCPUs come before what follows. */
+		return leave_if_asked(env, &a);
 	case K_SYSCALL:
 		syscall_(env, a.length);
 		break;

@@ -186,12 +186,14 @@ enum vcpu_exit tcg_vcpu_run(struct vcpu *v)
 
 	if (take_events(v, env, &event, &have_event))
 		return EXIT_HALT;
+	tcg_go_in(env);
 	tcg_fpu_load(env->fpu);
 	outcome = run_guest(env, have_event ? &event : NULL);
 	tcg_fpu_save(env->fpu);
 	tcg_fpu_for_c();
-	/* Whoever set it has changed something that is looked at before the next run. */
-	__atomic_store_n(&env->exit_request, 0, __ATOMIC_SEQ_CST);
+	tcg_go_out(env);
+	/* Whoever asked has changed something that is looked at before the next run. */
+	tcg_answer(env);
 	switch (outcome) {
 	case OUT_TRIPLE:
 		return EXIT_RESET;

@@ -84,8 +84,13 @@ struct tcg {
 	GArray *ranges;	     /* the next map, while it changes */
 	GPtrArray *old_maps; /* readers may still be in them */
 	struct space_listener listener;
+	struct ram_watcher watcher;
 	bool reference;
 	size_t tb_size;
+	/* The host's TSC and clock at the start, from which its rate is found. */
+	uint64_t first_tsc, first_ns;
+	uint64_t stopped_tsc; /* the host's, when the VM stopped; 0 while it runs */
+	uint64_t started_tsc; /* when it was started last */
 	struct x86_host_cpuid host;
 	struct x86_cpuid leaves[X86_MOST_CPUID];
 };

@@ -14,6 +14,7 @@
 #include <setjmp.h>
 
 #include "accel/tcg/frontend/x86/insn.h"
+#include "accel/tcg/world.h"
 #include "cpu/x86/cpu.h"
 
 #define TLB_ENTRIES 4096
@@ -69,6 +70,7 @@ struct site {
 	uint8_t segment;
 	bool read, write;
 	bool aligned;		  /* must be */
+	bool locked;		  /* LOCK, or XCHG */
 	bool fpu_waits;		  /* a pending x87 exception comes first */
 	struct flag_source flags; /* of the flags before it; kind 0: they are in env->cc */
 	bool ends;		  /* the store is the instruction's last act */
@@ -118,7 +120,7 @@ struct tcg_env {
 	uint64_t host_rsp;
 	struct tcg_env *self;
 	uint64_t slow_va;
-	uint32_t exit_request; /* atomic; any thread sets it */
+	uint32_t exit_request; /* atomic; tcg_ask sets it */
 	uint32_t commit_site;
 	void *thunk_load, *thunk_store, *thunk_commit, *thunk_helper;
 	void *thunk_exit_direct, *thunk_exit_indirect, *thunk_exit_main;
@@ -139,6 +141,9 @@ struct tcg_env {
 	unsigned mode;	 /* MODE_ bits of the code that runs */
 	struct x86_cpu *cpu;
 	struct tcg_cache *cache;
+	struct tcg_world *world;
+	uint32_t place; /* PLACE_, atomic */
+	bool exclusive; /* this vCPU stopped the others for the instruction it is in */
 	/* The pages of linear addresses; does not return if the access faults. */
 	void (*walk)(struct tcg_env *env, uint64_t va, enum tcg_access access,
 		     struct tcg_page *page);
@@ -164,6 +169,7 @@ struct tcg_env {
 	uint64_t cr4_allowed, efer_allowed;
 	bool shadow; /* after STI and loads of SS: no interrupt before one more instruction */
 	uint64_t tsc_offset;
+	unsigned pauses; /* PAUSE instructions executed */
 	/* The exception that ends the current instruction. */
 	struct {
 		unsigned vector;
@@ -222,6 +228,7 @@ struct block {
 	uint16_t bytes, insns;
 	uint8_t *code;
 	uint32_t code_size, hot_size; /* the rest is out of line */
+	uint8_t head; /* so much before `code` is where a dead block's entry jumps */
 	bool dead;
 	struct block *hash_next;
 	struct code_part part[2];
@@ -253,6 +260,10 @@ struct block *tcg_block_begin(struct tcg_cache *c);
 void tcg_block_finish(struct tcg_cache *c, struct block *b);
 /* Forgets everything; no vCPU may be inside. */
 void tcg_cache_flush(struct tcg_cache *c);
+/* The vCPUs that share it; its lock guards blocks, links and pages with code. */
+struct tcg_world *tcg_cache_world(struct tcg_cache *c);
+/* A jump cache in which nothing is found. */
+struct jump_cache_entry *tcg_cache_no_jumps(const struct tcg_cache *c);
 /* Counts the flushes. */
 uint64_t tcg_cache_generation(const struct tcg_cache *c);
 void tcg_block_kill(struct tcg_cache *c, struct block *b);
@@ -270,9 +281,11 @@ const struct site *tcg_site(struct tcg_cache *c, uint32_t n);
 struct block *tcg_block(struct tcg_cache *c, uint32_t index);
 struct block *tcg_block_of_code(struct tcg_cache *c, const void *host_pc);
 
-/* The run-time (exec.c). */
+/* The run-time (exec.c). NULL: there are too many already. */
 struct tcg_env *tcg_env_new(struct tcg_cache *c);
 void tcg_env_free(struct tcg_env *env);
+/* Lets the others go on after an instruction that had to be alone. */
+void tcg_end_exclusive(struct tcg_env *env);
 /* Makes GS this thread's way to env, and host faults in translated code the guest's. */
 void tcg_env_enter_thread(struct tcg_env *env);
 /* Runs until an exception (its vector) or an exit request (-1). The guest's FPU state is live. */
@@ -287,14 +300,27 @@ void tcg_select(struct tcg_env *env, bool user);
 void tcg_block_part(struct tcg_cache *c, struct block *b, const void *host, size_t bytes);
 /* Whether translated code was made from the page at this host address. */
 bool tcg_page_has_code(struct tcg_cache *c, const void *host);
-/* RAM was or will be written otherwise than by translated code: what was made from it is forgotten.
- */
-void tcg_code_written(struct tcg_env *env, const void *host, unsigned size);
-
+/* The same with the lock held. */
+bool tcg_page_has_code_locked(struct tcg_cache *c, const void *host);
 /*
- * Anything may be called between these two; the guest's vector registers wait in env meanwhile.
+ * RAM on one page was written otherwise than by translated code: what was made from it is
+ * forgotten. After the write, so that no other vCPU makes code of the old bytes in between. Any
+ * thread.
+ */
+void tcg_code_written(struct tcg_cache *c, const void *host, unsigned size);
+
+/* Leaves translated code soon; any thread. */
+void tcg_ask(struct tcg_env *env);
+/* What was asked for is going to be looked at. */
+void tcg_answer(struct tcg_env *env);
+/*
+ * Anything may be called between these two; the guest's vector registers wait in env meanwhile, and
+ * other vCPUs may change everything but the block that runs.
  */
 void tcg_outside_begin(struct tcg_env *env);
+/* The same for C that does not wait, and must not be disturbed. */
+void tcg_c_begin(struct tcg_env *env);
+void tcg_c_end(struct tcg_env *env);
 /* Leaves translated code soon if an event waits that can be taken; for whoever lets interrupts in.
  */
 void tcg_check_events(struct tcg_env *env);
@@ -319,8 +345,8 @@ uint64_t tcg_linear(struct tcg_env *env, unsigned segment, uint64_t offset, unsi
  */
 void *tcg_direct(struct tcg_env *env, uint64_t va, unsigned size, enum tcg_access access);
 void tcg_tlb_flush(struct tcg_env *env);
-/* Only what lets stores through, after pages got more to watch. */
-void tcg_store_tlb_flush(struct tcg_env *env);
+/* No store to the page of memory at this host address goes through directly any more. */
+void tcg_tlb_unstore(struct tcg_env *env, const void *host);
 void tcg_tlb_flush_page(struct tcg_env *env, uint64_t va);
 uint64_t tcg_load(struct tcg_env *env, uint64_t va, unsigned size);
 void tcg_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned size);
@@ -339,6 +365,7 @@ extern char tcg_thunk_exit_direct[], tcg_thunk_exit_indirect[], tcg_thunk_exit_m
 /* Helpers of instructions without a template (helper.c). */
 int helper_raise(struct tcg_env *env, uint64_t vector);
 int helper_string(struct tcg_env *env, uint64_t arg);
+int helper_pause(struct tcg_env *env, uint64_t arg);
 /* Those that take a union insn_arg (segment.c, privileged.c, fpu.c). */
 int helper_far(struct tcg_env *env, uint64_t arg);
 int helper_system(struct tcg_env *env, uint64_t arg);
@@ -359,8 +386,9 @@ static inline void tcg_set_flags(struct tcg_env *env, uint64_t flags)
 	env->cc = (flags & (FLAGS_ALL & 0xff)) << 8 | (flags >> 11 & 1);
 }
 
-/* A vector beyond the guest's: the engine cannot go on. */
+/* Vectors beyond the guest's: the engine cannot go on; the instruction begins again. */
 #define TCG_UNSUPPORTED 256
+#define TCG_AGAIN 257
 
 /* An instruction for a helper; the memory operand's offset, or a far pointer, is in env->tmp. */
 union insn_arg {

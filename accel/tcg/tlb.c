@@ -34,10 +34,22 @@ void tcg_tlb_flush(struct tcg_env *env)
 	}
 }
 
-void tcg_store_tlb_flush(struct tcg_env *env)
+void tcg_tlb_unstore(struct tcg_env *env, const void *host)
 {
-	for (unsigned k = 0; k < ARRAY_LEN(env->level); k++)
-		flush(env, k, 1);
+	uint64_t page = (uint64_t)(uintptr_t)host & ~PAGE_MASK;
+
+	for (unsigned k = 0; k < ARRAY_LEN(env->level); k++) {
+		struct tlb_table *t = &env->level[k].tlb[1];
+		const struct fill_log *log = &env->level[k].tlb_log[1];
+		bool all = log->n > FILL_LOG;
+
+		for (unsigned i = 0; i < (all ? TLB_ENTRIES : log->n); i++) {
+			unsigned entry = all ? i : log->entry[i];
+
+			if (t->host[entry] == page)
+				t->tag[entry] = tlb_none(entry);
+		}
+	}
 }
 
 void tcg_tlb_flush_page(struct tcg_env *env, uint64_t va)
@@ -195,14 +207,14 @@ static void transfer(struct tcg_env *env, const struct tcg_page *page, void *dat
 		env->io(env, page->phys, data, size, write);
 		return;
 	}
-	if (write && !page->fast)
-		tcg_code_written(env, page->host, size);
 	for (unsigned i = 0; i < size; i++) {
 		if (write)
 			page->host[i] = bytes[i];
 		else
 			bytes[i] = page->host[i];
 	}
+	if (write && !page->fast)
+		tcg_code_written(env->cache, page->host, size);
 }
 
 /* Bytes on this side of the page's end. */
@@ -280,6 +292,14 @@ void *tcg_slow_store(struct tcg_env *env, uint64_t va, uint32_t n)
 		return span.page[0].host;
 	}
 	env->commit_bounced = true;
+	if (s->locked && s->read && !env->exclusive) {
+		/* No lock of the host's spans the two pages: nobody else runs meanwhile. */
+		if (!tcg_try_stop_in_block(env)) {
+			tcg_ask(env);
+			tcg_raise(env, TCG_AGAIN);
+		}
+		env->exclusive = true;
+	}
 	at = env->bounce + (va & 63);
 	if (s->read)
 		transfer_span(env, &span, at, false);
@@ -298,8 +318,10 @@ int tcg_slow_commit(struct tcg_env *env)
 		struct span span = look(env, va, env->commit_size, ACCESS_STORE);
 
 		transfer_span(env, &span, at, true);
+		if (env->exclusive)
+			tcg_end_exclusive(env);
 	} else if (env->commit_host) {
-		tcg_code_written(env, env->commit_host, env->commit_size);
+		tcg_code_written(env->cache, env->commit_host, env->commit_size);
 	}
 	/* What the instruction may have changed of itself comes after it. */
 	s = tcg_site(env->cache, env->commit_site);

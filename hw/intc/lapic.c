@@ -412,9 +412,17 @@ static uint32_t current_count(const struct lapic *d)
 	return left <= 0 ? 0 : (uint32_t)((uint64_t)left / divider(d));
 }
 
-static uint64_t tsc_to_ns(const struct lapic *d, uint64_t tsc)
+/* The VM clock's time at which the TSC will be `tsc`. */
+static int64_t tsc_to_ns(const struct lapic *d, uint64_t tsc)
 {
-	return muldiv64_ceil(tsc, 1000000, d->tsc_khz);
+	struct accel *a = machine_accel(d->dev.machine);
+	uint64_t khz = d->tsc_khz, now, ns;
+
+	if (!d->vcpu || !a || !a->ops->tsc)
+		return (int64_t)MIN_OF(muldiv64_ceil(tsc, 1000000, khz), (uint64_t)INT64_MAX);
+	now = a->ops->tsc(d->vcpu, &khz);
+	ns = tsc > now ? muldiv64_ceil(tsc - now, 1000000, khz) : 0;
+	return now_ns(d) + (int64_t)MIN_OF(ns, (uint64_t)FARTHEST_NS);
 }
 
 static void start_timer(struct lapic *d, uint32_t count)
@@ -428,8 +436,7 @@ static void start_deadline(struct lapic *d)
 {
 	timer_cancel(&d->timer);
 	if (timer_mode(d) == APIC_LVT_TIMER_DEADLINE && d->tsc_deadline)
-		timer_arm(&d->timer,
-			  (int64_t)MIN_OF(tsc_to_ns(d, d->tsc_deadline), (uint64_t)INT64_MAX));
+		timer_arm(&d->timer, tsc_to_ns(d, d->tsc_deadline));
 }
 
 static void timer_fires(void *opaque, int64_t late_ns)
@@ -942,6 +949,15 @@ static void lapic_print(void *dev, GString *out)
 	print_bits(d, " IRR", APIC_IRR, out);
 }
 
+/* After a load the TSC may be known only now. */
+static void lapic_run_changed(void *dev, bool running)
+{
+	struct lapic *d = dev;
+
+	if (running && !d->in_kernel && d->tsc_deadline)
+		start_deadline(d);
+}
+
 DEVICE(lapic,
 	.name = "apic",
 	.desc = "local APIC",
@@ -959,6 +975,7 @@ DEVICE(lapic,
 	.reset_lines = lapic_reset_lines,
 	.saving = lapic_saving,
 	.loaded = lapic_loaded,
+	.run_changed = lapic_run_changed,
 	.print = lapic_print);
 
 struct lapic *lapic_new(struct machine *m, struct apic_bus *bus, struct vcpu *v, uint32_t id,

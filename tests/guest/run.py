@@ -91,6 +91,45 @@ def a20_wraps_on_both_engines(tmp):
         assert status == 0x41, (engine, status, err)
 
 
+# fw_cfg's DMA overwrites an instruction that has run: its signature becomes an immediate.
+DMA = """
+	xor ax, ax
+	mov ds, ax
+	mov ss, ax
+	mov sp, 0x7000
+	mov dword ptr [0x3000], 0x1111b866	# mov eax, 11111111h; retf
+	mov dword ptr [0x3004], 0xcb1111
+	mov bl, 1
+	call 0:0x3000
+	cmp eax, 0x11111111
+	jne out
+	inc bx
+	mov dword ptr [0x4000], 0x0a000000	# select item 0, read (big-endian)
+	mov dword ptr [0x4004], 0x04000000
+	mov dword ptr [0x4008], 0
+	mov dword ptr [0x400c], 0x02300000
+	mov dx, 0x518
+	mov eax, 0x00400000
+	out dx, eax
+	call 0:0x3000
+	cmp eax, 0x554d4551
+	jne out
+	mov bl, 0x20
+out:	mov dx, 0x501
+	mov al, bl
+	out dx, al
+	hlt
+"""
+
+
+@test
+def code_that_dma_overwrites(tmp):
+    for engine in ["tcg"] + (["kvm"] if os.access("/dev/kvm", os.W_OK) else []):
+        status, out, err = run("-accel", engine, "-m", "16", "-display", "none", "-bios",
+                               bios(tmp, assemble(tmp, DMA)), "-device", "isa-debug-exit")
+        assert status == 0x41, (engine, status, err)
+
+
 @test
 def a_triple_fault_ends_with_no_reboot(tmp):
     status, out, err = run(*args(tmp, assemble(tmp, TRIPLE)), "-no-reboot")

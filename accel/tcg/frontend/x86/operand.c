@@ -136,6 +136,7 @@ uint32_t new_site(struct tr *t, unsigned segment, unsigned size, bool read, bool
 		.read = read,
 		.write = write,
 		.aligned = aligned,
+		.locked = t->insn[t->i].lock || t->insn[t->i].row->kind == K_XCHG,
 	};
 	const struct insn_row *row = t->insn[t->i].row;
 	uint32_t n;

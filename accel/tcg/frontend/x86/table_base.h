@@ -68,7 +68,7 @@
 	I("lea", 0x8d, W1, K(LEA), MEM, OPS(Gv, M0)),
 	I("mov", 0x8e, W1, K(MOVSEG_W), OPS(Sw, Ew)),
 	I("pop", 0x8f, X(0), W1, K(POP), AT(A_D64), OPS(Ev)),
-	I("pause", 0x90, PF3, K(NOP)),
+	I("pause", 0x90, PF3, K(PAUSE)),
 	EIGHT("xchg", 0x90, WW, K(XCHG), OPS(Zv, KAv)),
 	I("cbw", 0x98, RW, OPS(KAv)), I("cwd", 0x99, W1, OPS(KDv, KAv)),
 	I("callf", 0x9a, K(CALLF), AT(A_I64), OPS(Ap)),

@@ -307,6 +307,9 @@ void go_to(struct tr *t, uint64_t target)
 	}
 	s = new_stub(t, STUB_EXIT);
 	s->exit = &t->b->exit[t->b->exits++];
+	/* The displacement is aligned: it changes while other vCPUs run here. */
+	while (((uintptr_t)e->at & 3) != 3)
+		e_byte(e, 0x90);
 	*s->exit = (struct block_exit) { .from = t->b, .target = target };
 	s->jumps[0] = e_jump(e, -1);
 	s->exit->jump = s->jumps[0];
@@ -844,8 +847,9 @@ static void translate_vector(struct tr *t, const struct insn *in)
 	a.l = in->l;
 	a.w = in->vex_w;
 	a.mmx = OPERAND_KIND(in->row->operand[0]) == OPK_P;
-	a.segment = in->mem ? in->segment : in->segment_override != 0xff ? in->segment_override
-									  : SEG_DS;
+	a.segment = in->mem			   ? in->segment
+		    : in->segment_override != 0xff ? in->segment_override
+						   : SEG_DS;
 	a.address_size = in->address_size;
 	spend_flags(t);
 	if (in->row->kind == K_GATHER) {
@@ -882,6 +886,11 @@ static void translate_one(struct tr *t, const struct insn *in)
 	}
 	switch (in->row->kind) {
 	case K_NOP:
+		return;
+	case K_PAUSE:
+		/* Alone, it waits for nobody. */
+		if (t->env->world->envs > 1)
+			call_helper(t, helper_pause, 0);
 		return;
 	case K_T:
 	case K_MOVSXD:
@@ -1075,56 +1084,97 @@ static enum insn_result decode_block(struct tr *t, const uint8_t *bytes, size_t 
 	return r;
 }
 
+/* Where the entry of a dead block jumps: to whoever is at its address now. */
+static void emit_head(struct emit *e, uint64_t rip)
+{
+	e_mov_imm(e, T0, rip);
+	e_jmp_mem(e, ENV(thunk_exit_indirect));
+	while ((uintptr_t)e->at & 15)
+		e_byte(e, 0xcc);
+}
+
+/*
+ * An instruction of one byte. The first of a block must be longer: its first two bytes are
+ * overwritten when the block dies, and no other vCPU may be between them.
+ */
+static bool one_byte(uint8_t opcode)
+{
+	return (opcode >= 0x50 && opcode < 0x60) || (opcode >= 0x90 && opcode < 0xa0) ||
+	       (opcode >= 0xf4 && opcode != 0xf6 && opcode != 0xf7 && opcode < 0xfe) ||
+	       (opcode >= 0xa4 && opcode < 0xb0 && opcode != 0xa8 && opcode != 0xa9) ||
+	       opcode == 0xc3 || opcode == 0xc9 || opcode == 0xcc || opcode == 0xd7;
+}
+
+/* Emits the decoded instructions at `start`; how many. */
+static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, bool pad)
+{
+	struct block *b = t->b;
+	unsigned i;
+
+	t->e.at = start;
+	t->stubs = 0;
+	t->no_room = t->ended = t->recover = false;
+	t->flags = FLAGS_SAVED;
+	t->source = (struct flag_source) { 0 };
+	t->rip = b->rip;
+	b->exits = 0;
+	if (pad) {
+		e_byte(&t->e, 0x66);
+		e_byte(&t->e, 0x90);
+	}
+	for (i = 0; i < t->n && !t->ended; i++) {
+		const struct insn *in = &t->insn[i];
+
+		t->i = i;
+		t->next_rip = t->rip + in->len;
+		b->insn_host[i] = (uint16_t)(t->e.at - start);
+		b->insn_offset[i] = (uint16_t)(t->rip - b->rip);
+		/* Room for this one's stub and the block's end. */
+		if (t->stubs + 8 > MOST_STUBS)
+			break;
+		translate_one(t, in);
+		t->rip = t->next_rip;
+	}
+	if (!t->ended) {
+		t->next_rip = t->rip;
+		b->insn_host[i] = (uint16_t)(t->e.at - start);
+		b->insn_offset[i] = (uint16_t)(t->rip - b->rip);
+		if (i < t->n || r == INSN_OK || r == INSN_NEED_MORE)
+			go_to(t, mask_rip(t->code_size, t->rip));
+		else
+			raise_here(t, r == INSN_UNDEFINED ? 6 : 13);
+	}
+	return i;
+}
+
 enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const uint8_t *bytes,
 				  size_t n, unsigned most)
 {
 	static _Thread_local struct tr t;
 	enum insn_result r;
-	uint8_t *start, *end;
-	unsigned i;
+	uint8_t *head, *start, *end;
+	unsigned insns;
 
 	t.env = env;
 	t.b = b;
 	t.mode = b->mode;
 	t.code_size = b->mode & MODE_CODE64 ? 8 : b->mode & MODE_CODE32 ? 4 : 2;
-	t.n = t.stubs = 0;
-	t.no_room = t.ended = false;
-	t.flags = FLAGS_SAVED;
-	t.recover = false;
-	t.source = (struct flag_source) { 0 };
-	start = tcg_code_room(env->cache, &end);
-	t.e = (struct emit) { .at = start, .end = end };
-	b->exits = 0;
+	t.n = 0;
 	r = decode_block(&t, bytes, n, most);
 	if (r == INSN_NEED_MORE && !t.n)
 		return TRANSLATE_MORE;
-	t.rip = b->rip;
-	for (i = 0; i < t.n && !t.ended; i++) {
-		const struct insn *in = &t.insn[i];
-
-		t.i = i;
-		t.next_rip = t.rip + in->len;
-		b->insn_host[i] = (uint16_t)(t.e.at - start);
-		b->insn_offset[i] = (uint16_t)(t.rip - b->rip);
-		/* Room for this one's stub and the block's end. */
-		if (t.stubs + 8 > MOST_STUBS)
-			break;
-		translate_one(&t, in);
-		t.rip = t.next_rip;
-	}
-	if (!t.ended) {
-		t.next_rip = t.rip;
-		b->insn_host[i] = (uint16_t)(t.e.at - start);
-		b->insn_offset[i] = (uint16_t)(t.rip - b->rip);
-		if (i < t.n || r == INSN_OK || r == INSN_NEED_MORE)
-			go_to(&t, mask_rip(t.code_size, t.rip));
-		else
-			raise_here(&t, r == INSN_UNDEFINED ? 6 : 13);
-	}
+	head = tcg_code_room(env->cache, &end);
+	t.e = (struct emit) { .at = head, .end = end };
+	emit_head(&t.e, b->rip);
+	start = t.e.at;
+	insns = emit_block(&t, start, r, false);
+	if (one_byte(*start))
+		insns = emit_block(&t, start, r, true);
 	b->bytes = (uint16_t)(t.rip - b->rip);
-	b->insns = (uint16_t)i;
+	b->insns = (uint16_t)insns;
 	b->hot_size = (uint32_t)(t.e.at - start);
 	emit_stubs(&t);
+	b->head = (uint8_t)(start - head);
 	b->code = tcg_code_run(env->cache, start);
 	b->code_size = (uint32_t)(t.e.at - start);
 	return t.e.full || t.no_room ? TRANSLATE_FULL : TRANSLATE_OK;
