@@ -80,6 +80,11 @@ struct accel_ops {
 	 * local APIC. On the vCPU's thread, or while the VM is stopped. NULL: the VM clock is it.
 	 */
 	uint64_t (*tsc)(struct vcpu *v, uint64_t *khz);
+	/*
+	 * Forgets how the guest page at this host address is mapped; test kernels ask for it, to
+	 * see the next access go the long way. NULL: nothing is kept.
+	 */
+	void (*flush_page)(struct accel *a, void *host);
 	/* Called on every vCPU after a stop, before the next run: tells a paravirtual clock. */
 	void (*vcpu_resumed)(struct vcpu *v);
 

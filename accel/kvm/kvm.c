@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /*
@@ -141,9 +142,21 @@ static void kvm_print(struct accel *a, GString *out)
 	kvm_print_caps(k, out);
 }
 
+/* A change of its protection makes the kernel drop what it has of the page in the guest's tables.
+ */
+static void flush_page(struct accel *a, void *host)
+{
+	void *page = (void *)((uintptr_t)host & ~(PAGE_SIZE_4K - 1));
+
+	(void)a;
+	mprotect(page, PAGE_SIZE_4K, PROT_READ);
+	mprotect(page, PAGE_SIZE_4K, PROT_READ | PROT_WRITE);
+}
+
 const struct accel_ops accel_kvm = {
 	.name = "kvm",
 	.default_cpu = "qemu64",
+	.flush_page = flush_page,
 	.desc = "the Linux kernel's virtual machines",
 	.init = kvm_init,
 	.destroy = kvm_destroy,

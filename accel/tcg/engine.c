@@ -131,6 +131,19 @@ static void range_del(struct space_listener *l, const struct flat_range *r)
 	}
 }
 
+static void flush_all(struct tcg *t)
+{
+	for (guint i = 0; i < t->accel->vcpus->len; i++) {
+		struct vcpu *v = t->accel->vcpus->pdata[i];
+		struct tcg_env *env = v->engine;
+
+		if (!env)
+			continue;
+		__atomic_store_n(&env->flush_wanted, true, __ATOMIC_RELEASE);
+		tcg_ask(env);
+	}
+}
+
 /* The new map is published; vCPUs forget what they know of the old one before they go on. */
 static void map_commit(struct space_listener *l)
 {
@@ -142,15 +155,7 @@ static void map_commit(struct space_listener *l)
 	memcpy(m->range, t->ranges->data, m->count * sizeof(m->range[0]));
 	__atomic_store_n(&t->map, m, __ATOMIC_RELEASE);
 	g_ptr_array_add(t->old_maps, old);
-	for (guint i = 0; i < t->accel->vcpus->len; i++) {
-		struct vcpu *v = t->accel->vcpus->pdata[i];
-		struct tcg_env *env = v->engine;
-
-		if (!env)
-			continue;
-		__atomic_store_n(&env->flush_wanted, true, __ATOMIC_RELEASE);
-		tcg_ask(env);
-	}
+	flush_all(t);
 }
 
 /*
@@ -166,6 +171,12 @@ static uint64_t host_tsc_khz(const struct tcg *t)
 		ns = (uint64_t)monotonic_ns() - t->first_ns;
 	while (ns < 2000000);
 	return muldiv64(__builtin_ia32_rdtsc() - t->first_tsc, 1000000, ns);
+}
+
+static void tcg_flush_page(struct accel *a, void *host)
+{
+	(void)host;
+	flush_all(tcg_of(a));
 }
 
 static bool tcg_init(struct accel *a, GError **err)
@@ -473,4 +484,5 @@ const struct accel_ops accel_tcg = {
 	.vcpu_debug = tcg_vcpu_debug,
 	.run_changed = tcg_run_changed,
 	.tsc = tcg_tsc,
+	.flush_page = tcg_flush_page,
 };

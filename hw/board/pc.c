@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "hw/block/pflash.h"
-#include "hw/firmware/linux.h"
+#include "hw/firmware/direct.h"
 #include "hw/firmware/loader.h"
 #include "hw/firmware/smbios.h"
 
@@ -113,8 +113,6 @@ static void put_e820(GByteArray *a, uint64_t start, uint64_t size, uint32_t type
 	store_le(e + 16, type, 4);
 	g_byte_array_append(a, e, sizeof(e));
 }
-
-enum { E820_RAM = 1, E820_RESERVED };
 
 static void add_e820(struct pc *pc)
 {
@@ -238,7 +236,7 @@ void pc_set_cmos(struct pc *pc)
 
 bool pc_add_kernel(struct pc *pc, GError **err)
 {
-	struct linux_config c = {
+	struct direct_config c = {
 		.kernel = pc->config.kernel,
 		.initrd = pc->config.initrd,
 		.append = pc->config.append,
@@ -246,8 +244,10 @@ bool pc_add_kernel(struct pc *pc, GError **err)
 		.ram_above_4g = pc->ram_above_4g,
 		.acpi = pc->config.acpi ? &pc->acpi : NULL,
 		.pm = pc->pm,
+		.pci = &pc->host->bus,
+		.ram = pc->ram.ram,
 		.bsp = &pc->cpus[0]->vcpu,
 	};
 
-	return !pc->config.kernel || linux_boot_new(pc->machine, &c, err);
+	return !pc->config.kernel || direct_boot_new(pc->machine, &c, err);
 }

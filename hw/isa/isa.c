@@ -20,7 +20,7 @@ struct irq isa_irq(void *dev, unsigned n)
 	struct bus *b = as_device(dev)->bus;
 	struct isa_bus *isa;
 
-	assert(n < ISA_IRQS);
+	assert(n < MACHINE_GSIS);
 	if (!b || strcmp(b->type, "ISA"))
 		return (struct irq) { 0 };
 	isa = container_of(b, struct isa_bus, bus);

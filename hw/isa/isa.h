@@ -15,5 +15,8 @@ struct isa_bus {
 
 void isa_bus_init(struct isa_bus *b, struct machine *m, struct device *owner);
 void isa_bus_destroy(struct isa_bus *b, struct machine *m);
-/* A wire of its own into line n of the bus that dev is on. */
+/*
+ * A wire of its own into line n of the bus that dev is on. Lines from ISA_IRQS on are the board's
+ * other interrupt lines, for test devices.
+ */
 struct irq isa_irq(void *dev, unsigned n);

@@ -132,3 +132,82 @@ TEST(globals_set_defaults_and_are_checked)
 	CHECK(!device_add_global("x=1", &err));
 	CHECK_HAS(err->message, "TYPE.PROPERTY=VALUE");
 }
+
+BENCH(pc_testdev_register_and_buffer)
+{
+	add(r, "pc-testdev", NULL, NULL);
+	rig_out(r, 0xe0, 0x12345678, 4);
+	CHECK_EQ(rig_in(r, 0xe0, 4), 0x12345678);
+	CHECK_EQ(inb(r, 0xe1), 0x56);
+	CHECK_EQ(rig_in(r, 0xe2, 2), 0x1234);
+	outb(r, 0xe3, 0xaa);
+	CHECK_EQ(rig_in(r, 0xe0, 4), 0xaa345678);
+	rig_out(r, 0xe8, 0x11223344, 4); /* split into bytes */
+	CHECK_EQ(rig_in(r, 0xe0, 4), 0x11223344);
+	rig_write(r, 0xff000000, 0x01020304, 4);
+	rig_write(r, 0xff00fffe, 0xbeef, 2);
+	CHECK_EQ(rig_read(r, 0xff000001, 1), 3);
+	CHECK_EQ(rig_read(r, 0xff00fffc, 4), 0xbeef0000);
+	rig_out(r, 0xe4, 0x1000, 4); /* no engine: nothing to forget */
+	machine_reset(&r->m);
+	CHECK_EQ(rig_in(r, 0xe0, 4), 0);
+}
+
+BENCH(pc_testdev_drives_lines)
+{
+	add(r, "pc-testdev", NULL, NULL);
+	outb(r, 0x4d0, 0x20); /* line 5 by level */
+	outb(r, 0x20, 0x0a);  /* read IRR */
+	outb(r, 0x2005, 1);
+	CHECK_EQ(inb(r, 0x20) & 0x20, 0x20);
+	CHECK_EQ(inb(r, 0x2005), 1);
+	outb(r, 0x2005, 0);
+	CHECK_EQ(inb(r, 0x20) & 0x20, 0);
+	outb(r, 0x2000 + 20, 1); /* a line of the IOAPIC alone */
+	CHECK_EQ(inb(r, 0x2000 + 20), 1);
+	outb(r, 0x2000 + 20, 0);
+}
+
+static uint32_t read_bar(struct rig *r, bool io, unsigned off, unsigned size)
+{
+	return io ? rig_in(r, (uint16_t)(0xc000 + off), size) : rig_read(r, 0xe0000000 + off, size);
+}
+
+static void write_bar(struct rig *r, bool io, unsigned off, uint32_t v)
+{
+	if (io)
+		outb(r, (uint16_t)(0xc000 + off), (uint8_t)v);
+	else
+		rig_write(r, 0xe0000000 + off, v, 1);
+}
+
+BENCH(pci_testdev_counts_what_matches)
+{
+	struct device *d = device_new(&r->m, device_find("pci-testdev", NULL), NULL);
+
+	pci_set_devfn(d, 4, 0);
+	CHECK(device_realize(d, &r->pc->host->bus.bus, NULL));
+	machine_reset(&r->m);
+	CHECK_EQ(rig_pci_read(r, 4, 0, 0, 4), 0x00051b36);
+	rig_pci_write(r, 4, 0, 0x10, 0xe0000000, 4);
+	rig_pci_write(r, 4, 0, 0x14, 0xc000, 4);
+	rig_pci_write(r, 4, 0, 4, 3, 2);
+	for (unsigned io = 0; io < 2; io++) {
+		for (unsigned n = 0; n < 3; n++) {
+			unsigned at;
+
+			write_bar(r, io, 0, n);
+			at = read_bar(r, io, 4, 4);
+			CHECK_EQ(read_bar(r, io, 1, 1), 1);
+			CHECK_EQ(at, (io ? 128 : 2048) + n);
+			CHECK_EQ(read_bar(r, io, 12, 4), 0);
+			CHECK_EQ(read_bar(r, io, 16, 1), io ? 'p' : 'm');
+			write_bar(r, io, at, read_bar(r, io, 8, 1));
+			write_bar(r, io, at, 0x77); /* counts where any value does */
+			write_bar(r, io, at + 8, 0xfa);
+			CHECK_EQ(read_bar(r, io, 12, 4), n == 1 ? 2 : 1);
+		}
+		write_bar(r, io, 0, 3);
+		CHECK_EQ(read_bar(r, io, 1, 1), 0);
+	}
+}

@@ -21,6 +21,7 @@ static const struct {
 	{ 0x0a0, 2, true, 4 },
 	{ 0x0b2, 2, true, 1 },
 	{ 0x0c0, 0x20, true, 2 },
+	{ 0x0e0, 12, true, 2 },
 	{ 0x0e9, 1, true, 1 },
 	{ 0x2f8, 8, true, 2 },
 	{ 0x3f8, 8, true, 4 },
@@ -29,7 +30,11 @@ static const struct {
 	{ 0x510, 12, true, 4 },
 	{ 0x600, 64, true, 4 },
 	{ 0xcf8, 8, true, 12 },
+	{ 0x2000, 24, true, 2 },
 	{ 0xafe0, 4, true, 1 },
+	{ 0xc000, 0x100, true, 2 },
+	{ 0xe0000000, 0x1000, false, 2 },
+	{ 0xff000000, 0x10000, false, 1 },
 	{ 0xfec00000, 0x50, false, 6 },
 	{ 0xfed00000, 0x180, false, 8 },
 	{ 0xfee00000, 0x400, false, 10 },
@@ -74,6 +79,7 @@ static void add(struct rig *r, const char *name, const char *chardev)
 
 void workload_add_devices(struct rig *r)
 {
+	struct device *pci;
 	char path[64];
 
 	snprintf(path, sizeof(path), "%s-%d", flash_path, getpid());
@@ -81,6 +87,14 @@ void workload_add_devices(struct rig *r)
 	add(r, "isa-debugcon", "dbg");
 	add(r, "isa-debug-exit", NULL);
 	add(r, "pvpanic", NULL);
+	add(r, "pc-testdev", NULL);
+	pci = device_new(&r->m, device_find("pci-testdev", NULL), NULL);
+	pci_set_devfn(pci, 4, 0);
+	if (!device_realize(pci, &r->pc->host->bus.bus, NULL))
+		test_fail(__FILE__, __LINE__, "pci-testdev");
+	rig_pci_write(r, 4, 0, 0x10, 0xe0000000, 4);
+	rig_pci_write(r, 4, 0, 0x14, 0xc000, 4);
+	rig_pci_write(r, 4, 0, 4, 3, 2);
 	rig_pci_write(r, 1, 3, 0x40, 0x601, 4);
 	rig_pci_write(r, 1, 3, 0x80, 1, 1);
 }
