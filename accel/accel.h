@@ -41,14 +41,6 @@ struct msi_message {
 	uint32_t data;
 };
 
-/* What a debugger wants of a vCPU; all off gives the guest its own debug registers back. */
-struct vcpu_debug {
-	bool step;
-	bool software_breakpoints; /* INT3 exits instead of reaching the guest */
-	bool hardware;		   /* dr[] and dr7 below are in force */
-	uint64_t dr[4], dr7;
-};
-
 struct accel_ops {
 	const char *name, *desc;
 	const char *default_cpu; /* -cpu where none is named */
@@ -122,8 +114,13 @@ struct accel {
 	/* Called for the split irqchip's EOI exits. */
 	void (*eoi)(void *opaque, int vector);
 	void *eoi_opaque;
-	/* What a debugger wants to be told. */
+	/*
+	 * What a debugger wants to be told: v->debug_exit has why. On the vCPU's thread; the vCPU
+	 * stays where it is until the machine has been stopped and started.
+	 */
 	void (*debug_stop)(void *opaque, struct vcpu *v);
+	/* Whether the INT3 at this linear address is the debugger's; else the guest gets its #BP. */
+	bool (*debug_owns)(void *opaque, struct vcpu *v, uint64_t linear);
 	void *debug_opaque;
 };
 

@@ -44,6 +44,20 @@ enum {
 
 struct vcpu_work;
 
+/* What a debugger wants of a vCPU; all off gives the guest its own debug registers back. */
+struct vcpu_debug {
+	bool step;		   /* one instruction, and no interrupts meanwhile */
+	bool software_breakpoints; /* INT3 exits instead of reaching the guest */
+	bool hardware;		   /* dr[] and dr7 below are in force */
+	uint64_t dr[4], dr7;
+};
+
+/* Why a vCPU stopped for a debugger: the exception it would have been, and DR6 with it. */
+struct vcpu_debug_exit {
+	unsigned vector; /* 1 or 3 */
+	uint64_t dr6;	 /* bits 3 to 0: debug registers that hit; bit 14: step */
+};
+
 /* What a userspace interrupt controller offers its vCPU. All with the machine lock held. */
 struct vcpu_intc {
 	/* Acknowledges the highest pending vector; -1 when there is none. */
@@ -82,6 +96,7 @@ struct vcpu {
 	unsigned pause_wanted, quit; /* pause_wanted counts */
 	bool started, paused, failed;
 	bool ending;	/* the engine's data is going: no more kicks */
+	struct vcpu_debug_exit debug_exit; /* of the last EXIT_DEBUG; own thread, or stopped */
 	bool halted;	/* sleeps until an event; userspace irqchip only */
 	uint64_t exits; /* atomic; for `info exits` */
 	char *start_error;

@@ -103,7 +103,8 @@ struct kvm_vcpu {
 	int fd;
 	struct kvm_run *run;
 	size_t run_size;
-	bool io_pending; /* the last exit completes on re-entry */
+	bool io_pending;	 /* the last exit completes on re-entry */
+	struct vcpu_debug debug; /* what a debugger wants */
 };
 
 static inline struct kvm *kvm_of(const struct accel *a)

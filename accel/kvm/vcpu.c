@@ -197,6 +197,51 @@ static enum vcpu_exit unknown_exit(struct vcpu *v)
 	return EXIT_ERROR;
 }
 
+static bool set_debug(struct kvm_vcpu *kv, uint32_t inject)
+{
+	const struct vcpu_debug *d = &kv->debug;
+	struct kvm_guest_debug g;
+
+	memset(&g, 0, sizeof(g));
+	if (d->step || d->software_breakpoints || d->hardware)
+		g.control = KVM_GUESTDBG_ENABLE | (d->step ? KVM_GUESTDBG_SINGLESTEP : 0) |
+			    (d->software_breakpoints ? KVM_GUESTDBG_USE_SW_BP : 0) |
+			    (d->hardware ? KVM_GUESTDBG_USE_HW_BP : 0) | inject;
+	memcpy(g.arch.debugreg, d->dr, sizeof(d->dr));
+	g.arch.debugreg[7] = d->dr7;
+	return ioctl(kv->fd, KVM_SET_GUEST_DEBUG, &g) == 0;
+}
+
+bool kvm_vcpu_debug(struct vcpu *v, const struct vcpu_debug *d)
+{
+	struct kvm_vcpu *kv = kvm_vcpu_of(v);
+
+	if (!kv->kvm->caps[CAP_SET_GUEST_DEBUG])
+		return false;
+	kv->debug = *d;
+	return set_debug(kv, 0);
+}
+
+/* An INT3 that is the guest's own goes back to it. */
+static enum vcpu_exit handle_debug(struct vcpu *v)
+{
+	struct kvm_vcpu *kv = kvm_vcpu_of(v);
+	const struct kvm_debug_exit_arch *e = &kv->run->debug.arch;
+	struct accel *a = v->accel;
+	bool owned;
+
+	v->debug_exit = (struct vcpu_debug_exit) { e->exception, e->dr6 };
+	if (e->exception != 3)
+		return EXIT_DEBUG;
+	machine_lock();
+	owned = !a->debug_owns || a->debug_owns(a->debug_opaque, v, e->pc);
+	machine_unlock();
+	if (owned)
+		return EXIT_DEBUG;
+	set_debug(kv, KVM_GUESTDBG_INJECT_BP);
+	return EXIT_AGAIN;
+}
+
 static enum vcpu_exit handle_exit(struct vcpu *v, struct kvm_vcpu *kv)
 {
 	switch (kv->run->exit_reason) {
@@ -224,7 +269,7 @@ static enum vcpu_exit handle_exit(struct vcpu *v, struct kvm_vcpu *kv)
 		machine_unlock();
 		return EXIT_AGAIN;
 	case KVM_EXIT_DEBUG:
-		return EXIT_DEBUG;
+		return handle_debug(v);
 	case KVM_EXIT_INTERNAL_ERROR:
 		return internal_error(v);
 	default:
@@ -408,23 +453,6 @@ bool kvm_vcpu_nmi(struct vcpu *v)
 	struct kvm_vcpu *kv = kvm_vcpu_of(v);
 
 	return kv->kvm->caps[CAP_USER_NMI] && ioctl(kv->fd, KVM_NMI, 0) == 0;
-}
-
-bool kvm_vcpu_debug(struct vcpu *v, const struct vcpu_debug *d)
-{
-	struct kvm_vcpu *kv = kvm_vcpu_of(v);
-	struct kvm_guest_debug g;
-
-	if (!kv->kvm->caps[CAP_SET_GUEST_DEBUG])
-		return false;
-	memset(&g, 0, sizeof(g));
-	if (d->step || d->software_breakpoints || d->hardware)
-		g.control = KVM_GUESTDBG_ENABLE | (d->step ? KVM_GUESTDBG_SINGLESTEP : 0) |
-			    (d->software_breakpoints ? KVM_GUESTDBG_USE_SW_BP : 0) |
-			    (d->hardware ? KVM_GUESTDBG_USE_HW_BP : 0);
-	memcpy(g.arch.debugreg, d->dr, sizeof(d->dr));
-	g.arch.debugreg[7] = d->dr7;
-	return ioctl(kv->fd, KVM_SET_GUEST_DEBUG, &g) == 0;
 }
 
 void kvm_vcpu_resumed(struct vcpu *v)

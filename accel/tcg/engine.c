@@ -451,8 +451,7 @@ static void tcg_vcpu_put(struct vcpu *v, unsigned groups)
 	if (groups & VS_MP)
 		env->halted = cpu->mp_state == MP_HALTED;
 	tcg_update_mode(env);
-	tcg_tlb_flush(env);
-	tcg_jump_cache_flush(env);
+	tcg_debug_update(env);
 }
 
 static bool tcg_vcpu_nmi(struct vcpu *v)
@@ -463,8 +462,11 @@ static bool tcg_vcpu_nmi(struct vcpu *v)
 
 static bool tcg_vcpu_debug(struct vcpu *v, const struct vcpu_debug *d)
 {
-	(void)v;
-	return !d->step && !d->software_breakpoints && !d->hardware;
+	struct tcg_env *env = v->engine;
+
+	env->debug.wanted = *d;
+	tcg_debug_update(env);
+	return true;
 }
 
 const struct accel_ops accel_tcg = {

@@ -13,6 +13,8 @@
 
 #include "accel/tcg/tcg.h"
 
+#define FLAG_RESUME BIT64(16) /* RF: no instruction breakpoint before the next instruction */
+
 /* host/thunks.S knows these. */
 static_assert(offsetof(struct tcg_env, gpr) == 0, "thunks.S");
 static_assert(offsetof(struct tcg_env, rip) == 128, "thunks.S");
@@ -296,6 +298,13 @@ static struct block *block_at(struct tcg_env *env, uint64_t rip)
 	}
 }
 
+/* Whether env->rip is not to be gone to from block to block. */
+static bool must_leave(struct tcg_env *env)
+{
+	return __atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE) ||
+	       (unlikely(env->debug.code) && tcg_debug_code_page(env, code_linear(env, env->rip)));
+}
+
 void *tcg_exit_direct(struct tcg_env *env, struct block_exit *x)
 {
 	uint64_t target = x->target;
@@ -304,7 +313,7 @@ void *tcg_exit_direct(struct tcg_env *env, struct block_exit *x)
 
 	env->place = PLACE_RUNNING;
 	env->rip = target;
-	if (__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE))
+	if (must_leave(env))
 		return NULL;
 	b = block_at(env, target);
 	tcg_lock(env->world);
@@ -322,7 +331,7 @@ void *tcg_exit_indirect(struct tcg_env *env, uint64_t rip)
 
 	env->place = PLACE_RUNNING;
 	env->rip = rip;
-	if (__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE))
+	if (must_leave(env))
 		return NULL;
 	b = block_at(env, rip);
 	fill_log_add(&env->level[env->user].jump_log, jump_cache_index(rip));
@@ -338,23 +347,79 @@ void tcg_end_exclusive(struct tcg_env *env)
 	tcg_resume(env);
 }
 
+/* One instruction, because a debug register or its user wants it so; a vector, or -1. */
+static int execute_alone(struct tcg_env *env)
+{
+	unsigned step = env->mode & MODE_STEP;
+	const struct block *b;
+
+	if (!(env->eflags & FLAG_RESUME)) {
+		unsigned hit = tcg_debug_code_hit(env, code_linear(env, env->rip));
+
+		if (hit) {
+			env->debug.hit = hit;
+			return TCG_TRAP;
+		}
+	}
+	env->mode |= MODE_STEP;
+	b = block_at(env, env->rip);
+	env->place = PLACE_BLOCK;
+	tcg_enter(env, b->code);
+	env->place = PLACE_RUNNING;
+	env->mode = (env->mode & ~MODE_STEP) | step;
+	env->debug.alone = false;
+	env->eflags &= ~FLAG_RESUME;
+	return env->debug.hit ? TCG_TRAP : -1;
+}
+
+static bool wants_alone(struct tcg_env *env)
+{
+	return env->debug.alone ||
+	       (env->debug.code && tcg_debug_code_page(env, code_linear(env, env->rip)));
+}
+
+/* After an exception in an instruction that was to run alone. */
+static int escaped(struct tcg_env *env)
+{
+	unsigned vector = env->fault.vector;
+
+	env->place = PLACE_RUNNING;
+	if (env->exclusive)
+		tcg_end_exclusive(env);
+	if (vector == TCG_AGAIN)
+		return -1;
+	env->debug.alone = false;
+	env->debug.hit = 0;
+	return (int)vector;
+}
+
 int tcg_execute(struct tcg_env *volatile env)
 {
-	if (__builtin_setjmp(env->escape)) {
-		env->place = PLACE_RUNNING;
-		if (env->exclusive)
-			tcg_end_exclusive(env);
-		return env->fault.vector == TCG_AGAIN ? -1 : (int)env->fault.vector;
-	}
+	if (__builtin_setjmp(env->escape))
+		return escaped(env);
 	/* After STI or a load of SS at least one instruction runs, whoever waits. */
 	while (env->shadow || !__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE)) {
 		const struct block *b;
 
+		if (unlikely(env->debug.code | env->debug.alone) && wants_alone(env)) {
+			int vector;
+
+			env->shadow = false;
+			vector = execute_alone(env);
+			if (vector >= 0)
+				return vector;
+			if (env->mode & MODE_STEP)
+				return -1;
+			continue;
+		}
 		env->shadow = false;
 		b = block_at(env, env->rip);
 		env->place = PLACE_BLOCK;
 		tcg_enter(env, b->code);
 		env->place = PLACE_RUNNING;
+		env->eflags &= ~FLAG_RESUME;
+		if (unlikely(env->debug.hit))
+			return TCG_TRAP;
 		if (env->mode & MODE_STEP)
 			return -1;
 	}

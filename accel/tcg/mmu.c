@@ -221,7 +221,7 @@ static void translate(struct tcg_env *env, uint64_t va, enum tcg_access access, 
 			done = walk_32bit(&w, &page->phys);
 	}
 	page->host = tcg_ram(env, page->phys, access == ACCESS_STORE);
-	page->fast = page->host &&
+	page->fast = page->host && !(env->debug.data && tcg_debug_data_page(env, va)) &&
 		     !(access == ACCESS_STORE && tcg_page_has_code(env->cache, page->host));
 }
 

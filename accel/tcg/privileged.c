@@ -5,6 +5,8 @@
 #include "core/log.h"
 #include "core/machine.h"
 
+#define DR6_BD BIT64(13)
+#define DR7_GD BIT64(13)
 #define MSR_TSC 0x10
 #define MSR_TSC_ADJUST 0x3b
 #define MSR_XSS 0xda0
@@ -248,11 +250,19 @@ static void check_io(struct tcg_env *env, uint16_t port, unsigned size)
 		gp(env);
 }
 
+/* A port that is watched: the trap comes after the instruction. */
+static void watch_io(struct tcg_env *env, uint16_t port, unsigned size)
+{
+	if (unlikely(env->debug.io) && tcg_debug_io(env, port, size))
+		tcg_ask(env);
+}
+
 static uint64_t port_in(struct tcg_env *env, uint16_t port, unsigned size)
 {
 	uint64_t v;
 
 	check_io(env, port, size);
+	watch_io(env, port, size);
 	tcg_outside_begin(env);
 	v = space_read_le(&env->cpu->vcpu.dev.machine->ports, port, size);
 	tcg_outside_end(env);
@@ -262,6 +272,7 @@ static uint64_t port_in(struct tcg_env *env, uint16_t port, unsigned size)
 static void port_out(struct tcg_env *env, uint16_t port, uint64_t v, unsigned size)
 {
 	check_io(env, port, size);
+	watch_io(env, port, size);
 	tcg_outside_begin(env);
 	space_write_le(&env->cpu->vcpu.dev.machine->ports, port, v & ones(size), size);
 	tcg_outside_end(env);
@@ -330,13 +341,17 @@ static void write_cr0(struct tcg_env *env, uint64_t v)
 static void write_cr4(struct tcg_env *env, uint64_t v)
 {
 	struct x86_cpu *cpu = env->cpu;
+	uint64_t changed;
 
 	if (v & ~env->cr4_allowed ||
 	    (cpu->efer & EFER_LMA && (v ^ cpu->cr4) & (CR4_PAE | CR4_LA57)))
 		gp(env);
 	if (v & ~cpu->cr4 & CR4_PCIDE && (!(cpu->efer & EFER_LMA) || cpu->cr3 & 0xfff))
 		gp(env);
+	changed = cpu->cr4 ^ v;
 	cpu->cr4 = v;
+	if (changed & CR4_DE)
+		tcg_debug_update(env);
 	tcg_tlb_flush(env);
 	tcg_update_mode(env);
 }
@@ -419,6 +434,10 @@ static unsigned debug_register(struct tcg_env *env, unsigned n)
 		if (env->cpu->cr4 & CR4_DE)
 			tcg_raise(env, VECTOR_UD);
 		n += 2;
+	}
+	if (env->cpu->dr7 & DR7_GD) {
+		env->cpu->dr6 |= DR6_BD;
+		tcg_raise(env, VECTOR_DB);
 	}
 	return n;
 }
@@ -745,6 +764,8 @@ static int software_interrupt(struct tcg_env *env, const union insn_arg *a)
 {
 	struct tcg_event e = { .vector = 3, .software = true };
 
+	if (a->kind == K_INT3 && env->debug.wanted.software_breakpoints)
+		tcg_raise(env, TCG_DEBUGGER);
 	e.next_rip = (env->rip + a->length) & (env->mode & MODE_CODE64 ? UINT64_MAX : UINT32_MAX);
 	if (a->kind == K_INTO) {
 		if (!(tcg_flags(env) & FLAG_O))
@@ -942,6 +963,8 @@ int helper_system(struct tcg_env *env, uint64_t word)
 			cpu->dr7 = (env->gpr[a.rm] & 0xffff2fff) | 0x400;
 		else
 			cpu->dr[v] = env->gpr[a.rm];
+		if (v != 6)
+			tcg_debug_update(env);
 		return leave(env, &a);
 	case K_RDMSR:
 		v = read_msr(env, (uint32_t)env->gpr[RCX]);

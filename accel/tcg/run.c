@@ -10,6 +10,7 @@
 #include "core/machine.h"
 
 #define DR6_BS BIT(14)
+#define DR7_GD BIT64(13)
 
 /* One event with the faults of its own delivery; the vector of a fault, or -1. */
 static int deliver_once(struct tcg_env *volatile env, const struct tcg_event *e)
@@ -105,7 +106,7 @@ static bool take_events(struct vcpu *v, struct tcg_env *env, struct tcg_event *e
 		env->nmi_masked = true;
 		*event = (struct tcg_event) { .vector = VECTOR_NMI, .external = true };
 		*have_event = true;
-	} else if (ev & EV_INTR && interruptible && v->intc) {
+	} else if (ev & EV_INTR && interruptible && v->intc && !env->debug.wanted.step) {
 		int vector;
 
 		machine_lock();
@@ -123,7 +124,14 @@ static bool take_events(struct vcpu *v, struct tcg_env *env, struct tcg_event *e
 	return env->halted;
 }
 
-enum outcome { OUT_ASKED, OUT_TRIPLE, OUT_UNSUPPORTED };
+enum outcome { OUT_ASKED, OUT_TRIPLE, OUT_UNSUPPORTED, OUT_DEBUG };
+
+/* A #DB for the guest; or for the debugger, whose business it is. */
+static bool debugger_takes(struct tcg_env *env, unsigned bits)
+{
+	env->cpu->vcpu.debug_exit = (struct vcpu_debug_exit) { VECTOR_DB, bits };
+	return env->debug.wanted.hardware && bits & 15;
+}
 
 /* Runs with the guest's FPU state live. */
 static __attribute__((noinline)) enum outcome run_guest(struct tcg_env *env,
@@ -132,7 +140,7 @@ static __attribute__((noinline)) enum outcome run_guest(struct tcg_env *env,
 	if (event && !deliver(env, *event))
 		return OUT_TRIPLE;
 	for (;;) {
-		bool stepping = env->eflags & FLAG_TF;
+		bool stepping = env->eflags & FLAG_TF || env->debug.wanted.step;
 		struct tcg_event e;
 		int vector;
 
@@ -148,16 +156,34 @@ static __attribute__((noinline)) enum outcome run_guest(struct tcg_env *env,
 		vector = tcg_execute(env);
 		if (vector == TCG_UNSUPPORTED)
 			return OUT_UNSUPPORTED;
+		if (vector == TCG_DEBUGGER) {
+			env->cpu->vcpu.debug_exit = (struct vcpu_debug_exit) { VECTOR_BP, 0 };
+			return OUT_DEBUG;
+		}
+		if (vector < 0 && !env->debug.alone && env->debug.wanted.step) {
+			debugger_takes(env, DR6_BS);
+			return OUT_DEBUG;
+		}
 		if (vector < 0) {
-			if (__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE))
+			if (!(stepping && !env->debug.alone) &&
+			    __atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE))
 				return OUT_ASKED;
 			tcg_check_events(env);
-			if (!stepping)
+			if (!stepping || env->debug.alone)
 				continue;
-			env->cpu->dr6 |= DR6_BS;
+		}
+		if (vector < 0 || vector == TCG_TRAP) {
+			unsigned bits = env->debug.hit | (vector < 0 ? DR6_BS : 0);
+
+			env->debug.hit = 0;
+			if (debugger_takes(env, bits))
+				return OUT_DEBUG;
+			env->cpu->dr6 = (env->cpu->dr6 & ~UINT64_C(15)) | bits;
 			vector = VECTOR_DB;
 			env->fault.has_error = false;
 		}
+		if (vector == VECTOR_DB)
+			env->cpu->dr7 &= ~DR7_GD;
 		e = (struct tcg_event) { .vector = (unsigned)vector,
 					 .has_error = env->fault.has_error &&
 						      pushes_error((unsigned)vector),
@@ -177,6 +203,22 @@ static void report_unsupported(struct vcpu *v, struct tcg_env *env)
 		s->str);
 }
 
+/* An INT3 may be the guest's own. */
+static enum vcpu_exit debug_exit(struct vcpu *v, struct tcg_env *env)
+{
+	struct accel *a = v->accel;
+	uint64_t linear = env->rip + (env->mode & MODE_CODE64 ? 0 : env->seg_base[SEG_CS]);
+	bool owned;
+
+	if (v->debug_exit.vector != VECTOR_BP)
+		return EXIT_DEBUG;
+	machine_lock();
+	owned = !a->debug_owns || a->debug_owns(a->debug_opaque, v, linear);
+	machine_unlock();
+	env->debug.inject_bp = !owned;
+	return owned ? EXIT_DEBUG : EXIT_AGAIN;
+}
+
 enum vcpu_exit tcg_vcpu_run(struct vcpu *v)
 {
 	struct tcg_env *env = v->engine;
@@ -186,6 +228,13 @@ enum vcpu_exit tcg_vcpu_run(struct vcpu *v)
 
 	if (take_events(v, env, &event, &have_event))
 		return EXIT_HALT;
+	if (env->debug.inject_bp) {
+		env->debug.inject_bp = false;
+		event = (struct tcg_event) { .vector = VECTOR_BP,
+					     .software = true,
+					     .next_rip = env->rip + 1 };
+		have_event = true;
+	}
 	tcg_go_in(env);
 	tcg_fpu_load(env->fpu);
 	outcome = run_guest(env, have_event ? &event : NULL);
@@ -197,6 +246,8 @@ enum vcpu_exit tcg_vcpu_run(struct vcpu *v)
 	switch (outcome) {
 	case OUT_TRIPLE:
 		return EXIT_RESET;
+	case OUT_DEBUG:
+		return debug_exit(v, env);
 	case OUT_UNSUPPORTED:
 		report_unsupported(v, env);
 		return EXIT_ERROR;

@@ -177,6 +177,14 @@ struct tcg_env {
 		uint32_t error;
 		uint64_t address; /* CR2 */
 	} fault;
+	struct {
+		struct vcpu_debug wanted; /* by a debugger */
+		/* DR0 to DR3 that are in force, by what they watch; tcg_debug_update. */
+		unsigned code, data, io;
+		unsigned hit;	/* those that the current instruction met */
+		bool alone;	/* the next instruction is a block of its own */
+		bool inject_bp; /* an INT3 was the guest's after all */
+	} debug;
 	void *escape[5]; /* __builtin_setjmp's */
 	uint8_t fpu[X86_XSAVE_BYTES] __attribute__((aligned(64)));
 };
@@ -333,6 +341,16 @@ void tcg_fpu_save(void *area);
 /* After a save: what C code expects of the FPU. */
 void tcg_fpu_for_c(void);
 
+/* Debug registers (debug.c). */
+void tcg_debug_update(struct tcg_env *env);
+/* Whether an instruction breakpoint lies on the page, and which at the very address. */
+bool tcg_debug_code_page(const struct tcg_env *env, uint64_t linear);
+unsigned tcg_debug_code_hit(const struct tcg_env *env, uint64_t linear);
+bool tcg_debug_data_page(const struct tcg_env *env, uint64_t va);
+/* An access that is about to be made; may begin the instruction again. */
+void tcg_debug_access(struct tcg_env *env, uint64_t va, unsigned size, bool write);
+bool tcg_debug_io(struct tcg_env *env, uint16_t port, unsigned size);
+
 /* Memory (tlb.c). */
 static inline bool tcg_canonical(uint64_t va)
 {
@@ -389,6 +407,8 @@ static inline void tcg_set_flags(struct tcg_env *env, uint64_t flags)
 /* Vectors beyond the guest's: the engine cannot go on; the instruction begins again. */
 #define TCG_UNSUPPORTED 256
 #define TCG_AGAIN 257
+#define TCG_DEBUGGER 258 /* its breakpoint */
+#define TCG_TRAP 259	 /* debug registers met: env->debug.hit */
 
 /* An instruction for a helper; the memory operand's offset, or a far pointer, is in env->tmp. */
 union insn_arg {

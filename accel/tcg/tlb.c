@@ -244,6 +244,8 @@ static struct span look(struct tcg_env *env, uint64_t va, unsigned size, enum tc
 {
 	struct span s = { .size = size, .first = on_page(va, size) };
 
+	if (unlikely(env->debug.data))
+		tcg_debug_access(env, va, size, access == ACCESS_STORE);
 	env->walk(env, va, access, &s.page[0]);
 	if (s.first != size)
 		env->walk(env, next_page(env, va), access, &s.page[1]);
