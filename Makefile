@@ -42,9 +42,10 @@ hw/block := pflash.c
 hw/dma := i8237.c
 hw/board := pc.c pc_i440fx.c
 monitor := commands.c hmp.c info.c memory.c monitor.c qmp.c
+monitor/gdbstub := gdbstub.c x86.c
 
 FOLDERS := core cpu cpu/x86 accel accel/tcg accel/tcg/frontend/x86 accel/kvm chardev hw/intc hw/timer hw/pci hw/isa hw/acpi hw/firmware hw/char \
-	hw/input hw/misc hw/block hw/dma hw/board monitor
+	hw/input hw/misc hw/block hw/dma hw/board monitor monitor/gdbstub
 LIB_SRCS := $(foreach f,$(FOLDERS),$(addprefix $(f)/,$($(f))))
 DEVICE_SRCS := $(filter hw/% cpu/%,$(LIB_SRCS))
 LIB_OBJS := $(LIB_SRCS:.c=.o) accel/tcg/host/thunks.o devices.o

@@ -163,6 +163,11 @@ void vcpu_kick(struct vcpu *v);
 void vcpu_post(struct vcpu *v, uint32_t events);
 /* Makes the fields of the groups current; the vCPU must be paused or this its thread. */
 void vcpu_sync(struct vcpu *v, unsigned groups);
+/*
+ * Keeps a vCPU from running when the machine starts, or lets it again. The machine is stopped, or (to
+ * let go) the vCPU held.
+ */
+void vcpu_hold(struct vcpu *v, bool hold);
 /* The fields of the groups were changed. vcpu_sync first. */
 void vcpu_modified(struct vcpu *v, unsigned groups);
 bool vcpu_inject_nmi(struct vcpu *v);

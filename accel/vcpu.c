@@ -294,6 +294,17 @@ void vcpus_resume(struct machine *m)
 	}
 }
 
+void vcpu_hold(struct vcpu *v, bool hold)
+{
+	pthread_mutex_lock(&v->mutex);
+	if (hold != v->held) {
+		v->held = hold;
+		v->pause_wanted += hold ? 1u : -1u;
+		pthread_cond_broadcast(&v->cond);
+	}
+	pthread_mutex_unlock(&v->mutex);
+}
+
 void vcpu_run_on(struct vcpu *v, void (*fn)(struct vcpu *v, void *arg), void *arg)
 {
 	struct vcpu_work w = { .fn = fn, .arg = arg };

@@ -398,7 +398,8 @@ int tcg_execute(struct tcg_env *volatile env)
 	if (__builtin_setjmp(env->escape))
 		return escaped(env);
 	/* After STI or a load of SS at least one instruction runs, whoever waits. */
-	while (env->shadow || !__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE)) {
+	while (env->shadow || env->debug.alone ||
+	       !__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE)) {
 		const struct block *b;
 
 		if (unlikely(env->debug.code | env->debug.alone) && wants_alone(env)) {
@@ -409,7 +410,7 @@ int tcg_execute(struct tcg_env *volatile env)
 			if (vector >= 0)
 				return vector;
 			if (env->mode & MODE_STEP)
-				return -1;
+				return TCG_STEPPED;
 			continue;
 		}
 		env->shadow = false;
@@ -421,7 +422,7 @@ int tcg_execute(struct tcg_env *volatile env)
 		if (unlikely(env->debug.hit))
 			return TCG_TRAP;
 		if (env->mode & MODE_STEP)
-			return -1;
+			return TCG_STEPPED;
 	}
 	return -1;
 }

@@ -160,20 +160,20 @@ static __attribute__((noinline)) enum outcome run_guest(struct tcg_env *env,
 			env->cpu->vcpu.debug_exit = (struct vcpu_debug_exit) { VECTOR_BP, 0 };
 			return OUT_DEBUG;
 		}
-		if (vector < 0 && !env->debug.alone && env->debug.wanted.step) {
-			debugger_takes(env, DR6_BS);
-			return OUT_DEBUG;
-		}
 		if (vector < 0) {
-			if (!(stepping && !env->debug.alone) &&
+			if (!env->debug.alone &&
 			    __atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE))
 				return OUT_ASKED;
 			tcg_check_events(env);
-			if (!stepping || env->debug.alone)
-				continue;
+			continue;
 		}
-		if (vector < 0 || vector == TCG_TRAP) {
-			unsigned bits = env->debug.hit | (vector < 0 ? DR6_BS : 0);
+		if (vector == TCG_STEPPED && env->debug.wanted.step) {
+			debugger_takes(env, DR6_BS | env->debug.hit);
+			env->debug.hit = 0;
+			return OUT_DEBUG;
+		}
+		if (vector == TCG_STEPPED || vector == TCG_TRAP) {
+			unsigned bits = env->debug.hit | (vector == TCG_STEPPED ? DR6_BS : 0);
 
 			env->debug.hit = 0;
 			if (debugger_takes(env, bits))

@@ -296,7 +296,7 @@ void tcg_env_free(struct tcg_env *env);
 void tcg_end_exclusive(struct tcg_env *env);
 /* Makes GS this thread's way to env, and host faults in translated code the guest's. */
 void tcg_env_enter_thread(struct tcg_env *env);
-/* Runs until an exception (its vector) or an exit request (-1). The guest's FPU state is live. */
+/* Runs until an exception (its vector), an exit request (-1), or one of what TCG_ names above. The guest's FPU state is live. */
 int tcg_execute(struct tcg_env *env);
 _Noreturn void tcg_raise(struct tcg_env *env, unsigned vector);
 _Noreturn void tcg_raise_error(struct tcg_env *env, unsigned vector, uint32_t error);
@@ -409,6 +409,7 @@ static inline void tcg_set_flags(struct tcg_env *env, uint64_t flags)
 #define TCG_AGAIN 257
 #define TCG_DEBUGGER 258 /* its breakpoint */
 #define TCG_TRAP 259	 /* debug registers met: env->debug.hit */
+#define TCG_STEPPED 260 /* one instruction, in MODE_STEP */
 
 /* An instruction for a helper; the memory operand's offset, or a far pointer, is in env->tmp. */
 union insn_arg {

@@ -396,6 +396,22 @@ static bool opt_monitor(void *opaque, const char *arg, GError **err)
 	return true;
 }
 
+static bool opt_gdb(void *opaque, const char *arg, GError **err)
+{
+	struct vm_config *c = opaque;
+
+	(void)err;
+	g_free(c->gdb);
+	c->gdb = strcmp(arg, "none") ? g_strdup(arg) : NULL;
+	return true;
+}
+
+static bool opt_gdb_default(void *opaque, const char *arg, GError **err)
+{
+	(void)arg;
+	return opt_gdb(opaque, "tcp::1234", err);
+}
+
 static bool opt_qmp(void *opaque, const char *arg, GError **err)
 {
 	(void)err;
@@ -669,6 +685,8 @@ static const struct option options[] = {
 	{ "nodefaults", NULL, "no default serial port and monitor", opt_nodefaults },
 	{ NULL, NULL, "Running:", NULL },
 	{ "S", NULL, "do not start; use the monitor's cont", opt_stopped },
+	{ "gdb", "DEV", "wait for gdb on DEV: tcp::PORT, unix:PATH, chardev:ID, stdio", opt_gdb },
+	{ "s", NULL, "the same as -gdb tcp::1234", opt_gdb_default },
 	{ "no-reboot", NULL, "end instead of rebooting", opt_no_reboot },
 	{ "no-shutdown", NULL, "stop instead of ending at shutdown", opt_no_shutdown },
 	{ "daemonize", NULL, "go to the background once the VM is ready", opt_daemonize },
@@ -738,7 +756,8 @@ bool config_parse(struct vm_config *c, int argc, char **argv, GError **err)
 	c->accel.max_vcpus = c->pc.smp.max_cpus;
 	c->accel.no_pit = !c->pc.pit;
 	if (!c->kernel && (c->initrd || c->append))
-		return error(err, "-%s is for a kernel: give one with -kernel", c->initrd ? "initrd" : "append");
+		return error(err, "-%s is for a kernel: give one with -kernel",
+			     c->initrd ? "initrd" : "append");
 	if (c->kernel && (c->pc.bios || c->pc.pflash[0].file))
 		return error(err, "-kernel boots without firmware: leave -bios and if=pflash out");
 	if (c->pc.bios && c->pc.pflash[0].file)
@@ -754,6 +773,7 @@ bool config_parse(struct vm_config *c, int argc, char **argv, GError **err)
 
 void config_clear(struct vm_config *c)
 {
+	g_free(c->gdb);
 	x86_cpu_config_clear(&c->pc.cpu);
 	g_ptr_array_unref(c->chardevs);
 	g_ptr_array_unref(c->serials);

@@ -12,6 +12,7 @@ struct char_request {
 struct vm_config {
 	struct pc_config pc;
 	struct accel_config accel;
+	char *gdb;						  /* -gdb's chardev; NULL: none */
 	char *accels;					  /* "kvm:tcg"; NULL: choose */
 	GPtrArray *chardevs;				  /* texts of -chardev */
 	GPtrArray *serials, *monitors, *qmps, *debugcons; /* texts */

@@ -14,6 +14,7 @@
 #include "cmd/moa/cmdline.h"
 #include "core/loop.h"
 #include "core/options.h"
+#include "monitor/gdbstub/gdbstub.h"
 #include "monitor/monitor.h"
 
 static struct machine machine;
@@ -210,6 +211,26 @@ static bool add_monitors(GError **err)
 	return true;
 }
 
+/* A socket listens, and nobody waits for it, unless the user says otherwise. */
+static bool add_gdb(GError **err)
+{
+	bool is_socket = config.gdb && (g_str_has_prefix(config.gdb, "tcp:") ||
+					g_str_has_prefix(config.gdb, "unix:"));
+	g_autofree char *text = NULL;
+	GError *local = NULL;
+	struct chardev *chr;
+
+	if (!config.gdb)
+		return true;
+	text = g_strdup_printf("%s%s", config.gdb,
+			       is_socket && !strstr(config.gdb, "server") ? ",server=on,wait=off"
+									  : "");
+	chr = console("-gdb", text, "gdb", 0, &local);
+	if (local)
+		g_propagate_error(err, local);
+	return chr && gdb_new(&machine, chr, err);
+}
+
 static bool add_debugcons(GError **err)
 {
 	for (guint i = 0; i < config.debugcons->len; i++) {
@@ -254,7 +275,7 @@ static bool build(GError **err)
 		return false;
 	pc = pc_new(&machine, &config.pc, err);
 	return pc && add_debugcons(err) && config_add_devices(&config, &machine, err) &&
-	       add_monitors(err);
+	       add_monitors(err) && add_gdb(err);
 }
 
 static int fail(GError *err)
@@ -267,6 +288,7 @@ static void take_down(void)
 {
 	if (accel)
 		vcpus_stop_threads(accel);
+	gdb_free();
 	monitors_free();
 	chr_free_all();
 	machine_destroy(&machine);

@@ -165,7 +165,7 @@ static void run_translated(unsigned k, bool step, struct state *out)
 	out->rip = e->rip;
 	out->flags = tcg_flags(e);
 	out->address = e->fault.address;
-	if (out->vector == -1)
+	if (out->vector == TCG_STEPPED)
 		out->vector = 1; /* a step is a debug exception natively */
 }
 
