@@ -47,8 +47,7 @@ void tcg_debug_update(struct tcg_env *env)
 		else if (env->cpu->cr4 & CR4_DE)
 			env->debug.io |= BIT(n);
 	}
-	tcg_tlb_flush(env);
-	tcg_jump_cache_flush(env);
+	tcg_flush_translations(env, true);
 }
 
 bool tcg_debug_code_page(const struct tcg_env *env, uint64_t linear)

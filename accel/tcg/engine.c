@@ -71,6 +71,9 @@ static void make_host_cpuid(struct tcg *t)
 			c->ecx |= BIT(31) | BIT(21) | BIT(24);
 			c->edx |= BIT(9);
 		}
+		/* SPEC_CTRL and ARCH_CAPABILITIES are registers of ours, see ARCH_CAPABILITIES. */
+		if (c->leaf == 7)
+			c->edx |= BIT(26) | BIT(29);
 		t->host.n++;
 	}
 	for (unsigned i = 0; i < ARRAY_LEN(xsave_leaves); i++)
@@ -173,7 +176,7 @@ static uint64_t host_tsc_khz(const struct tcg *t)
 	return muldiv64(__builtin_ia32_rdtsc() - t->first_tsc, 1000000, ns);
 }
 
-static void tcg_flush_page(struct accel *a, void *host)
+static void flush_guest_page(struct accel *a, void *host)
 {
 	(void)host;
 	flush_all(tcg_of(a));
@@ -235,7 +238,7 @@ static void tcg_destroy(struct accel *a)
 
 /* The MSRs beside those that have fields of their own; all begin at 0 or as x86_cpu_reset says. */
 static const uint32_t msrs[] = {
-	0x10,	    0x3b,	0x8b,	    0xfe,	0x174,	    0x175,	0x176, 0x179,
+	0x48,	    0x10,	0x3b,	    0x8b,	0x174,	    0x175,	0x176, 0x179,
 	0x17a,	    0xda0,	0x1a0,	    0x277,	0x2ff,	    0x200,	0x201, 0x202,
 	0x203,	    0x204,	0x205,	    0x206,	0x207,	    0x208,	0x209, 0x20a,
 	0x20b,	    0x20c,	0x20d,	    0x20e,	0x20f,	    0x250,	0x258, 0x259,
@@ -299,6 +302,8 @@ static void set_features(struct tcg_env *env)
 		{ FEAT_SHA, EBX_, 29, 7 },
 		{ FEAT_PKU, ECX_, 3, 7 },
 		{ FEAT_RDPID, ECX_, 22, 7 },
+		{ FEAT_SPEC_CTRL, EDX_, 26, 7 },
+		{ FEAT_ARCH_CAPABILITIES, EDX_, 29, 7 },
 		{ FEAT_XSAVEOPT, EAX_, 0, 0xd },
 		{ FEAT_XSAVEC, EAX_, 1, 0xd },
 		{ FEAT_XSAVES, EAX_, 3, 0xd },
@@ -351,13 +356,9 @@ static bool tcg_vcpu_create(struct vcpu *v, GError **err)
 	env->cpu = cpu;
 	env->walk = tcg_walk;
 	env->io = physical_io;
-	for (unsigned i = 0; i < ARRAY_LEN(msrs); i++) {
-		uint64_t value;
-
-		if (!x86_msr_find(cpu, msrs[i], &value))
-			x86_msr_set(cpu, msrs[i], 0);
-	}
-	x86_msr_set(cpu, 0xfe, 8); /* MTRRcap: 8 variable ranges */
+	for (unsigned i = 0; i < ARRAY_LEN(msrs); i++)
+		x86_msr_add(cpu, msrs[i]);
+	tcg_find_hot_msrs(env);
 	set_features(env);
 	v->engine = env;
 	tcg_env_enter_thread(env);
@@ -450,6 +451,7 @@ static void tcg_vcpu_put(struct vcpu *v, unsigned groups)
 	}
 	if (groups & VS_MP)
 		env->halted = cpu->mp_state == MP_HALTED;
+	tcg_find_hot_msrs(env);
 	tcg_update_mode(env);
 	tcg_debug_update(env);
 }
@@ -486,5 +488,5 @@ const struct accel_ops accel_tcg = {
 	.vcpu_debug = tcg_vcpu_debug,
 	.run_changed = tcg_run_changed,
 	.tsc = tcg_tsc,
-	.flush_page = tcg_flush_page,
+	.flush_page = flush_guest_page,
 };

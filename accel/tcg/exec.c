@@ -118,38 +118,60 @@ _Noreturn void tcg_raise_error(struct tcg_env *env, unsigned vector, uint32_t er
 	__builtin_longjmp(env->escape, 1);
 }
 
-static void flush_jumps(struct tcg_env *env, unsigned k)
+static void flush_jumps(struct tcg_env *env, unsigned k, bool global)
 {
-	struct jump_cache_entry *jumps = env->level[k].jumps;
-	struct fill_log *log = &env->level[k].jump_log;
+	struct jump_cache_entry *jumps = env->code[k].jumps;
+	struct fill_log *log = env->code[k].log;
 
-	if (log->n > FILL_LOG)
+	if (log[0].n > FILL_LOG || (global && log[1].n > FILL_LOG)) {
 		for (unsigned i = 0; i < JUMP_CACHE_ENTRIES; i++)
 			jumps[i].rip = i ^ 1;
-	else
-		for (unsigned i = 0; i < log->n; i++)
-			jumps[log->entry[i]].rip = log->entry[i] ^ 1u;
-	log->n = 0;
+		log[0].n = log[1].n = 0;
+		return;
+	}
+	for (unsigned g = 0; g <= global; g++) {
+		for (unsigned i = 0; i < log[g].n; i++)
+			jumps[log[g].entry[i]].rip = log[g].entry[i] ^ 1u;
+		log[g].n = 0;
+	}
 }
 
-void tcg_jump_cache_flush(struct tcg_env *env)
+void tcg_jump_cache_flush(struct tcg_env *env, bool global)
 {
-	for (unsigned k = 0; k < ARRAY_LEN(env->level); k++)
-		flush_jumps(env, k);
+	for (unsigned k = 0; k < ARRAY_LEN(env->code); k++)
+		flush_jumps(env, k, global);
 }
 
-void tcg_select(struct tcg_env *env, bool user)
+void tcg_jump_cache_flush_page(struct tcg_env *env, uint64_t va)
 {
-	if (env->level[user].mode != env->mode ||
-	    env->level[user].cs_base != env->seg_base[SEG_CS]) {
-		flush_jumps(env, user);
-		env->level[user].mode = env->mode;
-		env->level[user].cs_base = env->seg_base[SEG_CS];
+	for (unsigned k = 0; k < ARRAY_LEN(env->code); k++) {
+		struct jump_cache_entry *jumps = env->code[k].jumps;
+		const struct fill_log *log = env->code[k].log;
+		uint64_t base = env->mode & MODE_CODE64 ? 0 : env->code[k].cs_base;
+
+		if (log[0].n > FILL_LOG || log[1].n > FILL_LOG || base) {
+			flush_jumps(env, k, true);
+			continue;
+		}
+		for (unsigned g = 0; g < 2; g++)
+			for (unsigned i = 0; i < log[g].n; i++)
+				if ((jumps[log[g].entry[i]].rip ^ va) < PAGE_SIZE_4K)
+					jumps[log[g].entry[i]].rip = log[g].entry[i] ^ 1u;
+	}
+}
+
+void tcg_select(struct tcg_env *env, bool user, bool ac)
+{
+	if (env->code[user].mode != env->mode || env->code[user].cs_base != env->seg_base[SEG_CS]) {
+		flush_jumps(env, user, true);
+		env->code[user].mode = env->mode;
+		env->code[user].cs_base = env->seg_base[SEG_CS];
 	}
 	env->user = user;
-	env->jumps = env->level[user].jumps;
+	env->jumps = env->code[user].jumps;
 	use_jumps(env);
-	env->load_tlb = env->level[user].tlb;
+	env->data_level = user ? DATA_USER : ac ? DATA_SUPERVISOR_AC : DATA_SUPERVISOR;
+	env->load_tlb = env->data[env->data_level].tlb;
 	env->store_tlb = env->load_tlb + 1;
 	env->load_base = (uint64_t)(uintptr_t)env->load_tlb + TLB_BIAS;
 	env->store_base = (uint64_t)(uintptr_t)env->store_tlb + TLB_BIAS;
@@ -165,7 +187,7 @@ struct fetch {
 	uint64_t rip;
 	uint8_t *host;
 	size_t here; /* bytes to the page's end */
-	bool crosses;
+	bool crosses, global;
 	uint8_t *second; /* NULL: not RAM */
 };
 
@@ -259,8 +281,11 @@ static enum tcg_translated find_or_translate(struct tcg_env *env, const struct f
 	return result;
 }
 
-/* The block at rip in the current mode, made if it is not there. From RUNNING. May raise. */
-static struct block *block_at(struct tcg_env *env, uint64_t rip)
+/*
+ * The block at rip in the current mode, made if it is not there, and whether it is on a global
+ * page. From RUNNING. May raise.
+ */
+static struct block *block_at(struct tcg_env *env, uint64_t rip, bool *global)
 {
 	uint64_t linear = code_linear(env, rip);
 	struct fetch f = { .rip = rip, .here = PAGE_SIZE_4K - (linear & (PAGE_SIZE_4K - 1)) };
@@ -274,11 +299,16 @@ static struct block *block_at(struct tcg_env *env, uint64_t rip)
 		tcg_raise(env, TCG_UNSUPPORTED);
 	}
 	f.host = page.host;
+	f.global = page.global;
+	tcg_page_kept(env, linear, &page);
 	for (;;) {
 		enum tcg_translated result = find_or_translate(env, &f, &b);
 
-		if (result == TRANSLATE_OK)
+		if (result == TRANSLATE_OK) {
+			/* What lies on a second page is looked up again. */
+			*global = f.global && b->parts == 1;
 			return b;
+		}
 		if (result == TRANSLATE_MORE) {
 			/* One instruction on two pages. */
 			env->walk(env, linear + f.here, ACCESS_FETCH, &page);
@@ -292,7 +322,7 @@ static struct block *block_at(struct tcg_env *env, uint64_t rip)
 		tcg_cache_flush(env->cache);
 		tcg_c_end(env);
 		for (unsigned i = 0; i < env->world->envs; i++)
-			tcg_jump_cache_flush(env->world->env[i]);
+			tcg_jump_cache_flush(env->world->env[i], true);
 		tcg_unlock(env->world);
 		tcg_resume(env);
 	}
@@ -310,12 +340,13 @@ void *tcg_exit_direct(struct tcg_env *env, struct block_exit *x)
 	uint64_t target = x->target;
 	uint64_t generation = tcg_cache_generation(env->cache);
 	struct block *b;
+	bool global;
 
 	env->place = PLACE_RUNNING;
 	env->rip = target;
 	if (must_leave(env))
 		return NULL;
-	b = block_at(env, target);
+	b = block_at(env, target, &global);
 	tcg_lock(env->world);
 	/* A flush in between took the way out with it. */
 	if (tcg_cache_generation(env->cache) == generation)
@@ -328,13 +359,14 @@ void *tcg_exit_direct(struct tcg_env *env, struct block_exit *x)
 void *tcg_exit_indirect(struct tcg_env *env, uint64_t rip)
 {
 	struct block *b;
+	bool global;
 
 	env->place = PLACE_RUNNING;
 	env->rip = rip;
 	if (must_leave(env))
 		return NULL;
-	b = block_at(env, rip);
-	fill_log_add(&env->level[env->user].jump_log, jump_cache_index(rip));
+	b = block_at(env, rip, &global);
+	fill_log_add(&env->code[env->user].log[global], jump_cache_index(rip));
 	env->jumps[jump_cache_index(rip)] =
 		(struct jump_cache_entry) { rip, (uint64_t)(uintptr_t)b->code };
 	env->place = PLACE_BLOCK;
@@ -352,6 +384,7 @@ static int execute_alone(struct tcg_env *env)
 {
 	unsigned step = env->mode & MODE_STEP;
 	const struct block *b;
+	bool global;
 
 	if (!(env->eflags & FLAG_RESUME)) {
 		unsigned hit = tcg_debug_code_hit(env, code_linear(env, env->rip));
@@ -362,7 +395,7 @@ static int execute_alone(struct tcg_env *env)
 		}
 	}
 	env->mode |= MODE_STEP;
-	b = block_at(env, env->rip);
+	b = block_at(env, env->rip, &global);
 	env->place = PLACE_BLOCK;
 	tcg_enter(env, b->code);
 	env->place = PLACE_RUNNING;
@@ -401,6 +434,7 @@ int tcg_execute(struct tcg_env *volatile env)
 	while (env->shadow || env->debug.alone ||
 	       !__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE)) {
 		const struct block *b;
+		bool global;
 
 		if (unlikely(env->debug.code | env->debug.alone) && wants_alone(env)) {
 			int vector;
@@ -414,7 +448,7 @@ int tcg_execute(struct tcg_env *volatile env)
 			continue;
 		}
 		env->shadow = false;
-		b = block_at(env, env->rip);
+		b = block_at(env, env->rip, &global);
 		env->place = PLACE_BLOCK;
 		tcg_enter(env, b->code);
 		env->place = PLACE_RUNNING;
@@ -489,7 +523,7 @@ void tcg_env_enter_thread(struct tcg_env *env)
 
 struct tcg_env *tcg_env_new(struct tcg_cache *c)
 {
-	size_t tables = 2 * ARRAY_LEN(((struct tcg_env *)0)->level) * sizeof(struct tlb_table);
+	size_t tables = 2 * ARRAY_LEN(((struct tcg_env *)0)->data) * sizeof(struct tlb_table);
 	struct tcg_env *env = aligned_alloc(4096, align_up(sizeof(*env), 4096));
 	uint8_t *room = mmap(NULL, tables + 65536, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -503,14 +537,15 @@ struct tcg_env *tcg_env_new(struct tcg_cache *c)
 	env->tlb_room = room;
 	env->tlb_room_size = tables + 65536;
 	room = (uint8_t *)(uintptr_t)align_up((uintptr_t)room, 65536);
-	for (unsigned k = 0; k < ARRAY_LEN(env->level); k++) {
-		env->level[k].tlb = (struct tlb_table *)(void *)room + 2 * k;
-		env->level[k].jumps =
-			aligned_alloc(65536, sizeof(*env->jumps) * JUMP_CACHE_ENTRIES);
-		if (!env->level[k].jumps)
+	for (unsigned k = 0; k < ARRAY_LEN(env->data); k++) {
+		env->data[k].tlb = (struct tlb_table *)(void *)room + 2 * k;
+		env->data[k].log[0][0].n = env->data[k].log[1][0].n = FILL_LOG + 1;
+	}
+	for (unsigned k = 0; k < ARRAY_LEN(env->code); k++) {
+		env->code[k].jumps = aligned_alloc(65536, sizeof(*env->jumps) * JUMP_CACHE_ENTRIES);
+		if (!env->code[k].jumps)
 			abort();
-		env->level[k].jump_log.n = env->level[k].tlb_log[0].n = env->level[k].tlb_log[1].n =
-			FILL_LOG + 1;
+		env->code[k].log[0].n = FILL_LOG + 1;
 	}
 	env->thunk_load = tcg_thunk_load;
 	env->thunk_store = tcg_thunk_store;
@@ -520,9 +555,8 @@ struct tcg_env *tcg_env_new(struct tcg_cache *c)
 	env->thunk_exit_indirect = tcg_thunk_exit_indirect;
 	env->thunk_exit_main = tcg_thunk_exit_main;
 	env->features = UINT64_MAX;
-	tcg_select(env, false);
-	tcg_jump_cache_flush(env);
-	tcg_tlb_flush(env);
+	tcg_select(env, false, false);
+	tcg_flush_translations(env, true);
 	if (!tcg_world_add(env->world, env)) {
 		tcg_env_free(env);
 		return NULL;
@@ -534,7 +568,7 @@ void tcg_env_free(struct tcg_env *env)
 {
 	tcg_world_remove(env->world, env);
 	munmap(env->tlb_room, env->tlb_room_size);
-	for (unsigned k = 0; k < ARRAY_LEN(env->level); k++)
-		free(env->level[k].jumps);
+	for (unsigned k = 0; k < ARRAY_LEN(env->code); k++)
+		free(env->code[k].jumps);
 	free(env);
 }

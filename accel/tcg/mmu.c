@@ -11,6 +11,7 @@
 #define PTE_A BIT64(5)
 #define PTE_D BIT64(6)
 #define PTE_PS BIT64(7)
+#define PTE_G BIT64(8)
 #define PTE_NX BIT64(63)
 #define PTE_ADDRESS UINT64_C(0x000ffffffffff000)
 
@@ -27,6 +28,9 @@ struct walk {
 	bool user, implicit;
 	/* What the entries so far allow. */
 	bool rw, us, nx;
+	/* What the last entry says. */
+	bool global;
+	uint64_t size;
 };
 
 static _Noreturn void page_fault(const struct walk *w, uint32_t error)
@@ -149,6 +153,8 @@ static bool walk_long(struct walk *w, uint64_t table, unsigned level, uint64_t *
 	if (level > 1 && entry & low & ~UINT64_C(0x1fff))
 		page_fault(w, ERROR_P | ERROR_RSVD);
 	check(w);
+	w->global = entry & PTE_G && cpu->cr4 & CR4_PGE;
+	w->size = low + 1;
 	*phys = (entry & PTE_ADDRESS & ~low) | (w->va & low);
 	return set_bits(env, at, 8, entry, w->access == ACCESS_STORE ? PTE_A | PTE_D : PTE_A);
 }
@@ -179,6 +185,8 @@ static bool walk_32bit(struct walk *w, uint64_t *phys)
 		if (entry & BIT(21))
 			page_fault(w, ERROR_P | ERROR_RSVD);
 		check(w);
+		w->global = entry & PTE_G && env->cpu->cr4 & CR4_PGE;
+		w->size = 4 * MIB;
 		*phys = (entry & 0xffc00000) | (entry & 0x1fe000) << 19 | (w->va & 0x3fffff);
 		return set_bits(env, at, 4, entry, dirty);
 	}
@@ -191,6 +199,7 @@ static bool walk_32bit(struct walk *w, uint64_t *phys)
 	w->rw &= !!(used & PTE_RW);
 	w->us &= !!(used & PTE_US);
 	check(w);
+	w->global = used & PTE_G && env->cpu->cr4 & CR4_PGE;
 	*phys = (used & 0xfffff000) | (w->va & 0xfff);
 	return set_bits(env, at, 4, used, dirty);
 }
@@ -205,13 +214,15 @@ static void translate(struct tcg_env *env, uint64_t va, enum tcg_access access, 
 		.access = access,
 		.user = !implicit && env->mode & MODE_CPL3,
 		.implicit = implicit,
+		.size = PAGE_SIZE_4K,
 	};
 	bool done = false;
 
 	page->phys = va;
 	while (!done && cpu->cr0 & CR0_PG) {
 		w.rw = w.us = true;
-		w.nx = false;
+		w.nx = w.global = false;
+		w.size = PAGE_SIZE_4K;
 		if (cpu->efer & EFER_LMA)
 			done = walk_long(&w, cpu->cr3 & PTE_ADDRESS, cpu->cr4 & CR4_LA57 ? 5 : 4,
 					 &page->phys);
@@ -220,6 +231,8 @@ static void translate(struct tcg_env *env, uint64_t va, enum tcg_access access, 
 		else
 			done = walk_32bit(&w, &page->phys);
 	}
+	page->global = w.global;
+	page->size = w.size;
 	page->host = tcg_ram(env, page->phys, access == ACCESS_STORE);
 	page->fast = page->host && !(env->debug.data && tcg_debug_data_page(env, va)) &&
 		     !(access == ACCESS_STORE && tcg_page_has_code(env->cache, page->host));

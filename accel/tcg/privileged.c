@@ -5,6 +5,21 @@
 #include "core/log.h"
 #include "core/machine.h"
 
+/*
+ * What a kernel would work around costs it much and helps nobody: the translator's memory checks
+ * are branches, and no page tables of the guest's are the processor's. So it is told that there is
+ * none of it: RDCL, MDS, TAA and their like (SDM volume 4, table 2-2), and enhanced IBRS for the
+ * rest.
+ */
+#define MSR_ARCH_CAPABILITIES 0x10a
+#define ARCH_CAPABILITIES                                                                          \
+	(BIT64(0) | BIT64(1) | BIT64(3) | BIT64(4) | BIT64(5) | BIT64(6) | BIT64(8) | BIT64(13) |  \
+	 BIT64(14) | BIT64(15) | BIT64(20) | BIT64(24) | BIT64(26) | BIT64(27) | BIT64(62))
+
+#define MSR_MTRRCAP 0xfe
+#define MTRR_VARIABLE_RANGES 8
+#define MSR_SPEC_CTRL 0x48
+#define MSR_PRED_CMD 0x49
 #define DR6_BD BIT64(13)
 #define DR7_GD BIT64(13)
 #define MSR_TSC 0x10
@@ -334,7 +349,7 @@ static void write_cr0(struct tcg_env *env, uint64_t v)
 	}
 	cpu->cr0 = v;
 	if (changed & (CR0_PG | CR0_WP | CR0_PE))
-		tcg_tlb_flush(env);
+		tcg_flush_translations(env, true);
 	tcg_update_mode(env);
 }
 
@@ -352,7 +367,7 @@ static void write_cr4(struct tcg_env *env, uint64_t v)
 	cpu->cr4 = v;
 	if (changed & CR4_DE)
 		tcg_debug_update(env);
-	tcg_tlb_flush(env);
+	tcg_flush_translations(env, true);
 	tcg_update_mode(env);
 }
 
@@ -400,8 +415,7 @@ static void write_control(struct tcg_env *env, unsigned n, uint64_t v)
 		if (env->cpu->cr4 & CR4_PCIDE)
 			v &= ~BIT64(63);
 		env->cpu->cr3 = v;
-		tcg_tlb_flush(env);
-		tcg_jump_cache_flush(env);
+		tcg_flush_translations(env, false);
 		break;
 	case 4:
 		write_cr4(env, v);
@@ -504,6 +518,12 @@ static uint64_t read_msr(struct tcg_env *env, uint32_t index)
 		return tcg_guest_tsc(env);
 	case MSR_EFER:
 		return cpu->efer;
+	case MSR_MTRRCAP:
+		return MTRR_VARIABLE_RANGES;
+	case MSR_ARCH_CAPABILITIES:
+		if (!(env->features >> FEAT_ARCH_CAPABILITIES & 1))
+			gp(env);
+		return ARCH_CAPABILITIES;
 	case MSR_FS_BASE:
 		return cpu->seg[SEG_FS].base;
 	case MSR_GS_BASE:
@@ -538,7 +558,7 @@ static void write_msr(struct tcg_env *env, uint32_t index, uint64_t v)
 		if (v & ~may & ~EFER_LMA || (cpu->cr0 & CR0_PG && (v ^ cpu->efer) & EFER_LME))
 			gp(env);
 		cpu->efer = (v & ~EFER_LMA) | (cpu->efer & EFER_LMA);
-		tcg_tlb_flush(env);
+		tcg_flush_translations(env, true);
 		return;
 	case MSR_FS_BASE:
 	case MSR_GS_BASE:
@@ -546,6 +566,14 @@ static void write_msr(struct tcg_env *env, uint32_t index, uint64_t v)
 			gp(env);
 		cpu->seg[index == MSR_FS_BASE ? SEG_FS : SEG_GS].base = v;
 		env->seg_base[index == MSR_FS_BASE ? SEG_FS : SEG_GS] = v;
+		return;
+	case MSR_SPEC_CTRL:
+		if (v & ~UINT64_C(7))
+			gp(env);
+		break;
+	case MSR_PRED_CMD:
+		if (!(env->features >> FEAT_SPEC_CTRL & 1) || v & ~UINT64_C(1))
+			gp(env);
 		return;
 	case MSR_LSTAR:
 	case MSR_CSTAR:
@@ -567,6 +595,20 @@ static void write_msr(struct tcg_env *env, uint32_t index, uint64_t v)
 	if (!slot || (index == MSR_XSS && v))
 		gp(env);
 	*slot = v;
+}
+
+void tcg_find_hot_msrs(struct tcg_env *env)
+{
+	static const uint32_t index[HOT_MSRS] = {
+		[HOT_STAR] = MSR_STAR,	     [HOT_LSTAR] = MSR_LSTAR,
+		[HOT_SFMASK] = MSR_SFMASK,   [HOT_KERNEL_GS_BASE] = MSR_KERNEL_GS_BASE,
+		[HOT_TSC_AUX] = MSR_TSC_AUX,
+	};
+
+	for (unsigned i = 0; i < HOT_MSRS; i++) {
+		x86_msr_add(env->cpu, index[i]);
+		env->hot_msr[i] = msr_slot(env, index[i]);
+	}
 }
 
 /* CPUID, with what other registers show in it. */
@@ -607,7 +649,7 @@ static void flat(struct x86_segment *s, uint16_t selector, uint32_t rights)
 static void syscall_(struct tcg_env *env, unsigned length)
 {
 	struct x86_cpu *cpu = env->cpu;
-	uint64_t star = msr(env, MSR_STAR), next = env->rip + length;
+	uint64_t star = *env->hot_msr[HOT_STAR], next = env->rip + length;
 	uint16_t cs = (uint16_t)(star >> 32) & 0xfffc;
 
 	if (!(cpu->efer & EFER_SCE))
@@ -615,8 +657,8 @@ static void syscall_(struct tcg_env *env, unsigned length)
 	if (cpu->efer & EFER_LMA) {
 		env->gpr[RCX] = env->mode & MODE_CODE64 ? next : (uint32_t)next;
 		env->gpr[R11] = (tcg_flags(env) & ~FLAG_RF) | 2;
-		env->rip = msr(env, env->mode & MODE_CODE64 ? MSR_LSTAR : MSR_CSTAR);
-		tcg_set_flags(env, tcg_flags(env) & ~msr(env, MSR_SFMASK) & ~FLAG_RF);
+		env->rip = env->mode & MODE_CODE64 ? *env->hot_msr[HOT_LSTAR] : msr(env, MSR_CSTAR);
+		tcg_set_flags(env, tcg_flags(env) & ~*env->hot_msr[HOT_SFMASK] & ~FLAG_RF);
 		flat(&cpu->seg[SEG_CS], cs, 0xa09b);
 	} else {
 		env->gpr[RCX] = (uint32_t)next;
@@ -630,7 +672,7 @@ static void syscall_(struct tcg_env *env, unsigned length)
 static void sysret(struct tcg_env *env, unsigned size)
 {
 	struct x86_cpu *cpu = env->cpu;
-	uint64_t star = msr(env, MSR_STAR);
+	uint64_t star = *env->hot_msr[HOT_STAR];
 	uint16_t base = (uint16_t)(star >> 48) | 3;
 
 	if (!(cpu->efer & EFER_SCE))
@@ -928,16 +970,14 @@ int helper_system(struct tcg_env *env, uint64_t word)
 		tcg_update_mode(env);
 		return leave(env, &a);
 	case K_INVLPG:
-		tcg_tlb_flush_page(
+		tcg_flush_page(
 			env,
 			env->mode & MODE_CODE64
 				? env->tmp[0] + (a.segment >= SEG_FS ? env->seg_base[a.segment] : 0)
 				: (uint32_t)(env->tmp[0] + env->seg_base[a.segment]));
-		tcg_jump_cache_flush(env);
 		return leave(env, &a);
 	case K_INVPCID:
-		tcg_tlb_flush(env);
-		tcg_jump_cache_flush(env);
+		tcg_flush_translations(env, true);
 		return leave(env, &a);
 	case K_WBINVD:
 	case K_FLUSH:
@@ -980,10 +1020,10 @@ int helper_system(struct tcg_env *env, uint64_t word)
 		return 0;
 	case K_RDTSCP:
 		rdtsc(env);
-		env->gpr[RCX] = (uint32_t)msr(env, MSR_TSC_AUX);
+		env->gpr[RCX] = (uint32_t)*env->hot_msr[HOT_TSC_AUX];
 		return 0;
 	case K_RDPID:
-		env->gpr[a.rm] = (uint32_t)msr(env, MSR_TSC_AUX);
+		env->gpr[a.rm] = (uint32_t)*env->hot_msr[HOT_TSC_AUX];
 		return 0;
 	case K_RDPMC:
 		gp(env);
@@ -1005,7 +1045,7 @@ int helper_system(struct tcg_env *env, uint64_t word)
 		sysexit(env, a.rex_w ? 8 : 4);
 		break;
 	case K_SWAPGS: {
-		uint64_t *slot = msr_slot(env, MSR_KERNEL_GS_BASE);
+		uint64_t *slot = env->hot_msr[HOT_KERNEL_GS_BASE];
 
 		v = cpu->seg[SEG_GS].base;
 		cpu->seg[SEG_GS].base = env->seg_base[SEG_GS] = *slot;
@@ -1053,8 +1093,7 @@ int helper_system(struct tcg_env *env, uint64_t word)
 		if (tcg_cpl(env))
 			tcg_raise(env, VECTOR_UD);
 		env->eflags = a.rm == 3 ? env->eflags | FLAG_AC : env->eflags & ~FLAG_AC;
-		if (cpu->cr4 & CR4_SMAP)
-			tcg_tlb_flush(env);
+		tcg_select(env, env->user, tcg_smap_open(env));
 		return 0;
 	case K_MONITOR:
 	case K_MWAIT:

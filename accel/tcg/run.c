@@ -146,8 +146,7 @@ static __attribute__((noinline)) enum outcome run_guest(struct tcg_env *env,
 
 		if (__atomic_load_n(&env->flush_wanted, __ATOMIC_ACQUIRE)) {
 			__atomic_store_n(&env->flush_wanted, false, __ATOMIC_RELEASE);
-			tcg_tlb_flush(env);
-			tcg_jump_cache_flush(env);
+			tcg_flush_translations(env, true);
 		}
 		if (stepping != !!(env->mode & MODE_STEP)) {
 			env->mode = (env->mode & ~MODE_STEP) | (stepping ? MODE_STEP : 0);

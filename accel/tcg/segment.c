@@ -77,7 +77,7 @@ void tcg_update_mode(struct tcg_env *env)
 			env->seg_last[i][k] = cpu->seg[i].limit - ((1u << k) - 1);
 	}
 	env->mode |= classes << MODE_SEG_SHIFT;
-	tcg_select(env, cpl == 3);
+	tcg_select(env, cpl == 3, tcg_smap_open(env));
 }
 
 /* A descriptor's segment. */
@@ -537,6 +537,7 @@ void tcg_load_flags(struct tcg_env *env, uint64_t flags, unsigned size, unsigned
 		may |= FLAG_IF;
 	tcg_set_flags(env, (old & ~may) | (flags & may) | 2);
 	tcg_check_events(env);
+	tcg_select(env, env->user, tcg_smap_open(env));
 }
 
 static void iret_to_v86(struct tcg_env *env, struct stack *s, uint64_t rip, uint16_t cs,

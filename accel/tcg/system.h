@@ -106,6 +106,11 @@ void tcg_system_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned
 /* Recomputes what env keeps of segments, CPL and control registers. */
 void tcg_update_mode(struct tcg_env *env);
 unsigned tcg_cpl(const struct tcg_env *env);
+/* Whether EFLAGS.AC suspends SMAP's protection of user pages. */
+static inline bool tcg_smap_open(const struct tcg_env *env)
+{
+	return env->cpu->cr4 & CR4_SMAP && env->eflags & FLAG_AC;
+}
 /* Delivers an exception or interrupt; may raise. */
 struct tcg_event {
 	unsigned vector;
@@ -123,4 +128,6 @@ int helper_load_segment(struct tcg_env *env, uint64_t arg);
 
 /* The vCPU's events: interrupts, requests. EXIT_AGAIN: run on. */
 enum vcpu_exit tcg_vcpu_run(struct vcpu *v);
+/* Where the fields have env->hot_msr; whenever the list of MSRs may have changed. */
+void tcg_find_hot_msrs(struct tcg_env *env);
 uint64_t tcg_guest_tsc(const struct tcg_env *env);

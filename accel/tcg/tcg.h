@@ -106,9 +106,17 @@ struct tcg_page {
 	uint8_t *host; /* NULL: not RAM */
 	uint64_t phys;
 	bool fast; /* may enter the TLB for this kind of access */
+	bool global;
+	uint64_t size; /* of the guest's page */
 };
 
+/* TLBs: supervisor accesses with and without SMAP's protection, and user accesses. */
+enum { DATA_SUPERVISOR, DATA_USER, DATA_SUPERVISOR_AC };
+
 #define SEG_SIZES 4 /* accesses of 1, 2, 4, 8 bytes */
+
+/* MSRs that system calls use. */
+enum { HOT_STAR, HOT_LSTAR, HOT_SFMASK, HOT_KERNEL_GS_BASE, HOT_TSC_AUX, HOT_MSRS };
 
 struct tcg_env {
 	/* The thunks know these by offset (host/offsets.h). */
@@ -150,15 +158,22 @@ struct tcg_env {
 	/* Physical accesses that are not RAM. */
 	void (*io)(struct tcg_env *env, uint64_t phys, void *data, unsigned size, bool write);
 	struct tlb_table *load_tlb, *store_tlb;
-	unsigned user;			/* which level is in use */
+	unsigned user, data_level;	/* which of the tables below are in use */
 	struct jump_cache_entry *jumps; /* the one in use */
 	struct {
 		struct jump_cache_entry *jumps;
 		unsigned mode; /* that its entries are for */
 		uint64_t cs_base;
-		struct tlb_table *tlb; /* loads, stores */
-		struct fill_log jump_log, tlb_log[2];
-	} level[2]; /* CPL 0 to 2, and 3 */
+		struct fill_log log[2]; /* of pages that are not global, and that are */
+	} code[2];			/* CPL 0 to 2, and 3 */
+	struct {
+		struct tlb_table *tlb;	   /* loads, stores */
+		struct fill_log log[2][2]; /* of each: not global, global */
+	} data[3];			   /* DATA_ */
+	/* What large pages were looked up, in either half of the address space. */
+	struct {
+		uint64_t first, last; /* first above last: none */
+	} large[2];
 	void *tlb_room;
 	size_t tlb_room_size;
 	struct tcg *tcg;
@@ -169,7 +184,8 @@ struct tcg_env {
 	uint64_t cr4_allowed, efer_allowed;
 	bool shadow; /* after STI and loads of SS: no interrupt before one more instruction */
 	uint64_t tsc_offset;
-	unsigned pauses; /* PAUSE instructions executed */
+	uint64_t *hot_msr[HOT_MSRS]; /* where cpu->msr_value has them */
+	unsigned pauses;	     /* PAUSE instructions executed */
 	/* The exception that ends the current instruction. */
 	struct {
 		unsigned vector;
@@ -296,14 +312,20 @@ void tcg_env_free(struct tcg_env *env);
 void tcg_end_exclusive(struct tcg_env *env);
 /* Makes GS this thread's way to env, and host faults in translated code the guest's. */
 void tcg_env_enter_thread(struct tcg_env *env);
-/* Runs until an exception (its vector), an exit request (-1), or one of what TCG_ names above. The guest's FPU state is live. */
+/* Runs until an exception (its vector), an exit request (-1), or one of what TCG_ names above. The
+ * guest's FPU state is live. */
 int tcg_execute(struct tcg_env *env);
 _Noreturn void tcg_raise(struct tcg_env *env, unsigned vector);
 _Noreturn void tcg_raise_error(struct tcg_env *env, unsigned vector, uint32_t error);
-/* Both levels' jump caches. */
-void tcg_jump_cache_flush(struct tcg_env *env);
-/* Switches TLB and jump cache to user or supervisor. */
-void tcg_select(struct tcg_env *env, bool user);
+/* Both levels' jump caches; `global`: code on global pages too. */
+void tcg_jump_cache_flush(struct tcg_env *env, bool global);
+void tcg_jump_cache_flush_page(struct tcg_env *env, uint64_t va);
+/* Switches TLB and jump cache to user or supervisor; with `ac`, SMAP lets user pages through. */
+void tcg_select(struct tcg_env *env, bool user, bool ac);
+/* Forgets all translations of addresses; `global`: those of global pages too. */
+void tcg_flush_translations(struct tcg_env *env, bool global);
+/* As INVLPG: of one page, in jump caches too. */
+void tcg_flush_page(struct tcg_env *env, uint64_t va);
 /* A block's bytes lie at these host addresses. */
 void tcg_block_part(struct tcg_cache *c, struct block *b, const void *host, size_t bytes);
 /* Whether translated code was made from the page at this host address. */
@@ -362,10 +384,11 @@ uint64_t tcg_linear(struct tcg_env *env, unsigned segment, uint64_t offset, unsi
 /* Where [va, va + size) is, if it is RAM that this access may touch directly; else NULL. May raise.
  */
 void *tcg_direct(struct tcg_env *env, uint64_t va, unsigned size, enum tcg_access access);
-void tcg_tlb_flush(struct tcg_env *env);
+void tcg_tlb_flush(struct tcg_env *env, bool global);
 /* No store to the page of memory at this host address goes through directly any more. */
 void tcg_tlb_unstore(struct tcg_env *env, const void *host);
-void tcg_tlb_flush_page(struct tcg_env *env, uint64_t va);
+/* Remembers large pages, whatever keeps a translation of theirs. */
+void tcg_page_kept(struct tcg_env *env, uint64_t va, const struct tcg_page *page);
 uint64_t tcg_load(struct tcg_env *env, uint64_t va, unsigned size);
 void tcg_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned size);
 /* Called by the thunks. */
@@ -409,7 +432,7 @@ static inline void tcg_set_flags(struct tcg_env *env, uint64_t flags)
 #define TCG_AGAIN 257
 #define TCG_DEBUGGER 258 /* its breakpoint */
 #define TCG_TRAP 259	 /* debug registers met: env->debug.hit */
-#define TCG_STEPPED 260 /* one instruction, in MODE_STEP */
+#define TCG_STEPPED 260	 /* one instruction, in MODE_STEP */
 
 /* An instruction for a helper; the memory operand's offset, or a far pointer, is in env->tmp. */
 union insn_arg {

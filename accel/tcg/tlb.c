@@ -12,52 +12,96 @@ static unsigned tlb_index(uint64_t va)
 	return va >> PAGE_BITS & (TLB_ENTRIES - 1);
 }
 
-static void flush(struct tcg_env *env, unsigned level, unsigned store)
+static void forget(struct tlb_table *t, struct fill_log *log)
 {
-	struct tlb_table *t = &env->level[level].tlb[store];
-	struct fill_log *log = &env->level[level].tlb_log[store];
-
-	if (log->n > FILL_LOG)
-		for (unsigned i = 0; i < TLB_ENTRIES; i++)
-			t->tag[i] = tlb_none(i);
-	else
-		for (unsigned i = 0; i < log->n; i++)
-			t->tag[log->entry[i]] = tlb_none(log->entry[i]);
+	for (unsigned i = 0; i < log->n; i++)
+		t->tag[log->entry[i]] = tlb_none(log->entry[i]);
 	log->n = 0;
 }
 
-void tcg_tlb_flush(struct tcg_env *env)
+static void flush(struct tlb_table *t, struct fill_log *log, bool global)
 {
-	for (unsigned k = 0; k < ARRAY_LEN(env->level); k++) {
-		flush(env, k, 0);
-		flush(env, k, 1);
+	if (log[0].n > FILL_LOG || (global && log[1].n > FILL_LOG)) {
+		for (unsigned i = 0; i < TLB_ENTRIES; i++)
+			t->tag[i] = tlb_none(i);
+		log[0].n = log[1].n = 0;
+		return;
 	}
+	forget(t, &log[0]);
+	if (global)
+		forget(t, &log[1]);
+}
+
+void tcg_tlb_flush(struct tcg_env *env, bool global)
+{
+	for (unsigned k = 0; k < ARRAY_LEN(env->data); k++)
+		for (unsigned store = 0; store < 2; store++)
+			flush(&env->data[k].tlb[store], env->data[k].log[store], global);
+	/* Large pages that stay are remembered by both halves' ranges, which only grow. */
+	if (global)
+		for (unsigned half = 0; half < ARRAY_LEN(env->large); half++) {
+			env->large[half].first = UINT64_MAX;
+			env->large[half].last = 0;
+		}
+}
+
+void tcg_flush_translations(struct tcg_env *env, bool global)
+{
+	tcg_tlb_flush(env, global);
+	tcg_jump_cache_flush(env, global);
+}
+
+static void unstore(struct tlb_table *t, unsigned entry, uint64_t page)
+{
+	if (t->host[entry] == page)
+		t->tag[entry] = tlb_none(entry);
 }
 
 void tcg_tlb_unstore(struct tcg_env *env, const void *host)
 {
 	uint64_t page = (uint64_t)(uintptr_t)host & ~PAGE_MASK;
 
-	for (unsigned k = 0; k < ARRAY_LEN(env->level); k++) {
-		struct tlb_table *t = &env->level[k].tlb[1];
-		const struct fill_log *log = &env->level[k].tlb_log[1];
-		bool all = log->n > FILL_LOG;
+	for (unsigned k = 0; k < ARRAY_LEN(env->data); k++) {
+		struct tlb_table *t = &env->data[k].tlb[1];
+		const struct fill_log *log = env->data[k].log[1];
 
-		for (unsigned i = 0; i < (all ? TLB_ENTRIES : log->n); i++) {
-			unsigned entry = all ? i : log->entry[i];
-
-			if (t->host[entry] == page)
-				t->tag[entry] = tlb_none(entry);
+		if (log[0].n > FILL_LOG || log[1].n > FILL_LOG) {
+			for (unsigned i = 0; i < TLB_ENTRIES; i++)
+				unstore(t, i, page);
+			continue;
 		}
+		for (unsigned g = 0; g < 2; g++)
+			for (unsigned i = 0; i < log[g].n; i++)
+				unstore(t, log[g].entry[i], page);
 	}
 }
 
-void tcg_tlb_flush_page(struct tcg_env *env, uint64_t va)
+void tcg_flush_page(struct tcg_env *env, uint64_t va)
 {
-	unsigned i = tlb_index(va);
+	unsigned half = va >> 63, i = tlb_index(va);
 
-	for (unsigned k = 0; k < ARRAY_LEN(env->level); k++)
-		env->level[k].tlb[0].tag[i] = env->level[k].tlb[1].tag[i] = tlb_none(i);
+	/* Any of a large page's entries may be in the tables. */
+	if (va >= env->large[half].first && va <= env->large[half].last) {
+		tcg_flush_translations(env, true);
+		return;
+	}
+	for (unsigned k = 0; k < ARRAY_LEN(env->data); k++)
+		env->data[k].tlb[0].tag[i] = env->data[k].tlb[1].tag[i] = tlb_none(i);
+	tcg_jump_cache_flush_page(env, va);
+}
+
+/* A page's translation is going to be kept. */
+void tcg_page_kept(struct tcg_env *env, uint64_t va, const struct tcg_page *page)
+{
+	uint64_t first = va & ~(page->size - 1), last = va | (page->size - 1);
+	unsigned half = va >> 63;
+
+	if (page->size <= PAGE_SIZE_4K)
+		return;
+	if (first < env->large[half].first)
+		env->large[half].first = first;
+	if (last > env->large[half].last)
+		env->large[half].last = last;
 }
 
 static void fill(struct tcg_env *env, uint64_t va, enum tcg_access access,
@@ -67,7 +111,9 @@ static void fill(struct tcg_env *env, uint64_t va, enum tcg_access access,
 
 	if (env->mode & MODE_REFERENCE || !page->fast)
 		return;
-	fill_log_add(&env->level[env->user].tlb_log[access == ACCESS_STORE], tlb_index(va));
+	tcg_page_kept(env, va, page);
+	fill_log_add(&env->data[env->data_level].log[access == ACCESS_STORE][page->global],
+		     tlb_index(va));
 	t->host[tlb_index(va)] = (uint64_t)(uintptr_t)(page->host - (va & PAGE_MASK));
 	t->tag[tlb_index(va)] = va & ~PAGE_MASK;
 }

@@ -25,6 +25,14 @@ static FIELD_TABLE(events_table, NULL, F(exception_injected), F(exception_pendin
 		   F(smm), F(smi_pending), F(smm_inside_nmi), F(latched_init), F(triple_fault));
 #undef D
 #define D struct x86_cpu
+void x86_msr_add(struct x86_cpu *cpu, uint32_t index)
+{
+	uint64_t value;
+
+	if (!x86_msr_find(cpu, index, &value))
+		x86_msr_set(cpu, index, 0);
+}
+
 void x86_msr_set(struct x86_cpu *cpu, uint32_t index, uint64_t value)
 {
 	for (uint32_t i = 0; i < cpu->msr_count; i++) {

@@ -104,6 +104,8 @@ void x86_cpu_reset(struct x86_cpu *cpu);
 void x86_cpu_init(struct x86_cpu *cpu);
 /* The value of an MSR in the saved list; false if it is not there. */
 bool x86_msr_find(const struct x86_cpu *cpu, uint32_t index, uint64_t *value);
+/* Puts it on the list, with the value 0, if it is not there. */
+void x86_msr_add(struct x86_cpu *cpu, uint32_t index);
 void x86_msr_set(struct x86_cpu *cpu, uint32_t index, uint64_t value);
 const struct x86_cpuid *x86_cpuid_find(const struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf);
 /*

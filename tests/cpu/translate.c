@@ -152,7 +152,7 @@ static void run_translated(unsigned k, bool step, struct state *out)
 
 	tcg_env_enter_thread(e);
 	tcg_cache_flush(e->cache);
-	tcg_jump_cache_flush(e);
+	tcg_jump_cache_flush(e, true);
 	memcpy(e->gpr, in_state.gpr, sizeof(e->gpr));
 	e->rip = in_state.rip;
 	tcg_set_flags(e, in_state.flags);

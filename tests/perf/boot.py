@@ -14,7 +14,7 @@ import time
 
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", d) for d in ("lib", "guest")]
 os.environ.setdefault("MOA_SRC", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
-import linux
+import debian
 
 MARKS = (b"Linux version", b"INIT REACHED")
 
@@ -38,8 +38,8 @@ def boot(command):
 def main():
     rounds = int(sys.argv[1]) if sys.argv[1:] else 5
     with tempfile.TemporaryDirectory() as tmp:
-        args = ["-m", "512", "-nodefaults", "-display", "none", "-serial", "stdio", "-kernel", linux.kernel(),
-                "-initrd", linux.initrd(tmp), "-append", "console=ttyS0 nokaslr"]
+        args = ["-m", "512", "-nodefaults", "-display", "none", "-serial", "stdio", "-kernel", debian.kernel(),
+                "-initrd", debian.initrd(tmp), "-append", "console=ttyS0 nokaslr"]
         peers = {"moa": ["./moa", "-accel", "tcg"], "qemu": ["qemu-system-x86_64", "-accel", "tcg"]}
         times = {name: [] for name in peers}
         for _ in range(rounds):

@@ -23,8 +23,8 @@
  *	I  immediate					SI  immediate, sign-extended
  *	J  relative target				A  far pointer
  *	O  memory at an absolute offset			X, Y  string source and destination
- *	F  x87 stack register, by ModRM.rm		K  a fixed general register: a (rAX), c (rCX),
- *d (rDX) ONE  the constant 1
+ *	F  x87 stack register, by ModRM.rm		K  a fixed general register: a (rAX), c
+ *(rCX), d (rDX) ONE  the constant 1
  */
 enum {
 	OPK_NONE,
@@ -214,6 +214,8 @@ enum insn_feature {
 	FEAT_MONITOR,
 	FEAT_MSR,
 	FEAT_TSC,
+	FEAT_SPEC_CTRL,
+	FEAT_ARCH_CAPABILITIES,
 	FEATURES,
 };
 

@@ -282,6 +282,32 @@ void go_to_t0(struct tr *t)
 	e_jmp_mem(e, mem_at(T1, 8));
 }
 
+/*
+ * Other pages may be mapped anew, so their blocks are looked up each time; but it is known where in
+ * the jump cache.
+ */
+static void go_to_other_page(struct tr *t, uint64_t target)
+{
+	struct emit *e = &t->e;
+	int32_t entry = (int32_t)(target << 4 & 0xffff);
+	struct stub *s = new_stub(t, STUB_INDIRECT);
+
+	e_load(e, 8, T1, ENV(jump_cache));
+	if ((int64_t)target == (int32_t)target) {
+		struct host_op cmp = host_op(0x81, 8);
+
+		e_op_mem(e, &cmp, 7, mem_at(T1, entry));
+		e_le(e, target, 4);
+		s->rip = target;
+		s->has_rip = true;
+	} else {
+		e_mov_imm(e, T0, target);
+		e_alu_load(e, 7, 8, T0, mem_at(T1, entry));
+	}
+	s->jumps[0] = e_jump(e, 5);
+	e_jmp_mem(e, mem_at(T1, entry + 8));
+}
+
 void go_to(struct tr *t, uint64_t target)
 {
 	struct emit *e = &t->e;
@@ -295,8 +321,7 @@ void go_to(struct tr *t, uint64_t target)
 		return;
 	}
 	if ((target ^ t->b->rip) >> 12 || t->b->exits == ARRAY_LEN(t->b->exit)) {
-		e_mov_imm(e, T0, target);
-		go_to_t0(t);
+		go_to_other_page(t, target);
 		return;
 	}
 	if (target <= t->rip) {
@@ -368,6 +393,8 @@ static void emit_stubs(struct tr *t)
 			break;
 		case STUB_INDIRECT:
 			e_here(e, s->jumps[0]);
+			if (s->has_rip)
+				e_mov_imm(e, T0, s->rip);
 			e_jmp_mem(e, ENV(thunk_exit_indirect));
 			break;
 		}

@@ -36,6 +36,7 @@ struct stub {
 	int arg;
 	bool xored; /* T0 holds the address xor the tag */
 	uint64_t rip;
+	bool has_rip; /* it goes to T0 first */
 	struct block_exit *exit;
 };
 
