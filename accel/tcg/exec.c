@@ -13,6 +13,7 @@
 
 #include "accel/tcg/tcg.h"
 
+#define FLAG_TRAP BIT64(8) /* TF */
 #define FLAG_RESUME BIT64(16) /* RF: no instruction breakpoint before the next instruction */
 
 /* host/thunks.S knows these. */
@@ -384,6 +385,7 @@ static int execute_alone(struct tcg_env *env)
 {
 	unsigned step = env->mode & MODE_STEP;
 	const struct block *b;
+	uint64_t resumed;
 	bool global;
 
 	if (!(env->eflags & FLAG_RESUME)) {
@@ -396,12 +398,13 @@ static int execute_alone(struct tcg_env *env)
 	}
 	env->mode |= MODE_STEP;
 	b = block_at(env, env->rip, &global);
+	resumed = env->eflags & FLAG_RESUME;
 	env->place = PLACE_BLOCK;
 	tcg_enter(env, b->code);
 	env->place = PLACE_RUNNING;
 	env->mode = (env->mode & ~MODE_STEP) | step;
 	env->debug.alone = false;
-	env->eflags &= ~FLAG_RESUME;
+	env->eflags &= ~resumed;
 	return env->debug.hit ? TCG_TRAP : -1;
 }
 
@@ -434,8 +437,12 @@ int tcg_execute(struct tcg_env *volatile env)
 	while (env->shadow || env->debug.alone ||
 	       !__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE)) {
 		const struct block *b;
+		uint64_t resumed;
 		bool global;
 
+		/* POPF and IRET may have begun single steps. */
+		if (unlikely(env->eflags & FLAG_TRAP) && !(env->mode & MODE_STEP))
+			return -1;
 		if (unlikely(env->debug.code | env->debug.alone) && wants_alone(env)) {
 			int vector;
 
@@ -449,10 +456,11 @@ int tcg_execute(struct tcg_env *volatile env)
 		}
 		env->shadow = false;
 		b = block_at(env, env->rip, &global);
+		resumed = env->eflags & FLAG_RESUME;
 		env->place = PLACE_BLOCK;
 		tcg_enter(env, b->code);
 		env->place = PLACE_RUNNING;
-		env->eflags &= ~FLAG_RESUME;
+		env->eflags &= ~resumed;
 		if (unlikely(env->debug.hit))
 			return TCG_TRAP;
 		if (env->mode & MODE_STEP)

@@ -535,7 +535,7 @@ void tcg_load_flags(struct tcg_env *env, uint64_t flags, unsigned size, unsigned
 		may |= FLAG_IOPL;
 	if (cpl <= (old >> 12 & 3))
 		may |= FLAG_IF;
-	tcg_set_flags(env, (old & ~may) | (flags & may) | 2);
+	tcg_set_flags(env, (old & ~may & ~FLAG_RF) | (flags & may) | 2);
 	tcg_check_events(env);
 	tcg_select(env, env->user, tcg_smap_open(env));
 }
@@ -581,6 +581,7 @@ static void interrupt_return(struct tcg_env *env, unsigned size)
 		env->rip = rip;
 		set_stack_pointer(env, &s);
 		tcg_load_flags(env, flags, size, env->eflags & FLAG_VM ? 3 : 0);
+		env->nmi_masked = false;
 		return;
 	}
 	if (flags & FLAG_VM && size == 4 && cpl == 0 && !long_mode(env)) {
@@ -589,6 +590,8 @@ static void interrupt_return(struct tcg_env *env, unsigned size)
 	}
 	return_to(env, &s, cs, rip, size, 0, env->mode & MODE_CODE64);
 	tcg_load_flags(env, flags, size, cpl);
+	if (size > 2)
+		env->eflags |= flags & FLAG_RF;
 	env->nmi_masked = false;
 }
 
@@ -644,6 +647,11 @@ static void deliver_real(struct tcg_env *env, const struct tcg_event *e)
 	env->rip = entry & 0xffff;
 }
 
+/* Exceptions that leave the instruction to be done again. */
+#define FAULTS                                                                                     \
+	(BIT64(0) | BIT64(5) | BIT64(6) | BIT64(7) | UINT64_C(0x7c00) | BIT64(16) | BIT64(17) |    \
+	 BIT64(19) | BIT64(21))
+
 static void deliver_protected(struct tcg_env *env, const struct tcg_event *e)
 {
 	struct x86_cpu *cpu = env->cpu;
@@ -651,6 +659,10 @@ static void deliver_protected(struct tcg_env *env, const struct tcg_event *e)
 	unsigned step = long_idt ? 16 : 8, type, cpl = tcg_cpl(env), dpl, size;
 	uint32_t error = e->vector << 3 | 2 | (e->external ? 1 : 0);
 	uint64_t gate, high = 0, offset, flags = tcg_flags(env), old_sp = env->gpr[RSP];
+
+	/* A handler that returns to a faulting instruction gets past its breakpoint (17.3.1.1). */
+	if (!e->external && !e->software && FAULTS >> e->vector & 1)
+		flags |= FLAG_RF;
 	uint64_t rip = e->software ? e->next_rip : env->rip;
 	uint16_t selector, old_ss = cpu->seg[SEG_SS].selector, old_cs = cpu->seg[SEG_CS].selector;
 	struct x86_segment ss = cpu->seg[SEG_SS];

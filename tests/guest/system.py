@@ -1,0 +1,474 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Programs for the bare machine: paging, faults, debug registers. Each ends with 10h or the number of what failed."""
+from moa import *
+
+# 64-bit code with the first GiB mapped in large pages, an IDT whose handlers note what came and go on at [resume].
+HARNESS = """
+	.intel_syntax noprefix
+	.code32
+	.section .header, "a"
+	.align 4
+	.long 0x1badb002, 0, -0x1badb002
+	.section .text
+	.globl start
+start:	mov edi, offset pml4
+	lea eax, [edi + 0x1007]
+	mov [edi], eax
+	lea eax, [edi + 0x2007]
+	mov [edi + 0x1000], eax
+	lea eax, [edi + 0x3007]
+	mov [edi + 0x1008], eax		# 1 GiB on: `pd2`
+	xor ecx, ecx
+1:	mov eax, ecx
+	shl eax, 21
+	or eax, 0x83
+	mov [edi + 0x2000 + ecx * 8], eax
+	inc ecx
+	cmp ecx, 512
+	jne 1b
+	mov cr3, edi
+	mov eax, 0xa0			# PAE, PGE
+	mov cr4, eax
+	mov ecx, 0xc0000080
+	rdmsr
+	or eax, 0x900			# LME, NXE
+	wrmsr
+	lgdt [gdtr]
+	mov eax, 0x80010033		# WP
+	mov cr0, eax
+	.byte 0xea
+	.long wide
+	.word 8
+	.code64
+wide:	mov ax, 16
+	mov ds, ax
+	mov es, ax
+	mov ss, ax
+	mov rsp, offset stack_top
+	mov rdi, offset idt
+	mov rax, offset vectors
+	mov ecx, 32
+1:	mov rdx, rax
+	mov [rdi], dx
+	mov word ptr [rdi + 2], 8
+	mov word ptr [rdi + 4], 0x8e00
+	shr rdx, 16
+	mov [rdi + 6], dx
+	add rdi, 16
+	add rax, 16
+	dec ecx
+	jnz 1b
+	lidt [idtr]
+	jmp main
+	.align 16
+vectors:
+	.set n, 0
+	.rept 32
+	.align 16
+	.if n == 8 || (n >= 10 && n <= 14) || n == 17 || n == 21
+	.else
+	push 0
+	.endif
+	push n
+	jmp trap
+	.set n, n + 1
+	.endr
+trap:	push rax
+	mov rax, [rsp + 8]
+	mov [vector], rax
+	mov rax, [rsp + 16]
+	mov [code], rax
+	mov rax, cr2
+	mov [address], rax
+	mov rax, [rsp + 24]
+	mov [where], rax
+	mov rax, [rsp + 40]
+	mov [flags], rax
+	inc qword ptr [traps]
+	cmp qword ptr [vector], 1
+	jne 2f
+	cmp qword ptr [keep_dr6], 0
+	jne 2f
+	mov rax, dr6
+	mov [status], rax
+	mov eax, 0xffff0ff0
+	mov dr6, rax
+2:	mov rax, [resume]
+	test rax, rax
+	jz 1f
+	mov [rsp + 24], rax
+	mov qword ptr [resume], 0
+1:	mov rax, [set_flags]
+	or [rsp + 40], rax
+	mov rax, [clear_flags]
+	not rax
+	and [rsp + 40], rax
+	cmp qword ptr [traps], 1000
+	ja fail
+	pop rax
+	add rsp, 16
+	iretq
+fail:	mov al, [step]
+	jmp out
+good:	mov al, 0x10
+out:	mov dx, 0x501
+	out dx, al
+1:	hlt
+	jmp 1b
+	.data
+	.align 8
+gdt:	.quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff
+gdtr:	.word 23
+	.quad gdt
+	.align 8
+idtr:	.word 32 * 16 - 1
+	.quad idt
+	.align 8
+vector:	.quad 0
+code:	.quad 0
+address: .quad 0
+where:	.quad 0
+flags:	.quad 0
+status:	.quad 0
+traps:	.quad 0
+resume:	.quad 0
+set_flags: .quad 0
+clear_flags: .quad 0
+keep_dr6: .quad 0
+step:	.quad 0
+variable: .quad 0, 0
+	.bss
+	.align 4096
+pml4:	.skip 0x3000
+pd2:	.skip 0x1000
+pt:	.skip 0x1000
+idt:	.skip 512
+stack:	.skip 4096
+stack_top:
+	.skip 4096
+	.section .text
+"""
+
+# "STEP n" names what follows; "SAME a, b" checks; "FAULTS insn, vector, error" runs one that must.
+MACROS = [
+    (r"\s*#.*$", ""),
+    (r"^\s*STEP (\d+)$", r"mov qword ptr [step], \1\nmov qword ptr [traps], 0"),
+    (r"^(\d:)?\s*SAME ([^,\n]+), ([^,\n]+)$", r"\1 mov rax, \2\ncmp rax, \3\njne fail"),
+    (r"^\s*FAULTS (.+), (\d+), (\w+)$",
+     r"mov qword ptr [resume], offset 77f\n\1\njmp fail\n77:\ncmp qword ptr [vector], \2\njne fail\n"
+     r"cmp qword ptr [code], \3\njne fail"),
+]
+
+PAGING = HARNESS + """
+main:	mov dword ptr [0x400000], 0x11111111
+	mov dword ptr [0x405000], 0x11111112
+	mov dword ptr [0x600000], 0x22222222
+	mov dword ptr [0x605000], 0x22222223
+	mov rbx, 0x40000000
+	STEP 1				# a large page, invalidated by another of its addresses
+	mov qword ptr [pd2], 0x400083
+	mov ecx, [rbx]
+	cmp ecx, 0x11111111
+	jne fail
+	cmp dword ptr [rbx + 0x5000], 0x11111112
+	jne fail
+	mov qword ptr [pd2], 0x600083
+	invlpg [rbx + 0x9000]
+	cmp dword ptr [rbx + 0x5000], 0x22222223
+	jne fail
+	cmp dword ptr [rbx], 0x22222222
+	jne fail
+	STEP 2				# pages of 4 KiB: accessed and dirty bits
+	lea rax, [pt]
+	or rax, 3
+	mov [pd2], rax
+	mov qword ptr [pt], 0x400003
+	invlpg [rbx]
+	cmp dword ptr [rbx], 0x11111111
+	jne fail
+	cmp qword ptr [pt], 0x400023
+	jne fail
+	mov dword ptr [rbx], 0x33333333
+	cmp qword ptr [pt], 0x400063
+	jne fail
+	cmp dword ptr [0x400000], 0x33333333
+	jne fail
+	STEP 3				# not global: gone with CR3
+	mov qword ptr [pt], 0x600003
+	mov rax, cr3
+	mov cr3, rax
+	cmp dword ptr [rbx], 0x22222222
+	jne fail
+	STEP 4				# global: gone with INVLPG, and with CR4.PGE
+	mov qword ptr [pt], 0x400103
+	invlpg [rbx]
+	cmp dword ptr [rbx], 0x33333333
+	jne fail
+	mov qword ptr [pt], 0x600103
+	invlpg [rbx]
+	cmp dword ptr [rbx], 0x22222222
+	jne fail
+	mov qword ptr [pt], 0x400103
+	mov rax, cr4
+	xor rax, 0x80
+	mov cr4, rax
+	xor rax, 0x80
+	mov cr4, rax
+	cmp dword ptr [rbx], 0x33333333
+	jne fail
+	STEP 5				# read-only pages bind the supervisor by CR0.WP
+	mov qword ptr [pt], 0x400001
+	invlpg [rbx]
+	FAULTS mov dword ptr [rbx + 8], 1, 14, 3
+	SAME [address], 0x40000008
+	mov rax, cr0
+	btr rax, 16
+	mov cr0, rax
+	mov dword ptr [rbx + 8], 0x44444444
+	bts rax, 16
+	mov cr0, rax
+	FAULTS mov dword ptr [rbx + 8], 1, 14, 3
+	STEP 6				# not present; a fault in the middle of the second page
+	mov qword ptr [pt], 0x400003
+	mov qword ptr [pt + 8], 0
+	invlpg [rbx]
+	invlpg [rbx + 4096]
+	FAULTS mov rcx, [rbx + 4092], 14, 0
+	SAME [address], 0x40001000
+	FAULTS mov [rbx + 4092], rcx, 14, 2
+	SAME [address], 0x40001000
+	STEP 7				# no-execute
+	mov rax, 0x8000000000400003
+	mov [pt], rax
+	mov byte ptr [0x400000], 0xc3
+	invlpg [rbx]
+	mov r9, rsp
+	FAULTS call rbx, 14, 0x11
+	mov rsp, r9
+	SAME [where], 0x40000000
+	mov qword ptr [pt], 0x400003
+	invlpg [rbx]
+	call rbx
+	STEP 8				# code that moves: the page under it is another
+	mov dword ptr [0x400000], 0x000001b8	# mov eax, 1; ret
+	mov word ptr [0x400004], 0xc300
+	mov dword ptr [0x600000], 0x000002b8
+	mov word ptr [0x600004], 0xc300
+	call rbx
+	cmp eax, 1
+	jne fail
+	mov qword ptr [pt], 0x600003
+	invlpg [rbx]
+	call rbx
+	cmp eax, 2
+	jne fail
+	mov qword ptr [pt], 0x400003
+	mov rax, cr3
+	mov cr3, rax
+	call rbx
+	cmp eax, 1
+	jne fail
+	STEP 9				# reserved bits
+	mov rax, 0x10000000400003
+	mov qword ptr [pt + 16], 0
+	mov rax, 0x400083 | (1 << 13)
+	mov [pd2 + 8], rax
+	FAULTS mov rcx, [rbx + 0x200000], 14, 9
+	STEP 10				# not canonical
+	mov rcx, 0x8000000000000000
+	FAULTS mov al, [rcx], 13, 0
+	FAULTS mov [rsp + rcx], al, 12, 0
+	STEP 11				# SMAP, where the processor has it
+	mov eax, 7
+	xor ecx, ecx
+	cpuid
+	bt ebx, 20
+	jnc good
+	mov ebx, 0x40000000
+	mov qword ptr [pt], 0x400007
+	lea rax, [pt]
+	or rax, 7
+	mov [pd2], rax
+	mov rax, cr4
+	bts rax, 21
+	mov cr4, rax
+	FAULTS mov rcx, [rbx], 14, 1
+	stac
+	mov rcx, [rbx]
+	mov [rbx], rcx
+	clac
+	FAULTS mov rcx, [rbx], 14, 1
+	FAULTS mov [rbx], rcx, 14, 3
+	pushfq
+	or dword ptr [rsp], 1 << 18
+	popfq
+	mov rcx, [rbx]
+	pushfq
+	and dword ptr [rsp], ~(1 << 18)
+	popfq
+	FAULTS mov rcx, [rbx], 14, 1
+	jmp good
+"""
+
+DEBUG = HARNESS + """
+main:
+	STEP 1				# data written: the trap comes after
+	lea rax, [variable]
+	mov dr0, rax
+	mov eax, 0xd0702		# global, write, 4 bytes
+	mov dr7, rax
+	mov ecx, [variable]		# not a write
+	SAME [traps], 0
+	mov dword ptr [variable], 5
+1:	SAME [traps], 1
+	SAME [vector], 1
+	lea rbx, 1b
+	SAME [where], rbx
+	mov rax, [status]
+	and eax, 0xf
+	cmp eax, 1
+	jne fail
+	cmp dword ptr [variable], 5
+	jne fail
+	mov byte ptr [variable + 3], 1
+	SAME [traps], 2
+	mov byte ptr [variable + 4], 1
+	SAME [traps], 2
+	mov qword ptr [variable - 4], 0		# overlaps
+	SAME [traps], 3
+	STEP 2				# read or written, by string instructions and stacks
+	mov eax, 0xf0702
+	mov dr7, rax
+	mov ecx, [variable]
+	SAME [traps], 1
+	lea rsi, [variable - 8]
+	lea rdi, [stack]
+	mov ecx, 4
+	rep movsd
+	SAME [traps], 2
+	lea rax, [stack + 2048]
+	mov dr0, rax
+	mov r9, rsp
+	lea rsp, [stack + 2056]
+	push rcx
+	mov rsp, r9
+	SAME [traps], 3
+	STEP 3				# instructions: the fault comes before, RF lets it pass
+	lea rax, 2f
+	mov dr1, rax
+	mov eax, 0x708
+	mov dr7, rax
+	mov qword ptr [set_flags], 1 << 16
+	xor ebx, ebx
+	mov ecx, 3
+1:	nop
+2:	inc ebx
+	dec ecx
+	jnz 1b
+	mov qword ptr [set_flags], 0
+	SAME [traps], 3
+	cmp ebx, 3
+	jne fail
+	lea rbx, 2b
+	SAME [where], rbx
+	mov rax, [status]
+	and eax, 0xf
+	cmp eax, 2
+	jne fail
+	STEP 4				# single steps
+	mov eax, 0x400
+	mov dr7, rax
+	xor ebx, ebx
+	pushfq
+	or dword ptr [rsp], 0x100
+	popfq
+	inc ebx
+	inc ebx
+	pushfq
+	and dword ptr [rsp], ~0x100
+	popfq
+	nop
+	SAME [traps], 5
+	mov rax, [status]
+	bt eax, 14
+	jnc fail
+	STEP 5				# debug registers guarded
+	mov eax, 0x2400
+	mov dr7, rax
+	mov qword ptr [keep_dr6], 1
+	FAULTS mov rax{COMMA} dr0, 1, 0
+	mov rax, dr7
+	bt eax, 13
+	jc fail
+	mov rax, dr6
+	bt eax, 13
+	jnc fail
+	mov qword ptr [keep_dr6], 0
+	mov eax, 0xffff0ff0
+	mov dr6, rax
+	STEP 6				# an I/O breakpoint, with CR4.DE
+	mov rax, cr4
+	or rax, 8
+	mov cr4, rax
+	mov eax, 0x80
+	mov dr2, rax
+	mov eax, 0x2000720
+	mov dr7, rax
+	out 0x81, al
+	SAME [traps], 0
+	out 0x80, al
+	SAME [traps], 1
+	mov rax, [status]
+	and eax, 0xf
+	cmp eax, 4
+	jne fail
+	mov eax, 0x400
+	mov dr7, rax
+	FAULTS mov rax{COMMA} dr4, 6, 0
+	STEP 7				# INT1 and INT3
+	.byte 0xf1
+	SAME [vector], 1
+	int3
+1:	SAME [vector], 3
+	lea rbx, 1b
+	SAME [where], rbx
+	jmp good
+"""
+
+
+def program(tmp, text, name):
+    for pattern, by in MACROS:
+        text = re.sub(pattern, by, text, flags=re.M)
+    text = text.replace("{COMMA}", ",")
+    open(f"{tmp}/{name}.S", "w").write(text)
+    open(f"{tmp}/{name}.ld", "w").write("ENTRY(start) SECTIONS { . = 0x100000; .text : { *(.header) *(.text) } "
+                                        ".data : { *(.data) } .bss : { *(.bss) } }")
+    subprocess.run(["as", "--64", "-o", f"{tmp}/{name}.o", f"{tmp}/{name}.S"], check=True)
+    subprocess.run(["ld", "-m", "elf_x86_64", "--no-warn-rwx-segments", "-T", f"{tmp}/{name}.ld", "-o", f"{tmp}/{name}",
+                    f"{tmp}/{name}.o"], check=True)
+    return f"{tmp}/{name}"
+
+
+def runs(tmp, text, name, *extra, engines=("tcg", "kvm")):
+    kernel = program(tmp, text, name)
+    for engine in engines:
+        if engine == "kvm" and not os.access("/dev/kvm", os.W_OK):
+            continue
+        status, out, err = run("-accel", engine, "-m", "32", "-display", "none", "-cpu", "max", "-kernel", kernel, "-device",
+                               "isa-debug-exit", *extra)
+        assert status == 0x21, (engine, "step", status >> 1, err)
+
+
+@test
+def paging(tmp):
+    # A software KVM loses its way in here.
+    runs(tmp, PAGING, "paging", engines=("tcg",))
+
+
+@test
+def debug_registers(tmp):
+    # A software KVM has no #DB of its own in kernel mode.
+    runs(tmp, DEBUG, "debug", engines=("tcg",))
+
+
+main()
