@@ -78,6 +78,10 @@ static void make_host_cpuid(struct tcg *t)
 	}
 	for (unsigned i = 0; i < ARRAY_LEN(xsave_leaves); i++)
 		t->leaves[t->host.n++] = xsave_leaves[i];
+	/* KVM's: both clocks and their stable bit, no delays after port I/O. */
+	t->leaves[t->host.n++] = (struct x86_cpuid) { .leaf = 0x40000001,
+						      .eax = BIT(0) | BIT(1) | BIT(3) | BIT(24) };
+	t->host.paravirtual = true;
 	t->host.leaves = t->leaves;
 }
 
@@ -165,7 +169,7 @@ static void map_commit(struct space_listener *l)
  * The guest's TSC is the host's plus an offset, and stands still with the VM. What a reset or a
  * load left in the fields is true as of the VM's start, so that all vCPUs agree.
  */
-static uint64_t host_tsc_khz(const struct tcg *t)
+uint64_t tcg_host_tsc_khz(const struct tcg *t)
 {
 	uint64_t ns;
 
@@ -238,12 +242,56 @@ static void tcg_destroy(struct accel *a)
 
 /* The MSRs beside those that have fields of their own; all begin at 0 or as x86_cpu_reset says. */
 static const uint32_t msrs[] = {
-	0x48,	    0x10,	0x3b,	    0x8b,	0x174,	    0x175,	0x176, 0x179,
-	0x17a,	    0xda0,	0x1a0,	    0x277,	0x2ff,	    0x200,	0x201, 0x202,
-	0x203,	    0x204,	0x205,	    0x206,	0x207,	    0x208,	0x209, 0x20a,
-	0x20b,	    0x20c,	0x20d,	    0x20e,	0x20f,	    0x250,	0x258, 0x259,
-	0x268,	    0x269,	0x26a,	    0x26b,	0x26c,	    0x26d,	0x26e, 0x26f,
-	0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 0xc0000102, 0xc0000103,
+	MSR_KVM_WALL_CLOCK_OLD,
+	MSR_KVM_SYSTEM_TIME_OLD,
+	MSR_KVM_WALL_CLOCK,
+	MSR_KVM_SYSTEM_TIME,
+	0x48,
+	0x10,
+	0x3b,
+	0x8b,
+	0x174,
+	0x175,
+	0x176,
+	0x179,
+	0x17a,
+	0xda0,
+	0x1a0,
+	0x277,
+	0x2ff,
+	0x200,
+	0x201,
+	0x202,
+	0x203,
+	0x204,
+	0x205,
+	0x206,
+	0x207,
+	0x208,
+	0x209,
+	0x20a,
+	0x20b,
+	0x20c,
+	0x20d,
+	0x20e,
+	0x20f,
+	0x250,
+	0x258,
+	0x259,
+	0x268,
+	0x269,
+	0x26a,
+	0x26b,
+	0x26c,
+	0x26d,
+	0x26e,
+	0x26f,
+	0xc0000081,
+	0xc0000082,
+	0xc0000083,
+	0xc0000084,
+	0xc0000102,
+	0xc0000103,
 };
 
 static bool has(const struct x86_cpu *cpu, uint32_t leaf, unsigned reg, unsigned bit)
@@ -304,6 +352,9 @@ static void set_features(struct tcg_env *env)
 		{ FEAT_RDPID, ECX_, 22, 7 },
 		{ FEAT_SPEC_CTRL, EDX_, 26, 7 },
 		{ FEAT_ARCH_CAPABILITIES, EDX_, 29, 7 },
+		{ FEAT_KVMCLOCK, EAX_, 0, 0x40000001 },
+		{ FEAT_KVMCLOCK_NEW, EAX_, 3, 0x40000001 },
+		{ FEAT_KVMCLOCK_STABLE, EAX_, 24, 0x40000001 },
 		{ FEAT_XSAVEOPT, EAX_, 0, 0xd },
 		{ FEAT_XSAVEC, EAX_, 1, 0xd },
 		{ FEAT_XSAVES, EAX_, 3, 0xd },
@@ -390,6 +441,7 @@ static void tcg_run_changed(struct accel *a, bool running)
 
 		env->tsc_offset -= now - t->stopped_tsc;
 	}
+	t->base.tsc += now - t->stopped_tsc;
 	t->started_tsc = now;
 	t->stopped_tsc = 0;
 }
@@ -398,7 +450,7 @@ static uint64_t tcg_tsc(struct vcpu *v, uint64_t *khz)
 {
 	uint64_t tsc;
 
-	*khz = host_tsc_khz(tcg_of(v->accel));
+	*khz = tcg_host_tsc_khz(tcg_of(v->accel));
 	if (v->dirty & VS_FULL && x86_msr_find((struct x86_cpu *)v, 0x10, &tsc))
 		return tsc;
 	return tcg_guest_tsc(v->engine);
@@ -445,6 +497,8 @@ static void tcg_vcpu_put(struct vcpu *v, unsigned groups)
 		memcpy(env->fpu, cpu->xsave, sizeof(cpu->xsave));
 	if (groups & VS_FULL && x86_msr_find(cpu, 0x10, &tsc))
 		env->tsc_offset = tsc - env->tcg->started_tsc;
+	if (groups & VS_FULL)
+		tcg_pvclock_refresh(env);
 	if (groups & VS_EVENTS) {
 		env->nmi_masked = cpu->events.nmi_masked;
 		env->shadow = cpu->events.shadow;
@@ -488,5 +542,7 @@ const struct accel_ops accel_tcg = {
 	.vcpu_debug = tcg_vcpu_debug,
 	.run_changed = tcg_run_changed,
 	.tsc = tcg_tsc,
+	.clock_get = tcg_clock_get,
+	.clock_set = tcg_clock_set,
 	.flush_page = flush_guest_page,
 };

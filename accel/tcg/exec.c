@@ -13,7 +13,7 @@
 
 #include "accel/tcg/tcg.h"
 
-#define FLAG_TRAP BIT64(8) /* TF */
+#define FLAG_TRAP BIT64(8)    /* TF */
 #define FLAG_RESUME BIT64(16) /* RF: no instruction breakpoint before the next instruction */
 
 /* host/thunks.S knows these. */

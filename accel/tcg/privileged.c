@@ -541,6 +541,15 @@ static uint64_t read_msr(struct tcg_env *env, uint32_t index)
 	}
 }
 
+static void write_clock_msr(struct tcg_env *env, unsigned feature, uint32_t index, uint64_t v)
+{
+	if (!(env->features >> feature & 1))
+		gp(env);
+	tcg_outside_begin(env);
+	tcg_pvclock_written(env, index, v);
+	tcg_outside_end(env);
+}
+
 static void write_msr(struct tcg_env *env, uint32_t index, uint64_t v)
 {
 	struct x86_cpu *cpu = env->cpu;
@@ -575,6 +584,14 @@ static void write_msr(struct tcg_env *env, uint32_t index, uint64_t v)
 		if (!(env->features >> FEAT_SPEC_CTRL & 1) || v & ~UINT64_C(1))
 			gp(env);
 		return;
+	case MSR_KVM_WALL_CLOCK_OLD:
+	case MSR_KVM_SYSTEM_TIME_OLD:
+		write_clock_msr(env, FEAT_KVMCLOCK, index, v);
+		break;
+	case MSR_KVM_WALL_CLOCK:
+	case MSR_KVM_SYSTEM_TIME:
+		write_clock_msr(env, FEAT_KVMCLOCK_NEW, index, v);
+		break;
 	case MSR_LSTAR:
 	case MSR_CSTAR:
 	case MSR_KERNEL_GS_BASE:

@@ -85,12 +85,19 @@ struct tcg {
 	GPtrArray *old_maps; /* readers may still be in them */
 	struct space_listener listener;
 	struct ram_watcher watcher;
-	bool reference;
 	size_t tb_size;
 	/* The host's TSC and clock at the start, from which its rate is found. */
 	uint64_t first_tsc, first_ns;
 	uint64_t stopped_tsc; /* the host's, when the VM stopped; 0 while it runs */
 	uint64_t started_tsc; /* when it was started last */
+	/* The paravirtual clock: its ns are the VM clock's plus this; pvclock.c. */
+	uint64_t clock_offset;
+	struct {
+		bool valid;
+		uint64_t tsc, ns; /* the host's TSC; the guest's time */
+		uint32_t mul;
+		int8_t shift;
+	} base;
 	struct x86_host_cpuid host;
 	struct x86_cpuid leaves[X86_MOST_CPUID];
 };
@@ -130,4 +137,15 @@ int helper_load_segment(struct tcg_env *env, uint64_t arg);
 enum vcpu_exit tcg_vcpu_run(struct vcpu *v);
 /* Where the fields have env->hot_msr; whenever the list of MSRs may have changed. */
 void tcg_find_hot_msrs(struct tcg_env *env);
+uint64_t tcg_host_tsc_khz(const struct tcg *t);
+/* pvclock.c; anything may be called there. An MSR of the clock's was written, or all of them
+ * loaded. */
+#define MSR_KVM_WALL_CLOCK_OLD 0x11
+#define MSR_KVM_SYSTEM_TIME_OLD 0x12
+#define MSR_KVM_WALL_CLOCK 0x4b564d00
+#define MSR_KVM_SYSTEM_TIME 0x4b564d01
+void tcg_pvclock_written(struct tcg_env *env, uint32_t index, uint64_t v);
+void tcg_pvclock_refresh(struct tcg_env *env);
+bool tcg_clock_get(struct accel *a, uint64_t *ns);
+bool tcg_clock_set(struct accel *a, uint64_t ns);
 uint64_t tcg_guest_tsc(const struct tcg_env *env);

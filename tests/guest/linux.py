@@ -32,6 +32,33 @@ def a_stock_kernel_boots_to_a_shell(tmp):
 
 
 @test
+def the_paravirtual_clock_stands_still_with_the_vm(tmp):
+    with boot(tmp, "-append", "console=ttyS0 panic=-1 quiet", "-smp", "2") as vm:
+        console = Console(tmp)
+        console.expect("COMMANDS DONE")
+
+        def ask(command, n):
+            console.send(f"echo answer{n}=$({command})")
+            console.expect(f"answer{n}=")
+            while not re.search(rf"answer{n}=([^$\r\n]+)[\r\n]", console.text):
+                try:
+                    console.text += console.socket.recv(65536).decode(errors="replace")
+                except socket.timeout:
+                    pass
+            return re.search(rf"answer{n}=([^$\r\n]+)[\r\n]", console.text).group(1)
+
+        source = ask("cat /sys/devices/system/clocksource/clocksource0/current_clocksource", 1)
+        assert source == "kvm-clock", source
+        assert abs(int(ask("date +%s", 2)) - time.time()) < 5
+        before = float(ask("cut -d' ' -f1 /proc/uptime", 3))
+        vm.qmp("stop")
+        time.sleep(3)
+        vm.qmp("cont")
+        after = float(ask("cut -d' ' -f1 /proc/uptime", 4))
+        assert before <= after < before + 2.5, (before, after)
+
+
+@test
 def bad_kernels_are_named(tmp):
     path = os.path.join(tmp, "k")
     for data, what in ((b"\x7fELF" + b"\0" * 8192, "none of the kernels"), (b"\0" * 8192, "no 'HdrS'"), (b"", "0 bytes")):

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * KVM's paravirtual clock for guests of the translator (Linux Documentation/virt/kvm/x86/msr.rst,
+ * cpuid.rst): the wall clock and each vCPU's time page, by the old and the new MSRs. All vCPUs
+ * count from one reference, so the clock is stable across them. What the MSRs hold is in the vCPU's
+ * list of MSRs; the pages are written anew after a load.
+ */
+#include <string.h>
+
+#include "accel/tcg/system.h"
+#include "core/machine.h"
+
+#define FLAG_STABLE 1
+#define NS_PER_S UINT64_C(1000000000)
+
+static struct tcg *tcg_of(const struct tcg_env *env)
+{
+	return env->tcg;
+}
+
+static uint64_t guest_ns(struct tcg *t)
+{
+	return (uint64_t)clock_ns(vm_clock(t->accel->machine)) + t->clock_offset;
+}
+
+bool tcg_clock_get(struct accel *a, uint64_t *ns)
+{
+	*ns = guest_ns(a->engine);
+	return true;
+}
+
+bool tcg_clock_set(struct accel *a, uint64_t ns)
+{
+	struct tcg *t = a->engine;
+
+	t->clock_offset = 0;
+	t->clock_offset = ns - guest_ns(t);
+	t->base.valid = false;
+	return true;
+}
+
+/* ns = ticks shifted left by `shift`, times mul / 2^32. */
+static void find_scale(uint64_t khz, uint32_t *mul, int8_t *shift)
+{
+	unsigned __int128 one = (unsigned __int128)NS_PER_S << 32;
+	uint64_t ratio = (uint64_t)(one / (khz * 1000));
+
+	*shift = 0;
+	while (ratio > UINT32_MAX) {
+		ratio >>= 1;
+		(*shift)++;
+	}
+	while (*shift > -31 && (unsigned __int128)ratio * khz * 1000 <= one &&
+	       ratio <= UINT32_MAX / 2) {
+		(*shift)--;
+		ratio = (uint64_t)((one << -*shift) / (khz * 1000));
+	}
+	*mul = (uint32_t)ratio;
+}
+
+/* The host's TSC and the guest's ns that belong together; found once for every start of the clock.
+ */
+static void find_reference(struct tcg *t)
+{
+	if (t->base.valid)
+		return;
+	t->base.tsc = __builtin_ia32_rdtsc();
+	t->base.ns = guest_ns(t);
+	find_scale(tcg_host_tsc_khz(t), &t->base.mul, &t->base.shift);
+	t->base.valid = true;
+}
+
+static void write_time(struct tcg_env *env, uint64_t at)
+{
+	struct tcg *t = tcg_of(env);
+	struct space *mem = &t->accel->machine->mem;
+	uint8_t page[32] = { 0 };
+	uint32_t version = (uint32_t)space_read_le(mem, at, 4) | 1;
+
+	find_reference(t);
+	/* An odd version says that it is being written. */
+	space_write_le(mem, at, version, 4);
+	store_le(page + 8, t->base.tsc + env->tsc_offset, 8);
+	store_le(page + 16, t->base.ns, 8);
+	store_le(page + 24, t->base.mul, 4);
+	page[28] = (uint8_t)t->base.shift;
+	page[29] = env->features >> FEAT_KVMCLOCK_STABLE & 1 ? FLAG_STABLE : 0;
+	space_write(mem, at + 4, page + 4, sizeof(page) - 4);
+	space_write_le(mem, at, version + 1, 4);
+}
+
+/* The time of day at which the clock was 0. */
+static void write_wall(struct tcg_env *env, uint64_t at)
+{
+	struct tcg *t = tcg_of(env);
+	struct machine *m = t->accel->machine;
+	uint64_t boot = (uint64_t)clock_ns(&m->clocks[CLOCK_HOST]) - guest_ns(t);
+	uint32_t version = (uint32_t)space_read_le(&m->mem, at, 4) | 1;
+
+	space_write_le(&m->mem, at, version, 4);
+	space_write_le(&m->mem, at + 4, boot / NS_PER_S, 4);
+	space_write_le(&m->mem, at + 8, boot % NS_PER_S, 4);
+	space_write_le(&m->mem, at, version + 1, 4);
+}
+
+void tcg_pvclock_written(struct tcg_env *env, uint32_t index, uint64_t v)
+{
+	if (index == MSR_KVM_WALL_CLOCK || index == MSR_KVM_WALL_CLOCK_OLD)
+		write_wall(env, v);
+	else if (v & 1)
+		write_time(env, v & ~UINT64_C(1));
+}
+
+void tcg_pvclock_refresh(struct tcg_env *env)
+{
+	static const uint32_t time[] = { MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME_OLD };
+	uint64_t v;
+
+	for (unsigned i = 0; i < ARRAY_LEN(time); i++)
+		if (x86_msr_find(env->cpu, time[i], &v) && v & 1)
+			write_time(env, v & ~UINT64_C(1));
+}
