@@ -32,6 +32,8 @@ struct accel_config {
 	enum irqchip_mode irqchip;
 	bool irqchip_given;
 	bool no_pit; /* the board has none */
+	uint64_t tb_size; /* bytes of the translator's code buffer; 0: its default */
+	bool perf_map;	  /* the translator names its code for perf */
 	unsigned max_vcpus;
 };
 
@@ -101,6 +103,8 @@ struct accel_ops {
 	bool (*clock_get)(struct accel *a, uint64_t *ns);
 	bool (*clock_set)(struct accel *a, uint64_t ns);
 	void (*print)(struct accel *a, GString *out);
+	/* The translator's counters; NULL where nothing is translated. */
+	void (*print_jit)(struct accel *a, GString *out);
 	void (*print_exits)(struct accel *a, GString *out);
 };
 

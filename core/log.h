@@ -16,6 +16,11 @@
 	X(UNIMP,        "unimp",        "accesses to things that moa does not model") \
 	X(RESET,        "reset",        "resets of the machine and its vCPUs") \
 	X(INT,          "int",          "interrupts handed to vCPUs") \
+	X(IN_ASM,       "in_asm",       "the translator: guest code of every block made") \
+	X(OP,           "op",           "the translator: what it knows of its instructions") \
+	X(OUT_ASM,      "out_asm",      "the translator: the host code made of it") \
+	X(EXEC,         "exec",         "the translator: every block before it runs (blocks are not linked then)") \
+	X(MMU,          "mmu",          "the translator: page faults and what empties the TLB") \
 	X(CPU,          "cpu",          "vCPU registers at every exit from the engine") \
 	X(MEMORY,       "memory",       "changes of the memory map")
 /* clang-format on */

@@ -352,6 +352,7 @@ const struct command monitor_commands[] = {
 	{ NULL, "info lapic", "", "", "local APICs", info_lapic },
 	{ NULL, "info clocks", "", "", "clocks, timers and lost ticks", info_clocks },
 	{ NULL, "info kvm", "", "", "KVM: use, capabilities", info_kvm },
+	{ NULL, "info jit", "", "", "the translator's counters", info_jit },
 	{ NULL, "info exits", "", "", "why vCPUs left the guest, counted", info_exits },
 	{ NULL, "info pci", "", "", "PCI devices", info_pci },
 	{ NULL, "x", "fmt?:str,addr:int", "", "dump virtual memory: x /16xw ADDR, x /4i $rip", cmd_x },

@@ -211,6 +211,16 @@ bool info_kvm(struct call *c, GError **err)
 	return true;
 }
 
+bool info_jit(struct call *c, GError **err)
+{
+	struct accel *a = engine(c);
+
+	if (!a || !a->ops->print_jit)
+		return error(err, "this machine's engine translates nothing; -accel tcg does");
+	a->ops->print_jit(a, c->text);
+	return true;
+}
+
 bool info_exits(struct call *c, GError **err)
 {
 	struct accel *a = engine(c);

@@ -23,6 +23,7 @@ struct tcg_cache {
 	uint8_t *write, *run;
 	size_t size, used;
 	uint64_t generation;
+	uint64_t count[TCG_COUNTS];
 	struct block *blocks; /* reserved, made as needed */
 	uint32_t nblocks;
 	struct site *sites;
@@ -95,6 +96,23 @@ void tcg_cache_free(struct tcg_cache *c)
 	g_free(c);
 }
 
+void tcg_count(struct tcg_cache *c, unsigned counter, uint64_t by)
+{
+	c->count[counter] += by;
+}
+
+void tcg_cache_stats(struct tcg_cache *c, struct tcg_stats *s)
+{
+	tcg_lock(&c->world);
+	s->size = c->size;
+	s->used = c->used;
+	s->blocks = c->nblocks;
+	s->sites = c->nsites;
+	for (unsigned i = 0; i < TCG_COUNTS; i++)
+		s->count[i] = c->count[i];
+	tcg_unlock(&c->world);
+}
+
 struct tcg_world *tcg_cache_world(struct tcg_cache *c)
 {
 	return &c->world;
@@ -138,6 +156,10 @@ void tcg_block_finish(struct tcg_cache *c, struct block *b)
 	struct block **slot = &c->hash[hash(b->phys, b->rip, b->mode)];
 
 	c->used = align_up((uint64_t)(b->code + b->code_size - c->run), 16);
+	c->count[TCG_COUNT_TRANSLATIONS]++;
+	c->count[TCG_COUNT_INSNS] += b->insns;
+	c->count[TCG_COUNT_GUEST_BYTES] += b->bytes;
+	c->count[TCG_COUNT_HOST_BYTES] += b->code_size;
 	/* The handler of host faults looks without the lock. */
 	__atomic_store_n(&c->nblocks, c->nblocks + 1, __ATOMIC_RELEASE);
 	b->hash_next = *slot;
@@ -300,6 +322,7 @@ void tcg_link(struct tcg_cache *c, struct block_exit *x, struct block *to)
 {
 	if (x->to || x->from->dead || to->dead)
 		return;
+	c->count[TCG_COUNT_LINKS]++;
 	x->to = to;
 	x->next = to->incoming;
 	to->incoming = x;
@@ -313,6 +336,7 @@ void tcg_block_kill(struct tcg_cache *c, struct block *b)
 	if (b->dead)
 		return;
 	b->dead = true;
+	c->count[TCG_COUNT_KILLS]++;
 	/* Jump caches may still lead here: what is found here leads on to the block's successor. */
 	__atomic_store_n((uint16_t *)(void *)(c->write + (b->code - c->run)),
 			 (uint16_t)(0xeb | (uint8_t)(-(int)b->head - 2) << 8), __ATOMIC_RELEASE);
@@ -343,6 +367,7 @@ void tcg_cache_flush(struct tcg_cache *c)
 	memset(c->hash, 0, sizeof(c->hash));
 	memset(c->pages, 0, sizeof(c->pages));
 	c->generation++;
+	c->count[TCG_COUNT_FLUSHES]++;
 	c->used = 0;
 	c->nblocks = c->nsites = c->ncold = 0;
 }

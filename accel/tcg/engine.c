@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "accel/tcg/engine.h"
+#include "accel/tcg/inspect.h"
 #include "accel/tcg/system.h"
 #include "core/error.h"
 #include "core/machine.h"
@@ -202,7 +203,11 @@ static bool tcg_init(struct accel *a, GError **err)
 			err,
 			"-machine kernel-irqchip: the translator has no kernel irqchip; use 'off'");
 	}
-	t->cache = tcg_cache_new(DEFAULT_CODE_BYTES, err);
+	if (a->config.perf_map && !tcg_perf_map_open(err)) {
+		g_free(t);
+		return false;
+	}
+	t->cache = tcg_cache_new(a->config.tb_size ? a->config.tb_size : DEFAULT_CODE_BYTES, err);
 	if (!t->cache) {
 		g_free(t);
 		return false;
@@ -224,6 +229,14 @@ static bool tcg_init(struct accel *a, GError **err)
 	return true;
 }
 
+static void tcg_print_jit(struct accel *a, GString *out)
+{
+	struct tcg_stats s;
+
+	tcg_cache_stats(tcg_of(a)->cache, &s);
+	tcg_print_stats(&s, out);
+}
+
 static void tcg_destroy(struct accel *a)
 {
 	struct tcg *t = tcg_of(a);
@@ -231,6 +244,7 @@ static void tcg_destroy(struct accel *a)
 	for (guint i = 0; i < t->ranges->len; i++)
 		g_array_index(t->ranges, struct tcg_range, i).ram->watcher = NULL;
 	space_unlisten(&a->machine->mem, &t->listener);
+	tcg_perf_map_close();
 	tcg_cache_free(t->cache);
 	g_array_unref(t->ranges);
 	g_ptr_array_unref(t->old_maps);
@@ -542,6 +556,7 @@ const struct accel_ops accel_tcg = {
 	.vcpu_debug = tcg_vcpu_debug,
 	.run_changed = tcg_run_changed,
 	.tsc = tcg_tsc,
+	.print_jit = tcg_print_jit,
 	.clock_get = tcg_clock_get,
 	.clock_set = tcg_clock_set,
 	.flush_page = flush_guest_page,

@@ -3,6 +3,7 @@
  * Running translated code: finding blocks, leaving on exceptions and requests, host faults that are
  * the guest's. General registers only, but for what is marked.
  */
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -12,6 +13,7 @@
 #include <asm/prctl.h>
 
 #include "accel/tcg/tcg.h"
+#include "core/log.h"
 
 #define FLAG_TRAP BIT64(8)    /* TF */
 #define FLAG_RESUME BIT64(16) /* RF: no instruction breakpoint before the next instruction */
@@ -271,6 +273,7 @@ static enum tcg_translated find_or_translate(struct tcg_env *env, const struct f
 		tcg_lock(env->world);
 		watch(env, f->host);
 		watch(env, f->second);
+		tcg_count(env->cache, TCG_COUNT_STOPS, 1);
 		*block =
 			tcg_block_find(env->cache, (uint64_t)(uintptr_t)f->host, f->rip, env->mode);
 	}
@@ -280,6 +283,14 @@ static enum tcg_translated find_or_translate(struct tcg_env *env, const struct f
 	if (stopped)
 		tcg_resume(env);
 	return result;
+}
+
+static __attribute__((noinline)) void log_exec(struct tcg_env *env, const struct block *b)
+{
+	tcg_c_begin(env);
+	log_write("vCPU %u: block 0x%" PRIx64 ", %u instructions, mode 0x%x",
+		  env->cpu ? env->cpu->vcpu.index : 0, b->rip, b->insns, b->mode);
+	tcg_c_end(env);
 }
 
 /*
@@ -306,6 +317,8 @@ static struct block *block_at(struct tcg_env *env, uint64_t rip, bool *global)
 		enum tcg_translated result = find_or_translate(env, &f, &b);
 
 		if (result == TRANSLATE_OK) {
+			if (log_enabled(EXEC))
+				log_exec(env, b);
 			/* What lies on a second page is looked up again. */
 			*global = f.global && b->parts == 1;
 			return b;
@@ -350,7 +363,7 @@ void *tcg_exit_direct(struct tcg_env *env, struct block_exit *x)
 	b = block_at(env, target, &global);
 	tcg_lock(env->world);
 	/* A flush in between took the way out with it. */
-	if (tcg_cache_generation(env->cache) == generation)
+	if (tcg_cache_generation(env->cache) == generation && !log_enabled(EXEC))
 		tcg_link(env->cache, x, b);
 	tcg_unlock(env->world);
 	env->place = PLACE_BLOCK;
@@ -367,9 +380,11 @@ void *tcg_exit_indirect(struct tcg_env *env, uint64_t rip)
 	if (must_leave(env))
 		return NULL;
 	b = block_at(env, rip, &global);
-	fill_log_add(&env->code[env->user].log[global], jump_cache_index(rip));
-	env->jumps[jump_cache_index(rip)] =
-		(struct jump_cache_entry) { rip, (uint64_t)(uintptr_t)b->code };
+	if (!log_enabled(EXEC)) {
+		fill_log_add(&env->code[env->user].log[global], jump_cache_index(rip));
+		env->jumps[jump_cache_index(rip)] =
+			(struct jump_cache_entry) { rip, (uint64_t)(uintptr_t)b->code };
+	}
 	env->place = PLACE_BLOCK;
 	return b->code;
 }

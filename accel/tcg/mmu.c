@@ -3,7 +3,10 @@
  * The guest's page tables (SDM volume 3, chapter 4): all paging modes, with accessed and dirty bits
  * set as a processor does. General registers only.
  */
+#include <inttypes.h>
+
 #include "accel/tcg/system.h"
+#include "core/log.h"
 
 #define PTE_P BIT64(0)
 #define PTE_RW BIT64(1)
@@ -33,6 +36,14 @@ struct walk {
 	uint64_t size;
 };
 
+static __attribute__((noinline)) void log_fault(const struct walk *w, uint32_t error)
+{
+	tcg_c_begin(w->env);
+	log_write("vCPU %u: page fault at 0x%" PRIx64 ", error 0x%x, rip 0x%" PRIx64,
+		  w->env->cpu->vcpu.index, w->va, error, w->env->rip);
+	tcg_c_end(w->env);
+}
+
 static _Noreturn void page_fault(const struct walk *w, uint32_t error)
 {
 	struct x86_cpu *cpu = w->env->cpu;
@@ -44,6 +55,8 @@ static _Noreturn void page_fault(const struct walk *w, uint32_t error)
 	if (w->access == ACCESS_FETCH &&
 	    ((cpu->efer & EFER_NXE && cpu->cr4 & CR4_PAE) || cpu->cr4 & CR4_SMEP))
 		error |= ERROR_FETCH;
+	if (log_enabled(MMU))
+		log_fault(w, error);
 	w->env->fault.address = w->va;
 	tcg_raise_error(w->env, VECTOR_PF, error);
 }

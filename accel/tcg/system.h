@@ -85,7 +85,6 @@ struct tcg {
 	GPtrArray *old_maps; /* readers may still be in them */
 	struct space_listener listener;
 	struct ram_watcher watcher;
-	size_t tb_size;
 	/* The host's TSC and clock at the start, from which its rate is found. */
 	uint64_t first_tsc, first_ns;
 	uint64_t stopped_tsc; /* the host's, when the VM stopped; 0 while it runs */

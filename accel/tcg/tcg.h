@@ -275,7 +275,30 @@ enum tcg_translated {
 enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const uint8_t *bytes,
 				  size_t n, unsigned most);
 
+/* What happens in the code cache, counted under its lock since the start. */
+#define TCG_COUNTERS(X)                                                                            \
+	X(TRANSLATIONS, "blocks translated")                                                       \
+	X(INSNS, "guest instructions in them")                                                     \
+	X(GUEST_BYTES, "guest bytes in them")                                                      \
+	X(HOST_BYTES, "host bytes made of them")                                                   \
+	X(LINKS, "links between blocks")                                                           \
+	X(KILLS, "blocks killed by writes to their code")                                          \
+	X(FLUSHES, "flushes of the whole buffer")                                                  \
+	X(STOPS, "stops of all vCPUs for a new page of code")
+enum {
+#define X(id, name) TCG_COUNT_##id,
+	TCG_COUNTERS(X)
+#undef X
+		TCG_COUNTS
+};
+struct tcg_stats {
+	uint64_t size, used, blocks, sites;
+	uint64_t count[TCG_COUNTS];
+};
+
 /* The code cache (cache.c). */
+void tcg_count(struct tcg_cache *c, unsigned counter, uint64_t by);
+void tcg_cache_stats(struct tcg_cache *c, struct tcg_stats *s);
 struct tcg_cache *tcg_cache_new(size_t bytes, GError **err);
 void tcg_cache_free(struct tcg_cache *c);
 struct block *tcg_block_find(struct tcg_cache *c, uint64_t phys, uint64_t rip, unsigned mode);

@@ -4,7 +4,10 @@
  * its table, when an access reaches over a page's end, or when it is not plain RAM. General
  * registers only.
  */
+#include <inttypes.h>
+
 #include "accel/tcg/system.h"
+#include "core/log.h"
 
 #define PAGE_MASK UINT64_C(0xfff)
 static unsigned tlb_index(uint64_t va)
@@ -45,8 +48,18 @@ void tcg_tlb_flush(struct tcg_env *env, bool global)
 		}
 }
 
+static __attribute__((noinline)) void log_flush(struct tcg_env *env, bool global)
+{
+	tcg_c_begin(env);
+	log_write("vCPU %u: TLB emptied%s, rip 0x%" PRIx64, env->cpu ? env->cpu->vcpu.index : 0,
+		  global ? "" : " of what is not global", env->rip);
+	tcg_c_end(env);
+}
+
 void tcg_flush_translations(struct tcg_env *env, bool global)
 {
+	if (log_enabled(MMU) && env->place != PLACE_OUT)
+		log_flush(env, global);
 	tcg_tlb_flush(env, global);
 	tcg_jump_cache_flush(env, global);
 }

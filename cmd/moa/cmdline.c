@@ -98,6 +98,17 @@ static bool opt_machine(void *opaque, const char *arg, GError **err)
 	return with_list(c, "-machine", arg, "type", take_machine, err);
 }
 
+/* In MiB, as QEMU has it. */
+static bool take_tb_size(struct vm_config *c, struct optlist *l, GError **err)
+{
+	uint64_t mib = c->accel.tb_size / MIB;
+
+	if (!optlist_uint(l, "tb-size", 1, 2047, &mib, err))
+		return false;
+	c->accel.tb_size = mib * MIB;
+	return true;
+}
+
 static bool take_accel(struct vm_config *c, struct optlist *l, GError **err)
 {
 	const char *name = optlist_get(l, "accel");
@@ -108,7 +119,15 @@ static bool take_accel(struct vm_config *c, struct optlist *l, GError **err)
 		g_free(c->accels);
 		c->accels = all;
 	}
-	return take_irqchip(c, l, err);
+	return take_tb_size(c, l, err) && take_irqchip(c, l, err);
+}
+
+static bool opt_perf_map(void *opaque, const char *arg, GError **err)
+{
+	(void)arg;
+	(void)err;
+	((struct vm_config *)opaque)->accel.perf_map = true;
+	return true;
 }
 
 static bool opt_accel(void *opaque, const char *arg, GError **err)
@@ -654,7 +673,8 @@ static const struct option options[] = {
 	{ NULL, NULL, "Machine:", NULL },
 	{ "machine", "[type=]NAME[,...]", "the board; see -machine help", opt_machine },
 	{ "M", "[type=]NAME[,...]", "the same", opt_machine },
-	{ "accel", "[accel=]NAME[,...]", "the engine, several in order of preference; see -accel help", opt_accel },
+	{ "accel", "[accel=]NAME[,tb-size=MIB]", "the engine, several in order of preference; see -accel help", opt_accel },
+	{ "perfmap", NULL, "tell perf the names of translated code, in /tmp/perf-PID.map", opt_perf_map },
 	{ "enable-kvm", NULL, "-accel kvm", opt_enable_kvm },
 	{ "cpu", "MODEL[,+F][,-F][,...]", "the CPU model; see -cpu help", opt_cpu },
 	{ "smp", "[cpus=]N[,sockets=][,cores=][,threads=][,maxcpus=]", "the number of CPUs and their topology", opt_smp },
@@ -666,7 +686,7 @@ static const struct option options[] = {
 	{ "rtc", "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]", "the real-time clock", opt_rtc },
 	{ NULL, NULL, "Firmware and boot:", NULL },
 	{ "bios", "FILE", "the firmware (default bios-256k.bin, SeaBIOS)", opt_bios },
-	{ "kernel", "FILE", "boot this Linux kernel (bzImage) without firmware", opt_kernel },
+	{ "kernel", "FILE", "boot this kernel without firmware: Linux bzImage, multiboot 1 and 2, PVH, ELF", opt_kernel },
 	{ "initrd", "FILE", "its initial RAM disk", opt_initrd },
 	{ "append", "TEXT", "its command line", opt_append },
 	{ "L", "DIR", "search firmware here first; -L help prints the search path", opt_firmware_dir },

@@ -106,12 +106,13 @@ static struct tcg_env *env[2]; /* fast, reference */
 static struct x86_cpu cpu = { .cr4 = BIT64(18), .xcr0 = 7 };
 static uint8_t *guest_memory[2];
 
-static void walk(struct tcg_env *e, uint64_t va, enum tcg_access access, struct tcg_page *page)
+/* The guest's vector registers are live. */
+static __attribute__((target("general-regs-only"))) void
+walk(struct tcg_env *e, uint64_t va, enum tcg_access access, struct tcg_page *page)
 {
 	unsigned k = e == env[1];
 
-	page->phys = va;
-	page->fast = true;
+	*page = (struct tcg_page) { .phys = va, .fast = true, .size = 4096 };
 	if (va >= SANDBOX && va < SANDBOX + SANDBOX_SIZE) {
 		page->host = guest_memory[k] + (va - SANDBOX);
 		return;

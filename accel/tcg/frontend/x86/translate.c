@@ -9,6 +9,7 @@
  * whenever an exception is raised.
  */
 #include "accel/tcg/frontend/x86/translate.h"
+#include "accel/tcg/inspect.h"
 
 void save_flags(struct tr *t)
 {
@@ -1204,5 +1205,10 @@ enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const ui
 	b->head = (uint8_t)(start - head);
 	b->code = tcg_code_run(env->cache, start);
 	b->code_size = (uint32_t)(t.e.at - start);
-	return t.e.full || t.no_room ? TRANSLATE_FULL : TRANSLATE_OK;
+	if (t.e.full || t.no_room)
+		return TRANSLATE_FULL;
+	if (tcg_inspecting())
+		tcg_log_block(b, bytes, t.insn, insns);
+	tcg_perf_map_add(b);
+	return TRANSLATE_OK;
 }

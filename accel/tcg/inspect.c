@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Looking at the translator: -d in_asm,op,out_asm, `info jit`, and a map of its code for perf. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "accel/tcg/inspect.h"
+#include "config.h"
+#include "core/error.h"
+#include "core/log.h"
+
+#ifdef HAVE_CAPSTONE
+#include <capstone/capstone.h>
+#endif
+
+/* code_size: 2, 4, 8. Without capstone the bytes. */
+static void disassemble(GString *out, const uint8_t *bytes, size_t n, uint64_t at,
+			unsigned code_size)
+{
+#ifdef HAVE_CAPSTONE
+	cs_mode mode = code_size == 8 ? CS_MODE_64 : code_size == 4 ? CS_MODE_32 : CS_MODE_16;
+	cs_insn *insn;
+	csh cs;
+
+	if (cs_open(CS_ARCH_X86, mode, &cs) != CS_ERR_OK)
+		return;
+	while (n) {
+		if (!cs_disasm(cs, bytes, n, at, 1, &insn)) {
+			g_string_append_printf(out, "0x%08" PRIx64 ":  .byte 0x%02x\n", at++,
+					       *bytes++);
+			n--;
+			continue;
+		}
+		g_string_append_printf(out, "0x%08" PRIx64 ":  %s %s\n", at, insn->mnemonic,
+				       insn->op_str);
+		at += insn->size;
+		bytes += insn->size;
+		n -= MIN_OF(insn->size, n);
+		cs_free(insn, 1);
+	}
+	cs_close(&cs);
+#else
+	(void)code_size;
+	g_string_append_printf(out, "0x%08" PRIx64 ": ", at);
+	for (size_t i = 0; i < n; i++)
+		g_string_append_printf(out, " %02x", bytes[i]);
+	g_string_append_c(out, '\n');
+#endif
+}
+
+bool tcg_inspecting(void)
+{
+	return log_enabled(IN_ASM) || log_enabled(OP) || log_enabled(OUT_ASM);
+}
+
+static const char *const kind_names[] = {
+	[K_T] = "template",
+	[K_NOP] = "nop",
+	[K_UD] = "ud",
+#define KIND(name) [K_##name] = #name,
+#include "accel/tcg/frontend/x86/kinds.h"
+#undef KIND
+};
+
+void tcg_log_block(const struct block *b, const uint8_t *bytes, const struct insn *insns,
+		   unsigned n)
+{
+	unsigned code_size = b->mode & MODE_CODE64 ? 8 : b->mode & MODE_CODE32 ? 4 : 2;
+	g_autoptr(GString) out = g_string_new(NULL);
+
+	if (log_enabled(IN_ASM)) {
+		g_string_append(out, "----------------\nIN:\n");
+		disassemble(out, bytes, b->bytes, b->rip, code_size);
+	}
+	if (log_enabled(OP)) {
+		g_string_append(out, "OP:\n");
+		for (unsigned i = 0; i < n; i++) {
+			const struct insn *in = &insns[i];
+			struct flag_class f = insn_flags(in);
+
+			g_string_append_printf(
+				out, " %04x: %-12s %-8s flags used %03x set %03x undefined %03x",
+				b->insn_offset[i], in->row->name, kind_names[in->row->kind], f.use,
+				f.def, f.undef);
+			if (in->mem)
+				g_string_append_printf(out, ", memory %u bytes%s%s",
+						       insn_mem_bytes(in),
+						       insn_mem_read(in) ? " read" : "",
+						       insn_mem_written(in) ? " written" : "");
+			g_string_append_c(out, '\n');
+		}
+	}
+	if (log_enabled(OUT_ASM)) {
+		g_string_append_printf(out, "OUT: [size=%u]\n", b->code_size);
+		disassemble(out, b->code, b->code_size, (uint64_t)(uintptr_t)b->code, 8);
+	}
+	log_write("%s", out->str);
+}
+
+/* perf's convention: START SIZE NAME, in hexadecimal, in a file by process id. */
+static FILE *perf_map;
+
+bool tcg_perf_map_open(GError **err)
+{
+	g_autofree char *path = g_strdup_printf("/tmp/perf-%d.map", (int)getpid());
+
+	perf_map = fopen(path, "we");
+	return perf_map ||
+	       error(err, "-perfmap: '%s' cannot be written: %s", path, g_strerror(errno));
+}
+
+void tcg_perf_map_add(const struct block *b)
+{
+	if (perf_map)
+		fprintf(perf_map, "%lx %x guest_0x%" PRIx64 "\n", (unsigned long)(uintptr_t)b->code,
+			b->code_size, b->rip);
+}
+
+void tcg_perf_map_close(void)
+{
+	if (perf_map)
+		fclose(perf_map);
+	perf_map = NULL;
+}
+
+void tcg_print_stats(const struct tcg_stats *s, GString *out)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} rows[] = { { "code buffer, bytes", s->size },
+		     { "code in use, bytes", s->used },
+		     { "blocks", s->blocks },
+		     { "sites", s->sites },
+#define X(member, name) { name, s->count[TCG_COUNT_##member] },
+		     TCG_COUNTERS(X)
+#undef X
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		g_string_append_printf(out, "%-40s %" PRIu64 "\n", rows[i].name, rows[i].value);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Looking at the translator (inspect.c). */
+#pragma once
+
+#include <glib.h>
+
+#include "accel/tcg/tcg.h"
+
+/* Whether blocks are logged. */
+bool tcg_inspecting(void);
+void tcg_log_block(const struct block *b, const uint8_t *bytes, const struct insn *insns,
+		   unsigned n);
+bool tcg_perf_map_open(GError **err);
+void tcg_perf_map_add(const struct block *b);
+void tcg_perf_map_close(void);
+void tcg_print_stats(const struct tcg_stats *s, GString *out);
