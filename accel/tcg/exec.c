@@ -370,6 +370,16 @@ void *tcg_exit_direct(struct tcg_env *env, struct block_exit *x)
 	return b->code;
 }
 
+/* Puts a block into the jump cache. */
+static void remember(struct tcg_env *env, uint64_t rip, const struct block *b, bool global)
+{
+	if (log_enabled(EXEC))
+		return;
+	fill_log_add(&env->code[env->user].log[global], jump_cache_index(rip));
+	env->jumps[jump_cache_index(rip)] =
+		(struct jump_cache_entry) { rip, (uint64_t)(uintptr_t)b->code };
+}
+
 void *tcg_exit_indirect(struct tcg_env *env, uint64_t rip)
 {
 	struct block *b;
@@ -380,11 +390,7 @@ void *tcg_exit_indirect(struct tcg_env *env, uint64_t rip)
 	if (must_leave(env))
 		return NULL;
 	b = block_at(env, rip, &global);
-	if (!log_enabled(EXEC)) {
-		fill_log_add(&env->code[env->user].log[global], jump_cache_index(rip));
-		env->jumps[jump_cache_index(rip)] =
-			(struct jump_cache_entry) { rip, (uint64_t)(uintptr_t)b->code };
-	}
+	remember(env, rip, b, global);
 	env->place = PLACE_BLOCK;
 	return b->code;
 }
@@ -444,6 +450,21 @@ static int escaped(struct tcg_env *env)
 	return (int)vector;
 }
 
+/* The code at env->rip. */
+static void *code_here(struct tcg_env *env)
+{
+	const struct jump_cache_entry *e = &env->jumps[jump_cache_index(env->rip)];
+	const struct block *b;
+	bool global;
+
+	if (e->rip == env->rip && !(env->mode & (MODE_STEP | MODE_REFERENCE)))
+		return (void *)(uintptr_t)e->code;
+	b = block_at(env, env->rip, &global);
+	if (!(env->mode & (MODE_STEP | MODE_REFERENCE)))
+		remember(env, b->rip, b, global);
+	return b->code;
+}
+
 int tcg_execute(struct tcg_env *volatile env)
 {
 	if (__builtin_setjmp(env->escape))
@@ -451,9 +472,8 @@ int tcg_execute(struct tcg_env *volatile env)
 	/* After STI or a load of SS at least one instruction runs, whoever waits. */
 	while (env->shadow || env->debug.alone ||
 	       !__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE)) {
-		const struct block *b;
 		uint64_t resumed;
-		bool global;
+		void *code;
 
 		/* POPF and IRET may have begun single steps. */
 		if (unlikely(env->eflags & FLAG_TRAP) && !(env->mode & MODE_STEP))
@@ -470,10 +490,10 @@ int tcg_execute(struct tcg_env *volatile env)
 			continue;
 		}
 		env->shadow = false;
-		b = block_at(env, env->rip, &global);
+		code = code_here(env);
 		resumed = env->eflags & FLAG_RESUME;
 		env->place = PLACE_BLOCK;
-		tcg_enter(env, b->code);
+		tcg_enter(env, code);
 		env->place = PLACE_RUNNING;
 		env->eflags &= ~resumed;
 		if (unlikely(env->debug.hit))
