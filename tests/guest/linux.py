@@ -91,5 +91,22 @@ def four_vcpus_work_side_by_side(tmp):
         assert vm.wait() == 0
 
 
+@test
+def quickstart_ends_in_a_shell(tmp):
+    src = os.environ["MOA_SRC"]
+    if os.path.realpath("moa") != os.path.realpath(f"{src}/build/moa"):
+        raise Skip("this is not the build folder that quickstart uses")
+    if re.search(r"\b(vmx|svm)\b", open("/proc/cpuinfo").read()) and os.access("/dev/kvm", os.W_OK):
+        raise Skip("quickstart shows SeaBIOS on this KVM")
+    p = subprocess.Popen([f"{src}/quickstart"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    text, end = b"", time.time() + 120
+    while b"/ # " not in text and time.time() < end:
+        text += os.read(p.stdout.fileno(), 65536)
+    p.stdin.write(b"echo $((6 * 7))-typed; poweroff -f\n")
+    p.stdin.flush()
+    text += p.stdout.read()
+    assert p.wait() == 0 and b"42-typed" in text, text.decode(errors="replace")
+
+
 if __name__ == "__main__":
     main()

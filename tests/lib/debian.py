@@ -75,11 +75,11 @@ def cpio(files):
     return out
 
 
-def initrd(tmp):
+def initrd(tmp, init=INIT):
     path = os.path.join(tmp, "initrd")
     box = open(package_file("busybox-static", "bin/busybox"), "rb").read()
     folder = stat.S_IFDIR | 0o755
-    files = {"bin": (folder, b""), "dev": (folder, b""), "init": (stat.S_IFREG | 0o755, INIT.encode()),
+    files = {"bin": (folder, b""), "dev": (folder, b""), "init": (stat.S_IFREG | 0o755, init.encode()),
              "bin/busybox": (stat.S_IFREG | 0o755, box)}
     with gzip.open(path, "wb", 1) as f:
         f.write(cpio(files))
