@@ -18,6 +18,8 @@
 
 #define MSR_MTRRCAP 0xfe
 #define MTRR_VARIABLE_RANGES 8
+#define MSR_PLATFORM_ID 0x17
+#define MSR_EBL_CR_POWERON 0x2a
 #define MSR_SPEC_CTRL 0x48
 #define MSR_PRED_CMD 0x49
 #define DR6_BD BIT64(13)
@@ -520,6 +522,10 @@ static uint64_t read_msr(struct tcg_env *env, uint32_t index)
 		return cpu->efer;
 	case MSR_MTRRCAP:
 		return MTRR_VARIABLE_RANGES;
+	/* Firmware for Intel's processors reads them without asking. */
+	case MSR_PLATFORM_ID:
+	case MSR_EBL_CR_POWERON:
+		return 0;
 	case MSR_ARCH_CAPABILITIES:
 		if (!(env->features >> FEAT_ARCH_CAPABILITIES & 1))
 			gp(env);

@@ -353,7 +353,7 @@ void *tcg_slow_store(struct tcg_env *env, uint64_t va, uint32_t n)
 		return span.page[0].host;
 	}
 	env->commit_bounced = true;
-	if (s->locked && s->read && !env->exclusive) {
+	if (s->locked && s->read && span.first != s->size && !env->exclusive) {
 		/* No lock of the host's spans the two pages: nobody else runs meanwhile. */
 		if (!tcg_try_stop_in_block(env)) {
 			tcg_ask(env);

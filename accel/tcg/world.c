@@ -123,7 +123,8 @@ static void come(struct tcg_env *env, uint32_t from, uint32_t to)
 
 		__atomic_store_n(&env->place, to, __ATOMIC_SEQ_CST);
 		stop = __atomic_load_n(&w->stop, __ATOMIC_SEQ_CST);
-		if (likely(!forbids(stop, to)))
+		/* Who stopped the others for one instruction may go to a device in it. */
+		if (likely(!forbids(stop, to)) || env->exclusive)
 			return;
 		go(env, from);
 		futex(&w->stop, FUTEX_WAIT, stop);

@@ -188,6 +188,11 @@ start:	mov eax, 0xcafe1234
 	expect eax, 0xcafe1234, 1
 	mov dword ptr [0xff000010], 0x55667788
 	expect word ptr [0xff000012], 0x5566, 2
+	mov eax, 7			# locked, and no RAM
+	xchg [0xff000020], eax
+	lock inc dword ptr [0xff000020]
+	expect dword ptr [0xff000020], 8, 6
+	lock inc dword ptr [0xff00fffe - 0xf000]
 	mov dword ptr [0x200000], 0x12345678
 	mov eax, 0x200000
 	mov dx, 0xe4
