@@ -72,6 +72,9 @@ static void make_host_cpuid(struct tcg *t)
 			c->ecx |= BIT(31) | BIT(21) | BIT(24);
 			c->edx |= BIT(9);
 		}
+		/* As many address bits as the walks check, and firmware makes page tables for. */
+		if (c->leaf == 0x80000008)
+			c->eax = TCG_PHYS_BITS | 48 << 8;
 		/* SPEC_CTRL and ARCH_CAPABILITIES are registers of ours, see ARCH_CAPABILITIES. */
 		if (c->leaf == 7)
 			c->edx |= BIT(26) | BIT(29);

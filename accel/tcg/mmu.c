@@ -141,7 +141,7 @@ static bool walk_long(struct walk *w, uint64_t table, unsigned level, uint64_t *
 {
 	struct tcg_env *env = w->env;
 	const struct x86_cpu *cpu = env->cpu;
-	uint64_t reserved = ~PTE_ADDRESS & UINT64_C(0x000fffffffffffff) & ~UINT64_C(0xfff);
+	uint64_t reserved = PTE_ADDRESS & ~((UINT64_C(1) << TCG_PHYS_BITS) - 1);
 	uint64_t entry, at, low;
 
 	reserved |= cpu->efer & EFER_NXE ? 0 : PTE_NX;

@@ -76,6 +76,9 @@ struct tcg_map {
 	struct tcg_range range[];
 };
 
+/* MAXPHYADDR. */
+#define TCG_PHYS_BITS 40
+
 /* The engine. */
 struct tcg {
 	struct accel *accel;

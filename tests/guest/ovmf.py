@@ -38,4 +38,14 @@ def ovmf_runs_as_far_as_the_host_can(tmp):
             raise Skip("this host's KVM cannot execute FNINIT outside paging: OVMF stops in its security phase")
 
 
+@test
+def ovmf_reaches_its_shell_under_the_translator(tmp):
+    need(CODE)
+    vars_copy = shutil.copy(VARS, os.path.join(tmp, "vars.fd"))
+    serial = os.path.join(tmp, "serial")
+    with Vm(tmp, "-accel", "tcg", "-m", "256", "-display", "none", "-serial", f"file:{serial}", "-drive",
+            f"if=pflash,format=raw,readonly=on,file={CODE}", "-drive", f"if=pflash,format=raw,file={vars_copy}"):
+        wait_for(lambda: b"Shell>" in open(serial, "rb").read(), "OVMF's shell")
+
+
 main()

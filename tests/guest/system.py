@@ -274,10 +274,34 @@ main:	mov dword ptr [0x400000], 0x11111111
 	mov rax, 0x400083 | (1 << 13)
 	mov [pd2 + 8], rax
 	FAULTS mov rcx, [rbx + 0x200000], 14, 9
+	mov rax, 0x0001000000400083		# an address bit that there is not
+	mov [pd2 + 8], rax
+	FAULTS mov rcx, [rbx + 0x200000], 14, 9
 	STEP 10				# not canonical
 	mov rcx, 0x8000000000000000
 	FAULTS mov al, [rcx], 13, 0
 	FAULTS mov [rsp + rcx], al, 12, 0
+	STEP 12				# a page of 1 GiB, where there are such
+	mov eax, 0x80000001
+	cpuid
+	bt edx, 26
+	jnc 1f
+	mov dword ptr [0x400000], 0x55555555
+	mov qword ptr [pml4 + 0x1010], 0x83
+	mov r8d, 0x80400000
+	cmp dword ptr [r8], 0x55555555
+	jne fail
+	mov dword ptr [r8 + 4], 0x66666666
+	cmp dword ptr [0x400004], 0x66666666
+	jne fail
+	cmp byte ptr [pml4 + 0x1010], 0xe3
+	jne fail
+	mov qword ptr [pml4 + 0x1010], 0
+	invlpg [r8 + 0x123000]
+	FAULTS mov eax{COMMA} [r8], 14, 0
+	mov qword ptr [pml4 + 0x1010], 0x100083
+	FAULTS mov eax{COMMA} [r8], 14, 9
+1:
 	STEP 11				# SMAP, where the processor has it
 	mov eax, 7
 	xor ecx, ecx
