@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Blocks: decode up to a branch, a page's end or 64 instructions, then emit one instruction after
- * the other.
+ * Emits one instruction.
  *
  * Flags. Between two instructions the guest's arithmetic flags are in the host's register, in
  * env->cc, or in both (t->flags). What destroys the host's saves them first; blocks begin and end
@@ -9,7 +8,6 @@
  * whenever an exception is raised.
  */
 #include "accel/tcg/frontend/x86/translate.h"
-#include "accel/tcg/inspect.h"
 
 void save_flags(struct tr *t)
 {
@@ -231,11 +229,6 @@ static void spend_flags(struct tr *t)
 	t->flags = FLAGS_SAVED;
 }
 
-static uint64_t mask_rip(unsigned size, uint64_t rip)
-{
-	return rip & ones(size);
-}
-
 static void set_rip(struct tr *t, uint64_t rip)
 {
 	if ((int64_t)rip == (int32_t)rip) {
@@ -342,7 +335,7 @@ void go_to(struct tr *t, uint64_t target)
 }
 
 /* Emits what jumps out of line. */
-static void emit_stubs(struct tr *t)
+void emit_stubs(struct tr *t)
 {
 	struct emit *e = &t->e;
 
@@ -903,7 +896,7 @@ static void finish_flags(struct tr *t, const struct insn *in)
 	t->source_insn = t->i;
 }
 
-static void translate_one(struct tr *t, const struct insn *in)
+void translate_one(struct tr *t, const struct insn *in)
 {
 	struct flag_class f = insn_flags(in);
 	int vector = refused(t, in);
@@ -1087,128 +1080,4 @@ static void translate_one(struct tr *t, const struct insn *in)
 	default:
 		translate_helper(t, in, helper_system, true);
 	}
-}
-
-/* Decodes the block; the last instruction may be one that does not decode. */
-static enum insn_result decode_block(struct tr *t, const uint8_t *bytes, size_t n, unsigned most)
-{
-	size_t at = 0;
-	enum insn_result r = INSN_OK;
-
-	while (t->n < most) {
-		struct insn *in = &t->insn[t->n];
-
-		r = x86_decode(in, bytes + at, n - at, t->code_size);
-		if (r != INSN_OK)
-			break;
-		/* A processor without TZCNT or LZCNT ignores the F3: the next row is BSF or BSR. */
-		if (in->row->flags == FL_ZCNT && !(t->env->features >> in->row->feature & 1))
-			in->row++;
-		at += in->len;
-		t->n++;
-		if (at >= n)
-			break;
-	}
-	return r;
-}
-
-/* Where the entry of a dead block jumps: to whoever is at its address now. */
-static void emit_head(struct emit *e, uint64_t rip)
-{
-	e_mov_imm(e, T0, rip);
-	e_jmp_mem(e, ENV(thunk_exit_indirect));
-	while ((uintptr_t)e->at & 15)
-		e_byte(e, 0xcc);
-}
-
-/*
- * An instruction of one byte. The first of a block must be longer: its first two bytes are
- * overwritten when the block dies, and no other vCPU may be between them.
- */
-static bool one_byte(uint8_t opcode)
-{
-	return (opcode >= 0x50 && opcode < 0x60) || (opcode >= 0x90 && opcode < 0xa0) ||
-	       (opcode >= 0xf4 && opcode != 0xf6 && opcode != 0xf7 && opcode < 0xfe) ||
-	       (opcode >= 0xa4 && opcode < 0xb0 && opcode != 0xa8 && opcode != 0xa9) ||
-	       opcode == 0xc3 || opcode == 0xc9 || opcode == 0xcc || opcode == 0xd7;
-}
-
-/* Emits the decoded instructions at `start`; how many. */
-static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, bool pad)
-{
-	struct block *b = t->b;
-	unsigned i;
-
-	t->e.at = start;
-	t->stubs = 0;
-	t->no_room = t->ended = t->recover = false;
-	t->flags = FLAGS_SAVED;
-	t->source = (struct flag_source) { 0 };
-	t->rip = b->rip;
-	b->exits = 0;
-	if (pad) {
-		e_byte(&t->e, 0x66);
-		e_byte(&t->e, 0x90);
-	}
-	for (i = 0; i < t->n && !t->ended; i++) {
-		const struct insn *in = &t->insn[i];
-
-		t->i = i;
-		t->next_rip = t->rip + in->len;
-		b->insn_host[i] = (uint16_t)(t->e.at - start);
-		b->insn_offset[i] = (uint16_t)(t->rip - b->rip);
-		/* Room for this one's stub and the block's end. */
-		if (t->stubs + 8 > MOST_STUBS)
-			break;
-		translate_one(t, in);
-		t->rip = t->next_rip;
-	}
-	if (!t->ended) {
-		t->next_rip = t->rip;
-		b->insn_host[i] = (uint16_t)(t->e.at - start);
-		b->insn_offset[i] = (uint16_t)(t->rip - b->rip);
-		if (i < t->n || r == INSN_OK || r == INSN_NEED_MORE)
-			go_to(t, mask_rip(t->code_size, t->rip));
-		else
-			raise_here(t, r == INSN_UNDEFINED ? 6 : 13);
-	}
-	return i;
-}
-
-enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const uint8_t *bytes,
-				  size_t n, unsigned most)
-{
-	static _Thread_local struct tr t;
-	enum insn_result r;
-	uint8_t *head, *start, *end;
-	unsigned insns;
-
-	t.env = env;
-	t.b = b;
-	t.mode = b->mode;
-	t.code_size = b->mode & MODE_CODE64 ? 8 : b->mode & MODE_CODE32 ? 4 : 2;
-	t.n = 0;
-	r = decode_block(&t, bytes, n, most);
-	if (r == INSN_NEED_MORE && !t.n)
-		return TRANSLATE_MORE;
-	head = tcg_code_room(env->cache, &end);
-	t.e = (struct emit) { .at = head, .end = end };
-	emit_head(&t.e, b->rip);
-	start = t.e.at;
-	insns = emit_block(&t, start, r, false);
-	if (one_byte(*start))
-		insns = emit_block(&t, start, r, true);
-	b->bytes = (uint16_t)(t.rip - b->rip);
-	b->insns = (uint16_t)insns;
-	b->hot_size = (uint32_t)(t.e.at - start);
-	emit_stubs(&t);
-	b->head = (uint8_t)(start - head);
-	b->code = tcg_code_run(env->cache, start);
-	b->code_size = (uint32_t)(t.e.at - start);
-	if (t.e.full || t.no_room)
-		return TRANSLATE_FULL;
-	if (tcg_inspecting())
-		tcg_log_block(b, bytes, t.insn, insns);
-	tcg_perf_map_add(b);
-	return TRANSLATE_OK;
 }

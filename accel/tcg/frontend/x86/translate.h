@@ -105,3 +105,10 @@ void raise_here(struct tr *t, unsigned vector);
 struct stub *new_stub(struct tr *t, enum stub_kind kind);
 uint32_t new_site(struct tr *t, unsigned segment, unsigned size, bool read, bool write,
 		  bool aligned);
+/* Emits one instruction (translate.c), and what the block has out of line. */
+void translate_one(struct tr *t, const struct insn *in);
+void emit_stubs(struct tr *t);
+static inline uint64_t mask_rip(unsigned size, uint64_t rip)
+{
+	return rip & ones(size);
+}
