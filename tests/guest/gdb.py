@@ -13,28 +13,8 @@ KERNEL = """
 	.long 0x1badb002, 0, -0x1badb002
 	.section .text
 	.globl start, wide, count, work, counter, other
-start:	mov edi, offset tables
-	lea eax, [edi + 0x1003]
-	mov [edi], eax
-	lea eax, [edi + 0x2003]
-	mov [edi + 0x1000], eax
-	mov dword ptr [edi + 0x2000], 0x83
-	mov cr3, edi
-	mov eax, cr4
-	or eax, 0x20
-	mov cr4, eax
-	mov ecx, 0xc0000080
-	rdmsr
-	or eax, 0x100
-	wrmsr
-	lgdt [gdtr]
-	mov eax, cr0
-	or eax, 0x80000001
-	mov cr0, eax
-	.byte 0xea
-	.long wide
-	.word 8
-	.code64
+start:
+""" + TO_LONG_MODE + """	.code64
 wide:	mov esp, 0x90000
 	mov dword ptr [counter], 0
 count:	inc dword ptr [counter]

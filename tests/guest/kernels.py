@@ -68,28 +68,7 @@ start:	expect eax, 0x2badb002, 1
 	jmp 1b
 2:	expect dword ptr [esi + 20], 1, 9
 	# On to long mode, as 64-bit test kernels do.
-	mov edi, offset tables
-	lea eax, [edi + 0x1003]
-	mov [edi], eax
-	lea eax, [edi + 0x2003]
-	mov [edi + 0x1000], eax
-	mov dword ptr [edi + 0x2000], 0x83
-	mov cr3, edi
-	mov eax, cr4
-	or eax, 0x20
-	mov cr4, eax
-	mov ecx, 0xc0000080
-	rdmsr
-	or eax, 0x100
-	wrmsr
-	lgdt [gdtr]
-	mov eax, cr0
-	or eax, 0x80000001
-	mov cr0, eax
-	.byte 0xea
-	.long wide
-	.word 8
-	.code64
+""" + TO_LONG_MODE + """	.code64
 wide:	mov rax, 0x123456789abcdef0
 	shr rax, 60
 	add al, 15

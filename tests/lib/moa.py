@@ -165,6 +165,33 @@ class Qmp:
             self.events.append(json.loads(line))
 
 
+# 32-bit code that goes to 64-bit code at `wide`: with `tables` (three pages of zeros) and `gdtr`, whose first
+# descriptor is 64-bit code. The first 2 MiB are mapped.
+TO_LONG_MODE = """
+	mov edi, offset tables
+	lea eax, [edi + 0x1003]
+	mov [edi], eax
+	lea eax, [edi + 0x2003]
+	mov [edi + 0x1000], eax
+	mov dword ptr [edi + 0x2000], 0x83
+	mov cr3, edi
+	mov eax, cr4
+	or eax, 0x20
+	mov cr4, eax
+	mov ecx, 0xc0000080
+	rdmsr
+	or eax, 0x100
+	wrmsr
+	lgdt [gdtr]
+	mov eax, cr0
+	or eax, 0x80000001
+	mov cr0, eax
+	.byte 0xea
+	.long wide
+	.word 8
+"""
+
+
 def assemble(tmp, text):
     """16-bit code, in Intel's syntax, at F000:0000."""
     open(f"{tmp}/t.S", "w").write(".intel_syntax noprefix\n.code16\n" + text + "\n")
