@@ -44,8 +44,12 @@ static const struct {
 
 /* x87, SSE and AVX; XSAVEOPT, XSAVEC, XGETBV of 1 and XSAVES are fpu.c's. */
 static const struct x86_cpuid xsave_leaves[] = {
-	{ .leaf = 0xd, .indexed = true, .eax = TCG_XSAVE_PARTS, .ebx = 832, .ecx = 832 },
-	{ .leaf = 0xd, .subleaf = 1, .indexed = true, .eax = 15, .ebx = 832 },
+	{ .leaf = 0xd,
+	  .indexed = true,
+	  .eax = TCG_XSAVE_PARTS,
+	  .ebx = TCG_XSAVE_BYTES,
+	  .ecx = TCG_XSAVE_BYTES },
+	{ .leaf = 0xd, .subleaf = 1, .indexed = true, .eax = 15, .ebx = TCG_XSAVE_BYTES },
 	{ .leaf = 0xd, .subleaf = 2, .indexed = true, .eax = 256, .ebx = 576 },
 };
 

@@ -401,12 +401,22 @@ void tcg_end_exclusive(struct tcg_env *env)
 	tcg_resume(env);
 }
 
+/* From RUNNING through blocks and back; an RF that was set has done its work then. */
+static void run_code(struct tcg_env *env, void *code)
+{
+	uint64_t resumed = env->eflags & FLAG_RESUME;
+
+	env->place = PLACE_BLOCK;
+	tcg_enter(env, code);
+	env->place = PLACE_RUNNING;
+	env->eflags &= ~resumed;
+}
+
 /* One instruction, because a debug register or its user wants it so; a vector, or -1. */
 static int execute_alone(struct tcg_env *env)
 {
 	unsigned step = env->mode & MODE_STEP;
 	const struct block *b;
-	uint64_t resumed;
 	bool global;
 
 	if (!(env->eflags & FLAG_RESUME)) {
@@ -419,13 +429,9 @@ static int execute_alone(struct tcg_env *env)
 	}
 	env->mode |= MODE_STEP;
 	b = block_at(env, env->rip, &global);
-	resumed = env->eflags & FLAG_RESUME;
-	env->place = PLACE_BLOCK;
-	tcg_enter(env, b->code);
-	env->place = PLACE_RUNNING;
+	run_code(env, b->code);
 	env->mode = (env->mode & ~MODE_STEP) | step;
 	env->debug.alone = false;
-	env->eflags &= ~resumed;
 	return env->debug.hit ? TCG_TRAP : -1;
 }
 
@@ -472,9 +478,6 @@ int tcg_execute(struct tcg_env *volatile env)
 	/* After STI or a load of SS at least one instruction runs, whoever waits. */
 	while (env->shadow || env->debug.alone ||
 	       !__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE)) {
-		uint64_t resumed;
-		void *code;
-
 		/* POPF and IRET may have begun single steps. */
 		if (unlikely(env->eflags & FLAG_TRAP) && !(env->mode & MODE_STEP))
 			return -1;
@@ -490,12 +493,7 @@ int tcg_execute(struct tcg_env *volatile env)
 			continue;
 		}
 		env->shadow = false;
-		code = code_here(env);
-		resumed = env->eflags & FLAG_RESUME;
-		env->place = PLACE_BLOCK;
-		tcg_enter(env, code);
-		env->place = PLACE_RUNNING;
-		env->eflags &= ~resumed;
+		run_code(env, code_here(env));
 		if (unlikely(env->debug.hit))
 			return TCG_TRAP;
 		if (env->mode & MODE_STEP)

@@ -522,16 +522,22 @@ static bool debug_owns(void *opaque, struct vcpu *v, uint64_t linear)
 	return false;
 }
 
+/* Not by a breakpoint: the client's or somebody else's wish. */
+static void tell_interrupted(struct gdb *g)
+{
+	g->signal = SIGNAL_INT;
+	g_string_truncate(g->reason, 0);
+	g->running = false;
+	send_stop(g);
+}
+
 static void interrupt(struct gdb *g)
 {
 	if (!g->running)
 		return;
 	stop(g, RUN_PAUSED);
-	g->signal = SIGNAL_INT;
 	g->stopped_thread = g->thread;
-	g_string_truncate(g->reason, 0);
-	g->running = false;
-	send_stop(g);
+	tell_interrupted(g);
 }
 
 /* Somebody else (a monitor) stopped the machine. */
@@ -541,10 +547,7 @@ static void run_changed(void *opaque, bool running)
 
 	if (running || g->stopping || !g->running)
 		return;
-	g->signal = SIGNAL_INT;
-	g_string_truncate(g->reason, 0);
-	g->running = false;
-	send_stop(g);
+	tell_interrupted(g);
 }
 
 /* Queries. */

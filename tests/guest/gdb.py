@@ -40,7 +40,6 @@ gdtr:	.word 15
 tables:	.skip 0x3000
 """
 
-ENGINES = ["tcg"] + (["kvm"] if os.access("/dev/kvm", os.W_OK) else [])
 # A software KVM's emulator knows no INT3 in kernel mode: breakpoints by debug register there.
 KINDS = {"tcg": (0, "T05thread:1;swbreak:;"), "kvm": (1, "T05thread:1;")}
 REGISTERS = ["rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp"] + [f"r{n}" for n in range(8, 16)] + ["rip"]

@@ -199,8 +199,6 @@ start:	mov eax, 0xcafe1234
 	jmp good
 """
 
-ENGINES = ["tcg"] + (["kvm"] if os.access("/dev/kvm", os.W_OK) else [])
-
 
 def link(tmp, text, name="kernel", wide=False):
     """An ELF file of either class at 1 MiB, the header in front."""

@@ -84,8 +84,7 @@ fail:	mov dx, 0x501
 
 @test
 def a20_wraps_on_both_engines(tmp):
-    engines = ["tcg"] + (["kvm"] if os.access("/dev/kvm", os.W_OK) else [])
-    for engine in engines:
+    for engine in ENGINES:
         status, out, err = run("-accel", engine, "-m", "16", "-display", "none", "-bios",
                                bios(tmp, assemble(tmp, A20)), "-device", "isa-debug-exit")
         assert status == 0x41, (engine, status, err)
@@ -124,7 +123,7 @@ out:	mov dx, 0x501
 
 @test
 def code_that_dma_overwrites(tmp):
-    for engine in ["tcg"] + (["kvm"] if os.access("/dev/kvm", os.W_OK) else []):
+    for engine in ENGINES:
         status, out, err = run("-accel", engine, "-m", "16", "-display", "none", "-bios",
                                bios(tmp, assemble(tmp, DMA)), "-device", "isa-debug-exit")
         assert status == 0x41, (engine, status, err)

@@ -175,10 +175,7 @@ check:	ret
 """
 
 
-BOTH = ["tcg"] + (["kvm"] if os.access("/dev/kvm", os.W_OK) else [])
-
-
-def runs(tmp, text, cpus, engines=BOTH):
+def runs(tmp, text, cpus, engines=ENGINES):
     for engine in engines:
         # A software KVM takes a thousand times as long for each.
         rounds = 3000 if engine == "tcg" else 50

@@ -165,6 +165,8 @@ class Qmp:
             self.events.append(json.loads(line))
 
 
+# The engines that run here.
+ENGINES = ["tcg"] + (["kvm"] if os.access("/dev/kvm", os.W_OK) else [])
 # 32-bit code that goes to 64-bit code at `wide`: with `tables` (three pages of zeros) and `gdtr`, whose first
 # descriptor is 64-bit code. The first 2 MiB are mapped.
 TO_LONG_MODE = """
