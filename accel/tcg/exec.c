@@ -305,7 +305,7 @@ static struct block *block_at(struct tcg_env *env, uint64_t rip, bool *global)
 	struct block *b;
 
 	env->rip = rip;
-	env->walk(env, linear, ACCESS_FETCH, &page);
+	env->walk(env, linear, ACCESS_FETCH, false, &page);
 	if (!page.host) {
 		env->unsupported = "code outside of RAM and ROM";
 		tcg_raise(env, TCG_UNSUPPORTED);
@@ -325,7 +325,7 @@ static struct block *block_at(struct tcg_env *env, uint64_t rip, bool *global)
 		}
 		if (result == TRANSLATE_MORE) {
 			/* One instruction on two pages. */
-			env->walk(env, linear + f.here, ACCESS_FETCH, &page);
+			env->walk(env, linear + f.here, ACCESS_FETCH, false, &page);
 			f.crosses = true;
 			f.second = page.host;
 			continue;

@@ -220,6 +220,15 @@ static void xrstor(struct tcg_env *env, const union insn_arg *a, uint64_t va, ui
 	__asm__ volatile("ldmxcsr (%0)" : : "r"(area + MXCSR_AT) : "memory");
 }
 
+/* Misalignment is found after the first byte's place and before the last's. */
+static uint64_t aligned_linear(struct tcg_env *env, const union insn_arg *a, unsigned align,
+			       unsigned size, bool write)
+{
+	if (tcg_linear(env, a->segment, env->tmp[0], 1, write) & (align - 1))
+		tcg_raise_error(env, VECTOR_GP, 0);
+	return tcg_linear(env, a->segment, env->tmp[0], size, write);
+}
+
 static void xsave_family(struct tcg_env *env, const union insn_arg *a)
 {
 	uint64_t mask = ((uint32_t)env->gpr[RAX] | env->gpr[RDX] << 32) & env->cpu->xcr0, va;
@@ -228,9 +237,7 @@ static void xsave_family(struct tcg_env *env, const union insn_arg *a)
 		tcg_raise(env, VECTOR_UD);
 	if (env->mode & MODE_TS)
 		tcg_raise(env, VECTOR_NM);
-	va = tcg_linear(env, a->segment, env->tmp[0], XSAVE_YMM, a->kind == K_XSAVE);
-	if (va & 63)
-		tcg_raise_error(env, VECTOR_GP, 0);
+	va = aligned_linear(env, a, 64, XSAVE_YMM, a->kind == K_XSAVE);
 	if (a->kind == K_XSAVE)
 		xsave(env, a, va, mask);
 	else
@@ -250,20 +257,18 @@ int helper_fpu(struct tcg_env *env, uint64_t word)
 		xsave_family(env, &a);
 		return 0;
 	}
-	va = tcg_linear(env, a.segment, env->tmp[0], n,
-			a.kind == K_FXSAVE || a.kind == K_FNSAVE || a.kind == K_FNSTENV);
-	switch (a.kind) {
-	case K_FXSAVE:
-	case K_FXRSTOR:
+	if (a.kind == K_FXSAVE || a.kind == K_FXRSTOR) {
 		if (env->mode & MODE_EM || env->mode & MODE_TS)
 			tcg_raise(env, env->mode & MODE_EM ? VECTOR_UD : VECTOR_NM);
-		if (va & 15)
-			tcg_raise_error(env, VECTOR_GP, 0);
+		va = aligned_linear(env, &a, 16, n, a.kind == K_FXSAVE);
 		if (a.kind == K_FXSAVE)
 			fxsave(env, va);
 		else
 			fxrstor(env, va);
 		return 0;
+	}
+	va = tcg_linear(env, a.segment, env->tmp[0], n, a.kind == K_FNSAVE || a.kind == K_FNSTENV);
+	switch (a.kind) {
 	case K_FNSAVE:
 	case K_FNSTENV:
 		store_environment(env, &a, va, n);

@@ -217,16 +217,16 @@ static bool walk_32bit(struct walk *w, uint64_t *phys)
 	return set_bits(env, at, 4, used, dirty);
 }
 
-static void translate(struct tcg_env *env, uint64_t va, enum tcg_access access, bool implicit,
-		      struct tcg_page *page)
+void tcg_walk(struct tcg_env *env, uint64_t va, enum tcg_access access, bool system,
+	      struct tcg_page *page)
 {
 	const struct x86_cpu *cpu = env->cpu;
 	struct walk w = {
 		.env = env,
 		.va = va,
 		.access = access,
-		.user = !implicit && env->mode & MODE_CPL3,
-		.implicit = implicit,
+		.user = !system && env->mode & MODE_CPL3,
+		.implicit = system,
 		.size = PAGE_SIZE_4K,
 	};
 	bool done = false;
@@ -251,12 +251,23 @@ static void translate(struct tcg_env *env, uint64_t va, enum tcg_access access, 
 		     !(access == ACCESS_STORE && tcg_page_has_code(env->cache, page->host));
 }
 
-void tcg_walk(struct tcg_env *env, uint64_t va, enum tcg_access access, struct tcg_page *page)
+/* Byte i of an access, whose page is `page` unless a new one begins. */
+static void byte_at(struct tcg_env *env, uint64_t va, unsigned i, enum tcg_access access,
+		    bool system, struct tcg_page *page)
 {
-	translate(env, va, access, false, page);
+	uint64_t at = va + i;
+
+	if (!(env->cpu->efer & EFER_LMA))
+		at = (uint32_t)at;
+	if (i == 0 || (at & 4095) == 0)
+		env->walk(env, at, access, system, page);
+	else if (page->host)
+		page->host++;
+	else
+		page->phys++;
 }
 
-uint64_t tcg_system_load(struct tcg_env *env, uint64_t va, unsigned size)
+uint64_t tcg_quiet_load(struct tcg_env *env, uint64_t va, unsigned size, bool system)
 {
 	struct tcg_page page;
 	uint64_t v = 0;
@@ -264,12 +275,7 @@ uint64_t tcg_system_load(struct tcg_env *env, uint64_t va, unsigned size)
 	for (unsigned i = 0; i < size; i++) {
 		uint8_t b = 0;
 
-		if (i == 0 || ((va + i) & 4095) == 0)
-			translate(env, va + i, ACCESS_LOAD, true, &page);
-		else if (page.host)
-			page.host++;
-		else
-			page.phys++;
+		byte_at(env, va, i, ACCESS_LOAD, system, &page);
 		if (page.host)
 			b = *page.host;
 		else
@@ -279,19 +285,14 @@ uint64_t tcg_system_load(struct tcg_env *env, uint64_t va, unsigned size)
 	return v;
 }
 
-void tcg_system_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned size)
+void tcg_quiet_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned size, bool system)
 {
 	struct tcg_page page;
 
 	for (unsigned i = 0; i < size; i++) {
 		uint8_t b = (uint8_t)(value >> (8 * i));
 
-		if (i == 0 || ((va + i) & 4095) == 0)
-			translate(env, va + i, ACCESS_STORE, true, &page);
-		else if (page.host)
-			page.host++;
-		else
-			page.phys++;
+		byte_at(env, va, i, ACCESS_STORE, system, &page);
 		if (page.host) {
 			*page.host = b;
 			tcg_code_written(env->cache, page.host, 1);
@@ -299,4 +300,14 @@ void tcg_system_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned
 			env->io(env, page.phys, &b, 1, true);
 		}
 	}
+}
+
+uint64_t tcg_system_load(struct tcg_env *env, uint64_t va, unsigned size)
+{
+	return tcg_quiet_load(env, va, size, true);
+}
+
+void tcg_system_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned size)
+{
+	tcg_quiet_store(env, va, value, size, true);
 }

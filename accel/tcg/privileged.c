@@ -118,8 +118,6 @@ static void stack_move(struct tcg_env *env, int64_t by)
 
 static void pusha(struct tcg_env *env, unsigned size)
 {
-	/* Both ends first, so that nothing is written if it faults. */
-	tcg_load(env, stack_at(env, -8 * (int)size, size, true), size);
 	for (unsigned i = 0; i < 8; i++)
 		tcg_store(env, stack_at(env, -(int)((i + 1) * size), size, true), env->gpr[i],
 			  size);
@@ -141,7 +139,8 @@ static void popa(struct tcg_env *env, unsigned size)
 static void enter(struct tcg_env *env, unsigned size)
 {
 	unsigned level = env->tmp[1] & 31, bytes = stack_bytes(env);
-	uint64_t frame = env->gpr[RSP] - size, bp = env->gpr[RBP];
+	uint64_t sp = env->gpr[RSP], bp = env->gpr[RBP];
+	uint64_t frame = sp - size; /* all bits, whatever the stack has */
 	int64_t at = -(int64_t)size;
 
 	tcg_store(env, stack_at(env, at, size, true), bp, size);
@@ -155,8 +154,11 @@ static void enter(struct tcg_env *env, unsigned size)
 		at -= size;
 		tcg_store(env, stack_at(env, at, size, true), frame, size);
 	}
-	put(env, RBP, size == 2 ? 2 : bytes == 2 ? 2 : size, frame);
-	stack_move(env, at - (int64_t)(env->tmp[0] & 0xffff));
+	at -= (int64_t)(env->tmp[0] & 0xffff);
+	/* Writing where the stack ends now must be possible. */
+	tcg_probe_store(env, stack_at(env, at, size, true), size);
+	put(env, RBP, size, frame);
+	stack_move(env, at);
 }
 
 static void push_flags(struct tcg_env *env, unsigned size)
@@ -238,10 +240,14 @@ static void bcd(struct tcg_env *env, unsigned opcode)
 
 static void bound(struct tcg_env *env, const union insn_arg *a)
 {
-	uint64_t at = operand_address(env, a, 2u * a->size, false);
+	uint64_t second = (env->tmp[0] + a->size) & ones(a->address_size);
+	uint64_t at = operand_address(env, a, a->size, false);
 	unsigned shift = 64 - 8 * a->size;
-	int64_t low = (int64_t)(tcg_load(env, at, a->size) << shift) >> shift;
-	int64_t high = (int64_t)(tcg_load(env, at + a->size, a->size) << shift) >> shift;
+	int64_t low = (int64_t)(tcg_load(env, at, a->size) << shift) >> shift, high;
+
+	at = tcg_linear(env, a->segment, second, a->size, false);
+	high = (int64_t)(tcg_load(env, at, a->size) << shift) >> shift;
+
 	int64_t v = (int64_t)(env->gpr[a->reg] << shift) >> shift;
 
 	if (v < low || v > high)
@@ -865,8 +871,9 @@ int helper_system(struct tcg_env *env, uint64_t word)
 
 	switch (a.kind) {
 	case K_PUSHSEG:
+		/* With 32-bit operands Intel's processors write 16 bits. */
 		tcg_store(env, stack_at(env, -(int)a.size, a.size, true),
-			  cpu->seg[named_segment(a.opcode)].selector, a.size);
+			  cpu->seg[named_segment(a.opcode)].selector, a.size == 4 ? 2 : a.size);
 		stack_move(env, -(int)a.size);
 		return 0;
 	case K_POPSEG:
@@ -896,13 +903,10 @@ int helper_system(struct tcg_env *env, uint64_t word)
 		return 0;
 	case K_ARPL:
 		v = read_rm(env, &a, 2);
-		set_zero_flag(env, (v & 3) < (env->gpr[a.reg] & 3));
+		a.size = 2; /* of a register too */
 		if ((v & 3) < (env->gpr[a.reg] & 3))
-			v = (v & ~UINT64_C(3)) | (env->gpr[a.reg] & 3);
-		if (a.mem)
-			tcg_store(env, operand_address(env, &a, 2, true), v, 2);
-		else
-			put(env, a.rm, 2, v);
+			write_rm16(env, &a, (uint16_t)((v & ~3u) | (env->gpr[a.reg] & 3)));
+		set_zero_flag(env, (v & 3) < (env->gpr[a.reg] & 3));
 		return 0;
 	case K_BCD:
 		bcd(env, a.opcode);
@@ -993,11 +997,9 @@ int helper_system(struct tcg_env *env, uint64_t word)
 		tcg_update_mode(env);
 		return leave(env, &a);
 	case K_INVLPG:
-		tcg_flush_page(
-			env,
-			env->mode & MODE_CODE64
-				? env->tmp[0] + (a.segment >= SEG_FS ? env->seg_base[a.segment] : 0)
-				: (uint32_t)(env->tmp[0] + env->seg_base[a.segment]));
+		tcg_flush_page(env, env->mode & MODE_CODE64
+					    ? env->tmp[0] + tcg_segment_base(env, a.segment)
+					    : (uint32_t)(env->tmp[0] + env->seg_base[a.segment]));
 		return leave(env, &a);
 	case K_INVPCID:
 		tcg_flush_translations(env, true);

@@ -191,11 +191,21 @@ int helper_load_segment(struct tcg_env *env, uint64_t arg)
 /* Stacks. */
 
 struct stack {
-	uint64_t base, sp;
+	struct x86_segment ss;
+	uint64_t sp;
 	uint64_t mask;
-	uint32_t limit;
+	enum {
+		STACK_CURRENT,	/* an instruction's: its accesses are as any other of its */
+		STACK_DELIVERY, /* an event's that stays at this level */
+		STACK_INNER,	/* of an inner level: with a supervisor's rights */
+	} use;
 	bool flat;
 };
+
+static uint64_t stack_mask(const struct x86_segment *ss)
+{
+	return ss->rights & DESC_B ? UINT32_MAX : 0xffff;
+}
 
 static struct stack current_stack(const struct tcg_env *env)
 {
@@ -203,35 +213,43 @@ static struct stack current_stack(const struct tcg_env *env)
 	bool flat = env->mode & MODE_CODE64;
 
 	return (struct stack) {
-		.base = flat ? 0 : s->base,
+		.ss = *s,
 		.sp = env->gpr[RSP],
-		.mask = flat		     ? UINT64_MAX
-			: s->rights & DESC_B ? UINT32_MAX
-					     : 0xffff,
-		.limit = s->limit,
+		.mask = flat ? UINT64_MAX : stack_mask(s),
 		.flat = flat,
 	};
 }
 
-static uint64_t stack_linear(const struct stack *s, uint64_t sp)
+static uint64_t stack_linear(struct tcg_env *env, const struct stack *s, uint64_t sp, unsigned size,
+			     bool write)
 {
-	return s->flat ? sp : (uint32_t)(s->base + (sp & s->mask));
+	uint32_t offset = (uint32_t)(sp & s->mask);
+
+	if (s->use == STACK_CURRENT)
+		return tcg_linear(env, SEG_SS, sp & s->mask, size, write);
+	if (s->flat ? !tcg_canonical(sp) || !tcg_canonical(sp + size - 1)
+		    : !tcg_within_limit(&s->ss, offset, offset + size - 1))
+		tcg_raise_error(env, VECTOR_SS,
+				s->use == STACK_INNER && !s->flat ? s->ss.selector & ~3u : 0);
+	return s->flat ? sp : (uint32_t)(s->ss.base + offset);
 }
 
 static void push(struct tcg_env *env, struct stack *s, uint64_t v, unsigned size)
 {
-	uint64_t sp = s->sp - size;
+	uint64_t sp = (s->sp & ~s->mask) | ((s->sp - size) & s->mask);
+	uint64_t at = stack_linear(env, s, sp, size, true);
 
-	sp = (s->sp & ~s->mask) | (sp & s->mask);
-	if (!s->flat && (sp & s->mask) > (uint64_t)s->limit)
-		tcg_raise_error(env, VECTOR_SS, 0);
-	tcg_system_store(env, stack_linear(s, sp), v, size);
+	if (s->use == STACK_CURRENT)
+		tcg_store(env, at, v, size);
+	else
+		tcg_quiet_store(env, at, v, size, s->use == STACK_INNER);
 	s->sp = sp;
 }
 
+/* From the current one. */
 static uint64_t pop(struct tcg_env *env, struct stack *s, unsigned size)
 {
-	uint64_t v = tcg_system_load(env, stack_linear(s, s->sp), size);
+	uint64_t v = tcg_load(env, stack_linear(env, s, s->sp, size, false), size);
 
 	s->sp = (s->sp & ~s->mask) | ((s->sp + size) & s->mask);
 	return v;
@@ -243,8 +261,11 @@ static void set_cs(struct tcg_env *env, struct descriptor *d, unsigned cpl, uint
 {
 	struct x86_segment s = segment_of(d);
 
-	if (!(s.rights & DESC_L && long_mode(env)) && rip > s.limit)
-		tcg_raise_error(env, VECTOR_GP, 0);
+	if (!(s.rights & DESC_L && long_mode(env))) {
+		rip = (uint32_t)rip;
+		if (rip > s.limit)
+			tcg_raise_error(env, VECTOR_GP, 0);
+	}
 	set_accessed(env, d);
 	s = segment_of(d);
 	s.selector = (uint16_t)((d->selector & ~3) | cpl);
@@ -290,10 +311,10 @@ static struct stack inner_stack(struct tcg_env *env, unsigned level, struct x86_
 	set_accessed(env, &d);
 	*ss = segment_of(&d);
 	return (struct stack) {
-		.base = ss->base,
+		.ss = *ss,
 		.sp = sp,
-		.mask = ss->rights & DESC_B ? UINT32_MAX : 0xffff,
-		.limit = ss->limit,
+		.mask = stack_mask(ss),
+		.use = STACK_INNER,
 	};
 }
 
@@ -364,15 +385,17 @@ static void call_gate(struct tcg_env *env, struct descriptor *gate, bool call, u
 		if (long_mode(env))
 			s = (struct stack) { .sp = inner_rsp(env, 4 + 8 * dpl),
 					     .mask = UINT64_MAX,
+					     .use = STACK_INNER,
 					     .flat = true };
 		else
 			s = inner_stack(env, dpl, &ss);
 		push(env, &s, old_ss, size);
 		push(env, &s, env->gpr[RSP], size);
-		for (unsigned i = count; i-- > 0;)
-			push(env, &s,
-			     tcg_system_load(env, stack_linear(&old, old.sp + i * size), size),
-			     size);
+		for (unsigned i = count; i-- > 0;) {
+			uint64_t at = stack_linear(env, &old, old.sp + i * size, size, false);
+
+			push(env, &s, tcg_load(env, at, size), size);
+		}
 		push(env, &s, env->cpu->seg[SEG_CS].selector, size);
 		push(env, &s, next, size);
 		set_cs(env, &d, dpl, offset);
@@ -409,6 +432,12 @@ static void far_transfer(struct tcg_env *env, uint16_t selector, uint64_t offset
 		if (call) {
 			struct stack s = current_stack(env);
 
+			/* The pushes see the stack of the code that is called. */
+			if (D_RIGHTS(&d) & DESC_L && long_mode(env) && !s.flat) {
+				s.flat = true;
+				s.mask = UINT64_MAX;
+				s.use = STACK_DELIVERY;
+			}
 			push(env, &s, env->cpu->seg[SEG_CS].selector, size);
 			push(env, &s, next, size);
 			set_cs(env, &d, cpl, offset & ones(size));
@@ -472,6 +501,8 @@ static void return_to(struct tcg_env *env, struct stack *s, uint16_t selector, u
 		fault(env, VECTOR_GP, selector);
 	if (!(D_RIGHTS(&d) & DESC_P))
 		fault(env, VECTOR_NP, selector);
+	if (long_mode(env) && D_RIGHTS(&d) & DESC_L && rpl == cpl)
+		s->mask = UINT64_MAX; /* the stack of where it goes */
 	s->sp = (s->sp & ~s->mask) | ((s->sp + release) & s->mask);
 	if (rpl == cpl && !always_stack) {
 		set_cs(env, &d, rpl, rip);
@@ -635,6 +666,7 @@ static void deliver_real(struct tcg_env *env, const struct tcg_event *e)
 	struct stack s = current_stack(env);
 	uint32_t entry;
 
+	s.use = STACK_DELIVERY;
 	if (4 * e->vector + 3 > cpu->idt.limit)
 		tcg_raise_error(env, VECTOR_GP, 0);
 	entry = (uint32_t)tcg_system_load(env, cpu->idt.base + 4 * e->vector, 4);
@@ -669,6 +701,7 @@ static void deliver_protected(struct tcg_env *env, const struct tcg_event *e)
 	struct stack s = current_stack(env);
 	struct descriptor d;
 
+	s.use = STACK_DELIVERY;
 	if (e->vector * step + step - 1 > cpu->idt.limit)
 		tcg_raise_error(env, VECTOR_GP, error);
 	gate = tcg_system_load(env, cpu->idt.base + e->vector * step, 8);
@@ -706,6 +739,7 @@ static void deliver_protected(struct tcg_env *env, const struct tcg_event *e)
 
 		s.flat = true;
 		s.mask = UINT64_MAX;
+		s.use = inner ? STACK_INNER : STACK_DELIVERY;
 		if (ist)
 			s.sp = inner_rsp(env, 36 + 8 * (ist - 1));
 		else if (inner)

@@ -105,11 +105,17 @@ struct tcg {
 };
 
 uint8_t *tcg_ram(struct tcg_env *env, uint64_t phys, bool write);
-void tcg_walk(struct tcg_env *env, uint64_t va, enum tcg_access access, struct tcg_page *page);
+void tcg_walk(struct tcg_env *env, uint64_t va, enum tcg_access access, bool system,
+	      struct tcg_page *page);
 /* Supervisor accesses whatever the CPL: descriptor tables, TSS, stacks of inner levels. May raise.
  */
 uint64_t tcg_system_load(struct tcg_env *env, uint64_t va, unsigned size);
 void tcg_system_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned size);
+/* The same with the rights of the CPL, unless `system`; no watchpoint sees them. */
+uint64_t tcg_quiet_load(struct tcg_env *env, uint64_t va, unsigned size, bool system);
+void tcg_quiet_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned size, bool system);
+/* Whether offsets `first` to `last` lie in the segment. */
+bool tcg_within_limit(const struct x86_segment *s, uint32_t first, uint32_t last);
 
 /* segment.c */
 /* Recomputes what env keeps of segments, CPL and control registers. */

@@ -152,8 +152,9 @@ struct tcg_env {
 	struct tcg_world *world;
 	uint32_t place; /* PLACE_, atomic */
 	bool exclusive; /* this vCPU stopped the others for the instruction it is in */
-	/* The pages of linear addresses; does not return if the access faults. */
-	void (*walk)(struct tcg_env *env, uint64_t va, enum tcg_access access,
+	/* The pages of linear addresses; does not return if the access faults. `system`: with a
+	 * supervisor's rights whatever the CPL. */
+	void (*walk)(struct tcg_env *env, uint64_t va, enum tcg_access access, bool system,
 		     struct tcg_page *page);
 	/* Physical accesses that are not RAM. */
 	void (*io)(struct tcg_env *env, uint64_t phys, void *data, unsigned size, bool write);
@@ -401,6 +402,11 @@ static inline bool tcg_canonical(uint64_t va)
 {
 	return (uint64_t)((int64_t)(va << 16) >> 16) == va;
 }
+/* ES to DS have none in 64-bit mode. */
+static inline uint64_t tcg_segment_base(const struct tcg_env *env, unsigned segment)
+{
+	return env->mode & MODE_CODE64 && segment < SEG_FS ? 0 : env->seg_base[segment];
+}
 /* Segment and offset to linear address, with all checks; may raise. */
 uint64_t tcg_linear(struct tcg_env *env, unsigned segment, uint64_t offset, unsigned size,
 		    bool write);
@@ -414,6 +420,8 @@ void tcg_tlb_unstore(struct tcg_env *env, const void *host);
 void tcg_page_kept(struct tcg_env *env, uint64_t va, const struct tcg_page *page);
 uint64_t tcg_load(struct tcg_env *env, uint64_t va, unsigned size);
 void tcg_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned size);
+/* Raises what a store there would. */
+void tcg_probe_store(struct tcg_env *env, uint64_t va, unsigned size);
 /* Called by the thunks. */
 void *tcg_slow_load(struct tcg_env *env, uint64_t va, uint32_t site);
 void *tcg_slow_store(struct tcg_env *env, uint64_t va, uint32_t site);

@@ -146,12 +146,12 @@ static bool segment_allows(const struct x86_segment *s, bool write)
 	return write ? !code && readable_or_writable : !code || readable_or_writable;
 }
 
-static bool within_limit(const struct x86_segment *s, uint32_t first, uint32_t last)
+bool tcg_within_limit(const struct x86_segment *s, uint32_t first, uint32_t last)
 {
 	bool expand_down = (s->rights & 0x1c) == 0x14;
 
 	if (last < first)
-		return false;
+		return s->limit == UINT32_MAX && !expand_down; /* Intel's processors wrap */
 	if (expand_down)
 		return first > s->limit && last <= (s->rights & BIT(14) ? UINT32_MAX : 0xffff);
 	return last <= s->limit;
@@ -164,7 +164,7 @@ uint64_t tcg_linear(struct tcg_env *env, unsigned segment, uint64_t offset, unsi
 	uint64_t va;
 
 	if (env->mode & MODE_CODE64) {
-		va = offset + (segment >= SEG_FS ? env->seg_base[segment] : 0);
+		va = offset + tcg_segment_base(env, segment);
 		if (!tcg_canonical(va) || !tcg_canonical(va + size - 1))
 			segment_fault(env, segment);
 		return va;
@@ -172,7 +172,7 @@ uint64_t tcg_linear(struct tcg_env *env, unsigned segment, uint64_t offset, unsi
 	s = &env->cpu->seg[segment];
 	if (env->mode & MODE_PROTECTED && !segment_allows(s, write))
 		segment_fault(env, segment);
-	if (!within_limit(s, (uint32_t)offset, (uint32_t)(offset + size - 1)))
+	if (!tcg_within_limit(s, (uint32_t)offset, (uint32_t)(offset + size - 1)))
 		segment_fault(env, segment);
 	return (uint32_t)(offset + s->base);
 }
@@ -247,11 +247,11 @@ static uint64_t site_linear(struct tcg_env *env, uint64_t va, uint32_t n, const 
 		if (status & 0x80)
 			tcg_raise(env, VECTOR_MF);
 	}
+	/* Found before the segment's limit and the page are looked at. */
+	if (s->aligned && (va + (n & SITE_OFFSET ? env->seg_base[s->segment] : 0)) & (s->size - 1u))
+		tcg_raise_error(env, VECTOR_GP, 0);
 	if (n & SITE_OFFSET)
 		va = tcg_linear(env, s->segment, va, s->size, s->write);
-	/* Found before the page is looked at. */
-	if (s->aligned && va & (s->size - 1u))
-		tcg_raise_error(env, VECTOR_GP, 0);
 	if (env->mode & MODE_CODE64 && (!tcg_canonical(va) || !tcg_canonical(va + s->size - 1)))
 		segment_fault(env, s->segment);
 	return va;
@@ -305,9 +305,9 @@ static struct span look(struct tcg_env *env, uint64_t va, unsigned size, enum tc
 
 	if (unlikely(env->debug.data))
 		tcg_debug_access(env, va, size, access == ACCESS_STORE);
-	env->walk(env, va, access, &s.page[0]);
+	env->walk(env, va, access, false, &s.page[0]);
 	if (s.first != size)
-		env->walk(env, next_page(env, va), access, &s.page[1]);
+		env->walk(env, next_page(env, va), access, false, &s.page[1]);
 	return s;
 }
 
@@ -404,7 +404,7 @@ void *tcg_direct(struct tcg_env *env, uint64_t va, unsigned size, enum tcg_acces
 		return NULL;
 	if (t->tag[tlb_index(va)] == (va & ~PAGE_MASK))
 		return (uint8_t *)(uintptr_t)t->host[tlb_index(va)] + (va & PAGE_MASK);
-	env->walk(env, va, access, &page);
+	env->walk(env, va, access, false, &page);
 	if (page.host)
 		fill(env, va, access, &page);
 	return page.fast ? page.host : NULL;
@@ -421,6 +421,12 @@ uint64_t tcg_load(struct tcg_env *env, uint64_t va, unsigned size)
 	span = look(env, va, size, ACCESS_LOAD);
 	transfer_span(env, &span, bytes, false);
 	return load_le(bytes, size);
+}
+
+void tcg_probe_store(struct tcg_env *env, uint64_t va, unsigned size)
+{
+	if (!tcg_direct(env, va, size, ACCESS_STORE))
+		look(env, va, size, ACCESS_STORE);
 }
 
 void tcg_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned size)

@@ -36,21 +36,11 @@ static void fetch_registers(struct tcg_env *env)
 	env->fpu[XSTATE_BV_AT] |= 7;
 }
 
-/* Raises what a store there would, before anything is changed. */
-static void probe(struct tcg_env *env, uint64_t va, unsigned size)
+/* Of element i; only the first's offset has the address size. */
+static uint64_t address(struct tcg_env *env, const union vector_arg *a, unsigned i, unsigned size,
+			bool write)
 {
-	struct tcg_page page;
-	uint64_t last = va + size - 1;
-
-	env->walk(env, va, ACCESS_STORE, &page);
-	if ((va ^ last) >> PAGE_BITS)
-		env->walk(env, last, ACCESS_STORE, &page);
-}
-
-static uint64_t address(struct tcg_env *env, const union vector_arg *a, uint64_t offset,
-			unsigned size, bool write)
-{
-	return tcg_linear(env, a->segment, offset & ones(a->address_size), size, write);
+	return tcg_linear(env, a->segment, env->tmp[0] + i * size, size, write);
 }
 
 static void masked_load(struct tcg_env *env, const union vector_arg *a, unsigned size, unsigned n)
@@ -60,8 +50,7 @@ static void masked_load(struct tcg_env *env, const union vector_arg *a, unsigned
 	fetch_registers(env);
 	for (unsigned i = 0; i < n; i++)
 		v[i] = chosen(env, a->vvvv, i, size)
-			       ? tcg_load(env, address(env, a, env->tmp[0] + i * size, size, false),
-					  size)
+			       ? tcg_load(env, address(env, a, i, size, false), size)
 			       : 0;
 	/* A device's read goes through env->fpu. */
 	fetch_registers(env);
@@ -77,11 +66,10 @@ static void masked_store(struct tcg_env *env, const union vector_arg *a, unsigne
 {
 	for (unsigned i = 0; i < n; i++)
 		if (mask >> i & 1)
-			probe(env, address(env, a, env->tmp[0] + i * size, size, true), size);
+			tcg_probe_store(env, address(env, a, i, size, true), size);
 	for (unsigned i = 0; i < n; i++)
 		if (mask >> i & 1)
-			tcg_store(env, address(env, a, env->tmp[0] + i * size, size, true), data[i],
-				  size);
+			tcg_store(env, address(env, a, i, size, true), data[i], size);
 }
 
 static void vector_store(struct tcg_env *env, const union vector_arg *a, unsigned data_reg,
@@ -144,7 +132,8 @@ static void gather(struct tcg_env *env, const union vector_arg *a)
 			index = (uint64_t)(int64_t)(int32_t)index;
 		/* What may fault or leave finds all that is done so far in the registers. */
 		tcg_fpu_load(env->fpu);
-		va = address(env, a, base + (index << a->scale), size, false);
+		va = tcg_linear(env, a->segment,
+				(base + (index << a->scale)) & ones(a->address_size), size, false);
 		direct = tcg_direct(env, va, size, ACCESS_LOAD);
 		v = direct ? load_le(direct, size) : tcg_load(env, va, size);
 		fetch_registers(env);
@@ -172,7 +161,7 @@ int helper_vector(struct tcg_env *env, uint64_t word)
 			masked_load(env, &a, size, n);
 		return 0;
 	case K_MASKMOV:
-		env->tmp[0] = env->gpr[RDI];
+		env->tmp[0] = env->gpr[RDI] & ones(a.address_size);
 		if (a.mmx)
 			mmx_store(env, &a);
 		else

@@ -359,13 +359,19 @@ static bool has_size(const struct insn *in, unsigned a, unsigned b)
 	return false;
 }
 
+/* PCMPESTRM and PCMPESTRI: the size of the lengths in rAX and rDX. */
+static bool counts_by_w(const struct insn_row *row)
+{
+	return row->map == MAP_0F3A && (row->opcode == 0x60 || row->opcode == 0x61);
+}
+
 /* REX.W or VEX.W of the host's instruction. */
 static bool template_w(const struct tr *t, const struct insn *in, bool by_prefix)
 {
 	if (by_prefix)
 		return in->operand_size == 8;
 	/* It is part of the opcode unless a general register's size depends on it. */
-	if (in->vex && !has_size(in, SZ_y, SZ_y))
+	if (in->vex && !has_size(in, SZ_y, SZ_y) && !counts_by_w(in->row))
 		return in->vex_w;
 	return in->rex & INSN_REX_W && t->code_size == 8;
 }

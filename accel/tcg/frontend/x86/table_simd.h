@@ -92,7 +92,7 @@
 	SHIFTB("psrldq", 3), SHIFTB("pslldq", 7),
 #undef SHIFTB
 	TRIPLE("pcmpeqb", 0x74, MMX, SSE2, M0F), TRIPLE("pcmpeqw", 0x75, MMX, SSE2, M0F), TRIPLE("pcmpeqd", 0x76, MMX, SSE2, M0F),
-	I("emms", 0x77, NP, M0F, FT(MMX)), I("zeroupper", 0x77, NP, M0F, VEX, FT(AVX)),
+	I("emms", 0x77, NP, M0F, FT(MMX)), I("zeroupper", 0x77, NP, M0F, VEX, K(VZERO), FT(AVX)),
 #define HORIZONTAL(n, op) DUAL(n "pd", op, SSE3, P66, x, M0F), DUAL(n "ps", op, SSE3, PF2, x, M0F)
 	HORIZONTAL("hadd", 0x7c), HORIZONTAL("hsub", 0x7d), HORIZONTAL("addsub", 0xd0),
 #undef HORIZONTAL

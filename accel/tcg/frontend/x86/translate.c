@@ -79,7 +79,7 @@ static int refused(const struct tr *t, const struct insn *in)
 		mmx |= kind == OPK_P || kind == OPK_Q || kind == OPK_N;
 		simd |= kind == OPK_V || kind == OPK_W || kind == OPK_U || kind == OPK_H;
 	}
-	simd |= row->kind == K_LDMXCSR || row->kind == K_STMXCSR;
+	simd |= row->kind == K_LDMXCSR || row->kind == K_STMXCSR || row->kind == K_VZERO;
 	if (in->vex) {
 		if (!(t->mode & MODE_PROTECTED))
 			return 6;
@@ -824,6 +824,9 @@ static void translate_helper(struct tr *t, const struct insn *in, tcg_helper fn,
 	a.kind = in->row->kind;
 	a.opcode = in->opcode;
 	a.reg = modrm_reg(in) & 15;
+	for (unsigned i = 0; i < 2; i++)
+		if (OPERAND_KIND(in->row->operand[i]) == OPK_S)
+			a.reg = in->reg & 7; /* REX.R means nothing */
 	a.rm = modrm_rm(in) & 15;
 	a.ext = in->reg & 3;
 	a.size = (uint8_t)size;
@@ -883,6 +886,23 @@ static void translate_vector(struct tr *t, const struct insn *in)
 		e_store(&t->e, 8, ENV(tmp[0]), T0);
 	}
 	call_helper(t, helper_vector, a.word);
+}
+
+/* VZEROALL and VZEROUPPER: only registers that the code's size has. */
+static void translate_vzero(struct tr *t, const struct insn *in)
+{
+	struct host_op op = { .opcode = OPC_0F | 0x57, .vex = true }; /* VXORPS, 128 bits */
+
+	if (t->code_size == 8) {
+		translate_template(t, in);
+		return;
+	}
+	if (!in->l)
+		op.opcode = OPC_0F | 0x28; /* VMOVAPS */
+	for (unsigned i = 0; i < 8; i++) {
+		op.vvvv = in->l ? (uint8_t)i : 0;
+		e_op_reg(&t->e, &op, i, i);
+	}
 }
 
 /* The instruction's flags are the host's after it. */
@@ -1027,6 +1047,9 @@ void translate_one(struct tr *t, const struct insn *in)
 	case K_VMASKMOV:
 	case K_GATHER:
 		translate_vector(t, in);
+		return;
+	case K_VZERO:
+		translate_vzero(t, in);
 		return;
 	case K_HYPERCALL:
 	case K_RSM:
