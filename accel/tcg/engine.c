@@ -24,11 +24,11 @@ static const struct {
 	uint32_t eax, ebx, ecx, edx; /* masks; the numbers in 0, D and 8000_0008h are the host's */
 } offered[] = {
 	{ 0, 0, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX },
-	/* 1: no VME, DTES or perfmon. */
+	/* 1: no DTES or perfmon. */
 	{ 1, 0, UINT32_MAX, UINT32_MAX,
 	  0x00d82203 | BIT(12) | BIT(21) | BIT(24) | BIT(25) | BIT(26) | BIT(28) | BIT(29) |
 		  BIT(30) | BIT(31),
-	  0x078bfbfd },
+	  0x078bfbff },
 	{ 7, 0, 0,
 	  BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(7) | BIT(8) | BIT(9) | BIT(18) | BIT(19) |
 		  BIT(20) | BIT(23) | BIT(24) | BIT(29),
@@ -390,7 +390,8 @@ static void set_features(struct tcg_env *env)
 	for (unsigned i = 0; i < ARRAY_LEN(bits); i++)
 		if (has(cpu, bits[i].leaf, bits[i].reg, bits[i].bit))
 			env->features |= BIT64(bits[i].feature);
-	env->cr4_allowed = 0x7ff & ~CR4_VME & ~UINT64_C(2);
+	env->cr4_allowed = 0x7ff & ~(CR4_VME | CR4_PVI);
+	env->cr4_allowed |= has(cpu, 1, EDX_, 1) ? CR4_VME | CR4_PVI : 0;
 	env->cr4_allowed |= has(cpu, 7, EBX_, 0) ? CR4_FSGSBASE : 0;
 	env->cr4_allowed |= has(cpu, 7, EBX_, 7) ? CR4_SMEP : 0;
 	env->cr4_allowed |= has(cpu, 7, EBX_, 20) ? CR4_SMAP : 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* System instructions, port I/O, and general instructions too rare for code of their own. */
-#include "accel/tcg/system.h"
+#include "accel/tcg/segment.h"
 
 #include "core/log.h"
 #include "core/machine.h"
@@ -163,10 +163,9 @@ static void enter(struct tcg_env *env, unsigned size)
 
 static void push_flags(struct tcg_env *env, unsigned size)
 {
-	uint64_t flags = (tcg_flags(env) & ~(FLAG_VM | FLAG_RF)) | 2;
+	uint64_t flags = (v86_flags(env) & ~(FLAG_VM | FLAG_RF)) | 2;
 
-	if (env->mode & MODE_V86 && (env->eflags & FLAG_IOPL) != FLAG_IOPL)
-		gp(env);
+	v86_check_flags(env, size);
 	tcg_store(env, stack_at(env, -(int)size, size, true), flags, size);
 	stack_move(env, -(int)size);
 }
@@ -175,11 +174,13 @@ static void pop_flags(struct tcg_env *env, unsigned size)
 {
 	uint64_t flags;
 
-	if (env->mode & MODE_V86 && (env->eflags & FLAG_IOPL) != FLAG_IOPL)
-		gp(env);
+	v86_check_flags(env, size);
 	flags = tcg_load(env, stack_at(env, 0, size, false), size);
+	if (env->mode & MODE_V86)
+		v86_load_flags(env, flags, size);
+	else
+		tcg_load_flags(env, flags, size, tcg_cpl(env));
 	stack_move(env, size);
-	tcg_load_flags(env, flags, size, tcg_cpl(env));
 }
 
 /* Decimal adjustment (SDM volume 2). */
@@ -819,8 +820,11 @@ static unsigned named_segment(unsigned opcode)
 
 static int set_interrupts(struct tcg_env *env, const union insn_arg *a)
 {
-	if (env->cpu->cr0 & CR0_PE && tcg_cpl(env) > (env->eflags >> 12 & 3))
-		gp(env);
+	if (env->cpu->cr0 & CR0_PE && tcg_cpl(env) > (env->eflags >> 12 & 3)) {
+		if (!v86_set_interrupts(env, a->opcode == 0xfb))
+			gp(env);
+		return 0;
+	}
 	if (a->opcode == 0xfa) {
 		env->eflags &= ~FLAG_IF;
 		return 0;
@@ -844,8 +848,8 @@ static int software_interrupt(struct tcg_env *env, const union insn_arg *a)
 		e.vector = VECTOR_OF;
 	} else if (a->kind == K_INT) {
 		e.vector = env->tmp[0] & 0xff;
-		if (env->mode & MODE_V86 && (env->eflags & FLAG_IOPL) != FLAG_IOPL)
-			gp(env);
+		if (v86_interrupt(env, (uint8_t)e.vector, e.next_rip))
+			return 1;
 	} else if (a->kind == K_INT1) {
 		e.vector = VECTOR_DB;
 	}
@@ -870,12 +874,15 @@ int helper_system(struct tcg_env *env, uint64_t word)
 	uint64_t v;
 
 	switch (a.kind) {
-	case K_PUSHSEG:
+	case K_PUSHSEG: {
 		/* With 32-bit operands Intel's processors write 16 bits. */
-		tcg_store(env, stack_at(env, -(int)a.size, a.size, true),
-			  cpu->seg[named_segment(a.opcode)].selector, a.size == 4 ? 2 : a.size);
+		unsigned bytes = a.size == 4 ? 2 : a.size;
+
+		tcg_store(env, stack_at(env, -(int)a.size, bytes, true),
+			  cpu->seg[named_segment(a.opcode)].selector, bytes);
 		stack_move(env, -(int)a.size);
 		return 0;
+	}
 	case K_POPSEG:
 		v = tcg_load(env, stack_at(env, 0, a.size, false), a.size);
 		env->tmp[0] = (uint16_t)v;

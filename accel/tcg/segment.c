@@ -4,19 +4,7 @@
  * interrupts in real, protected and long mode (SDM volume 3, chapters 5 to 8). General registers
  * only.
  */
-#include "accel/tcg/system.h"
-
-struct descriptor {
-	uint64_t low, high; /* `high` only of 16-byte ones */
-	uint64_t address;
-	uint16_t selector;
-};
-
-#define D_RIGHTS(d) ((uint32_t)((d)->low >> 40 & 0xf0ff))
-#define D_TYPE(d) ((unsigned)((d)->low >> 40 & 15))
-#define D_CODE 8u
-#define D_CONFORMING 4u
-#define D_WRITABLE 2u
+#include "accel/tcg/segment.h"
 
 static bool long_mode(const struct tcg_env *env)
 {
@@ -81,7 +69,7 @@ void tcg_update_mode(struct tcg_env *env)
 }
 
 /* A descriptor's segment. */
-static struct x86_segment segment_of(const struct descriptor *d)
+struct x86_segment descriptor_segment(const struct descriptor *d)
 {
 	struct x86_segment s = { .selector = d->selector, .rights = D_RIGHTS(d) };
 
@@ -92,7 +80,7 @@ static struct x86_segment segment_of(const struct descriptor *d)
 	return s;
 }
 
-static bool read_descriptor(struct tcg_env *env, uint16_t selector, struct descriptor *d)
+bool descriptor_read(struct tcg_env *env, uint16_t selector, struct descriptor *d)
 {
 	const struct x86_cpu *cpu = env->cpu;
 	uint64_t base = cpu->gdt.base;
@@ -112,7 +100,7 @@ static bool read_descriptor(struct tcg_env *env, uint16_t selector, struct descr
 	return true;
 }
 
-static void set_accessed(struct tcg_env *env, struct descriptor *d)
+void descriptor_set_accessed(struct tcg_env *env, struct descriptor *d)
 {
 	if (d->low & BIT64(40))
 		return;
@@ -120,12 +108,12 @@ static void set_accessed(struct tcg_env *env, struct descriptor *d)
 	tcg_system_store(env, d->address + 5, d->low >> 40 & 0xff, 1);
 }
 
-static _Noreturn void fault(struct tcg_env *env, unsigned vector, uint16_t selector)
+_Noreturn void segment_raise(struct tcg_env *env, unsigned vector, uint16_t selector)
 {
 	tcg_raise_error(env, vector, selector & ~3u);
 }
 
-static void load_real(struct tcg_env *env, unsigned seg, uint16_t selector)
+void segment_load_real(struct tcg_env *env, unsigned seg, uint16_t selector)
 {
 	struct x86_segment *s = &env->cpu->seg[seg];
 
@@ -147,7 +135,7 @@ static void load_data_segment(struct tcg_env *env, unsigned seg, uint16_t select
 	struct descriptor d;
 
 	if (!(cpu->cr0 & CR0_PE) || env->eflags & FLAG_VM) {
-		load_real(env, seg, selector);
+		segment_load_real(env, seg, selector);
 		return;
 	}
 	if (!(selector & ~3)) {
@@ -159,26 +147,26 @@ static void load_data_segment(struct tcg_env *env, unsigned seg, uint16_t select
 		cpu->seg[seg].base = 0;
 		return;
 	}
-	if (!read_descriptor(env, selector, &d) || !(D_RIGHTS(&d) & DESC_S))
-		fault(env, VECTOR_GP, selector);
+	if (!descriptor_read(env, selector, &d) || !(D_RIGHTS(&d) & DESC_S))
+		segment_raise(env, VECTOR_GP, selector);
 	if (seg == SEG_SS) {
 		if (rpl != cpl || D_TYPE(&d) & D_CODE || !(D_TYPE(&d) & D_WRITABLE) ||
 		    DESC_DPL(D_RIGHTS(&d)) != cpl)
-			fault(env, VECTOR_GP, selector);
+			segment_raise(env, VECTOR_GP, selector);
 		if (!(D_RIGHTS(&d) & DESC_P))
-			fault(env, VECTOR_SS, selector);
+			segment_raise(env, VECTOR_SS, selector);
 	} else {
 		bool code = D_TYPE(&d) & D_CODE, conforming = code && D_TYPE(&d) & D_CONFORMING;
 
 		if (code && !(D_TYPE(&d) & 2))
-			fault(env, VECTOR_GP, selector);
+			segment_raise(env, VECTOR_GP, selector);
 		if (!conforming && (rpl > DESC_DPL(D_RIGHTS(&d)) || cpl > DESC_DPL(D_RIGHTS(&d))))
-			fault(env, VECTOR_GP, selector);
+			segment_raise(env, VECTOR_GP, selector);
 		if (!(D_RIGHTS(&d) & DESC_P))
-			fault(env, VECTOR_NP, selector);
+			segment_raise(env, VECTOR_NP, selector);
 	}
-	set_accessed(env, &d);
-	cpu->seg[seg] = segment_of(&d);
+	descriptor_set_accessed(env, &d);
+	cpu->seg[seg] = descriptor_segment(&d);
 }
 
 int helper_load_segment(struct tcg_env *env, uint64_t arg)
@@ -246,6 +234,33 @@ static void push(struct tcg_env *env, struct stack *s, uint64_t v, unsigned size
 	s->sp = sp;
 }
 
+static void set_stack_pointer(struct tcg_env *env, const struct stack *s)
+{
+	env->gpr[RSP] = (env->gpr[RSP] & ~s->mask) | (s->sp & s->mask);
+	if (s->mask == UINT32_MAX)
+		env->gpr[RSP] = (uint32_t)s->sp;
+}
+
+void stack_push_event(struct tcg_env *env, uint64_t v, unsigned size)
+{
+	struct stack s = current_stack(env);
+
+	s.use = STACK_DELIVERY;
+	push(env, &s, v, size);
+	set_stack_pointer(env, &s);
+}
+
+void stack_push_real(struct tcg_env *env, uint64_t flags, uint16_t cs, uint64_t ip)
+{
+	struct stack s = current_stack(env);
+
+	s.use = STACK_DELIVERY;
+	push(env, &s, flags, 2);
+	push(env, &s, cs, 2);
+	push(env, &s, ip, 2);
+	set_stack_pointer(env, &s);
+}
+
 /* From the current one. */
 static uint64_t pop(struct tcg_env *env, struct stack *s, unsigned size)
 {
@@ -259,15 +274,15 @@ static uint64_t pop(struct tcg_env *env, struct stack *s, unsigned size)
 
 static void set_cs(struct tcg_env *env, struct descriptor *d, unsigned cpl, uint64_t rip)
 {
-	struct x86_segment s = segment_of(d);
+	struct x86_segment s = descriptor_segment(d);
 
 	if (!(s.rights & DESC_L && long_mode(env))) {
 		rip = (uint32_t)rip;
 		if (rip > s.limit)
 			tcg_raise_error(env, VECTOR_GP, 0);
 	}
-	set_accessed(env, d);
-	s = segment_of(d);
+	descriptor_set_accessed(env, d);
+	s = descriptor_segment(d);
 	s.selector = (uint16_t)((d->selector & ~3) | cpl);
 	env->cpu->seg[SEG_CS] = s;
 	env->rip = rip;
@@ -279,13 +294,13 @@ static void check_code(struct tcg_env *env, const struct descriptor *d, unsigned
 	unsigned dpl = DESC_DPL(D_RIGHTS(d));
 
 	if (!(D_RIGHTS(d) & DESC_S) || !(D_TYPE(d) & D_CODE))
-		fault(env, VECTOR_GP, d->selector);
+		segment_raise(env, VECTOR_GP, d->selector);
 	if (D_TYPE(d) & D_CONFORMING ? dpl > cpl : rpl > cpl || dpl != cpl)
-		fault(env, VECTOR_GP, d->selector);
+		segment_raise(env, VECTOR_GP, d->selector);
 	if (long_mode(env) && (D_RIGHTS(d) & (DESC_L | DESC_B)) == (DESC_L | DESC_B))
-		fault(env, VECTOR_GP, d->selector);
+		segment_raise(env, VECTOR_GP, d->selector);
 	if (!(D_RIGHTS(d) & DESC_P))
-		fault(env, VECTOR_NP, d->selector);
+		segment_raise(env, VECTOR_NP, d->selector);
 }
 
 /* The stack for an inner level, from the TSS. */
@@ -299,17 +314,17 @@ static struct stack inner_stack(struct tcg_env *env, unsigned level, struct x86_
 	uint64_t sp;
 
 	if (at - tss->base + (wide ? 5 : 3) > tss->limit)
-		fault(env, VECTOR_TS, tss->selector);
+		segment_raise(env, VECTOR_TS, tss->selector);
 	sp = tcg_system_load(env, at, wide ? 4 : 2);
 	selector = (uint16_t)tcg_system_load(env, at + (wide ? 4 : 2), 2);
-	if (!(selector & ~3) || !read_descriptor(env, selector, &d) || (selector & 3u) != level ||
+	if (!(selector & ~3) || !descriptor_read(env, selector, &d) || (selector & 3u) != level ||
 	    !(D_RIGHTS(&d) & DESC_S) || D_TYPE(&d) & D_CODE || !(D_TYPE(&d) & D_WRITABLE) ||
 	    DESC_DPL(D_RIGHTS(&d)) != level)
-		fault(env, VECTOR_TS, selector);
+		segment_raise(env, VECTOR_TS, selector);
 	if (!(D_RIGHTS(&d) & DESC_P))
-		fault(env, VECTOR_SS, selector);
-	set_accessed(env, &d);
-	*ss = segment_of(&d);
+		segment_raise(env, VECTOR_SS, selector);
+	descriptor_set_accessed(env, &d);
+	*ss = descriptor_segment(&d);
 	return (struct stack) {
 		.ss = *ss,
 		.sp = sp,
@@ -323,21 +338,8 @@ static uint64_t inner_rsp(struct tcg_env *env, unsigned offset)
 	const struct x86_segment *tss = &env->cpu->seg[SEG_TR];
 
 	if (offset + 7 > tss->limit)
-		fault(env, VECTOR_TS, tss->selector);
+		segment_raise(env, VECTOR_TS, tss->selector);
 	return tcg_system_load(env, tss->base + offset, 8);
-}
-
-static void set_stack_pointer(struct tcg_env *env, const struct stack *s)
-{
-	env->gpr[RSP] = (env->gpr[RSP] & ~s->mask) | (s->sp & s->mask);
-	if (s->mask == UINT32_MAX)
-		env->gpr[RSP] = (uint32_t)s->sp;
-}
-
-static _Noreturn void not_offered(struct tcg_env *env, const char *what)
-{
-	env->unsupported = what;
-	tcg_raise(env, TCG_UNSUPPORTED);
 }
 
 static void far_real(struct tcg_env *env, uint16_t selector, uint64_t offset, unsigned size,
@@ -350,7 +352,7 @@ static void far_real(struct tcg_env *env, uint16_t selector, uint64_t offset, un
 		push(env, &s, next, size);
 		set_stack_pointer(env, &s);
 	}
-	load_real(env, SEG_CS, selector);
+	segment_load_real(env, SEG_CS, selector);
 	env->rip = offset & ones(size);
 }
 
@@ -369,13 +371,13 @@ static void call_gate(struct tcg_env *env, struct descriptor *gate, bool call, u
 	} else if (!wide) {
 		offset &= 0xffff;
 	}
-	if (!(selector & ~3) || !read_descriptor(env, selector, &d))
-		fault(env, VECTOR_GP, selector);
+	if (!(selector & ~3) || !descriptor_read(env, selector, &d))
+		segment_raise(env, VECTOR_GP, selector);
 	dpl = DESC_DPL(D_RIGHTS(&d));
 	if (!(D_RIGHTS(&d) & DESC_S) || !(D_TYPE(&d) & D_CODE) || dpl > cpl)
-		fault(env, VECTOR_GP, selector);
+		segment_raise(env, VECTOR_GP, selector);
 	if (!(D_RIGHTS(&d) & DESC_P))
-		fault(env, VECTOR_NP, selector);
+		segment_raise(env, VECTOR_NP, selector);
 	if (call && !(D_TYPE(&d) & D_CONFORMING) && dpl < cpl) {
 		struct x86_segment ss = { .rights = SEG_UNUSABLE | dpl << 5,
 					  .selector = (uint16_t)dpl };
@@ -425,8 +427,8 @@ static void far_transfer(struct tcg_env *env, uint16_t selector, uint64_t offset
 	}
 	if (!(selector & ~3))
 		tcg_raise_error(env, VECTOR_GP, 0);
-	if (!read_descriptor(env, selector, &d))
-		fault(env, VECTOR_GP, selector);
+	if (!descriptor_read(env, selector, &d))
+		segment_raise(env, VECTOR_GP, selector);
 	if (D_RIGHTS(&d) & DESC_S) {
 		check_code(env, &d, cpl, rpl);
 		if (call) {
@@ -448,24 +450,30 @@ static void far_transfer(struct tcg_env *env, uint16_t selector, uint64_t offset
 		return;
 	}
 	if (DESC_DPL(D_RIGHTS(&d)) < cpl || DESC_DPL(D_RIGHTS(&d)) < rpl)
-		fault(env, VECTOR_GP, selector);
+		segment_raise(env, VECTOR_GP, selector);
 	switch (D_TYPE(&d)) {
-	case 12:
-	case 4:
+	case TYPE_CALL_GATE32:
+	case TYPE_CALL_GATE16:
 		if (!(D_RIGHTS(&d) & DESC_P))
-			fault(env, VECTOR_NP, selector);
-		if (D_TYPE(&d) == 4 && long_mode(env))
-			fault(env, VECTOR_GP, selector);
+			segment_raise(env, VECTOR_NP, selector);
+		if (D_TYPE(&d) == TYPE_CALL_GATE16 && long_mode(env))
+			segment_raise(env, VECTOR_GP, selector);
 		call_gate(env, &d, call, next);
 		return;
-	case 1:
-	case 5:
-	case 9:
+	case TYPE_TASK_GATE:
+	case TYPE_TSS16:
+	case TYPE_TSS32:
 		if (long_mode(env))
-			fault(env, VECTOR_GP, selector);
-		not_offered(env, "a hardware task switch");
+			segment_raise(env, VECTOR_GP, selector);
+		if (D_TYPE(&d) == TYPE_TASK_GATE) {
+			if (!(D_RIGHTS(&d) & DESC_P))
+				segment_raise(env, VECTOR_NP, selector);
+			selector = (uint16_t)(d.low >> 16);
+		}
+		task_switch(env, selector, call ? TASK_CALL : TASK_JUMP, next, NULL);
+		return;
 	default:
-		fault(env, VECTOR_GP, selector);
+		segment_raise(env, VECTOR_GP, selector);
 	}
 }
 
@@ -494,13 +502,13 @@ static void return_to(struct tcg_env *env, struct stack *s, uint16_t selector, u
 
 	if (!(selector & ~3))
 		tcg_raise_error(env, VECTOR_GP, 0);
-	if (!read_descriptor(env, selector, &d) || rpl < cpl || !(D_RIGHTS(&d) & DESC_S) ||
+	if (!descriptor_read(env, selector, &d) || rpl < cpl || !(D_RIGHTS(&d) & DESC_S) ||
 	    !(D_TYPE(&d) & D_CODE) ||
 	    (D_TYPE(&d) & D_CONFORMING ? DESC_DPL(D_RIGHTS(&d)) > rpl
 				       : DESC_DPL(D_RIGHTS(&d)) != rpl))
-		fault(env, VECTOR_GP, selector);
+		segment_raise(env, VECTOR_GP, selector);
 	if (!(D_RIGHTS(&d) & DESC_P))
-		fault(env, VECTOR_NP, selector);
+		segment_raise(env, VECTOR_NP, selector);
 	if (long_mode(env) && D_RIGHTS(&d) & DESC_L && rpl == cpl)
 		s->mask = UINT64_MAX; /* the stack of where it goes */
 	s->sp = (s->sp & ~s->mask) | ((s->sp + release) & s->mask);
@@ -518,14 +526,14 @@ static void return_to(struct tcg_env *env, struct stack *s, uint16_t selector, u
 		if (!to64 || rpl == 3)
 			tcg_raise_error(env, VECTOR_GP, 0);
 	} else {
-		if (!read_descriptor(env, ss, &sd) || (ss & 3u) != rpl ||
+		if (!descriptor_read(env, ss, &sd) || (ss & 3u) != rpl ||
 		    !(D_RIGHTS(&sd) & DESC_S) || D_TYPE(&sd) & D_CODE ||
 		    !(D_TYPE(&sd) & D_WRITABLE) || DESC_DPL(D_RIGHTS(&sd)) != rpl)
-			fault(env, VECTOR_GP, ss);
+			segment_raise(env, VECTOR_GP, ss);
 		if (!(D_RIGHTS(&sd) & DESC_P))
-			fault(env, VECTOR_SS, ss);
-		set_accessed(env, &sd);
-		stack = segment_of(&sd);
+			segment_raise(env, VECTOR_SS, ss);
+		descriptor_set_accessed(env, &sd);
+		stack = descriptor_segment(&sd);
 	}
 	set_cs(env, &d, rpl, rip);
 	env->cpu->seg[SEG_SS] = stack;
@@ -546,7 +554,7 @@ static void far_return(struct tcg_env *env, unsigned size, unsigned release)
 	uint16_t selector = (uint16_t)pop(env, &s, size);
 
 	if (!(env->cpu->cr0 & CR0_PE) || env->eflags & FLAG_VM) {
-		load_real(env, SEG_CS, selector);
+		segment_load_real(env, SEG_CS, selector);
 		env->rip = rip;
 		s.sp = (s.sp & ~s.mask) | ((s.sp + release) & s.mask);
 		set_stack_pointer(env, &s);
@@ -566,6 +574,8 @@ void tcg_load_flags(struct tcg_env *env, uint64_t flags, unsigned size, unsigned
 		may |= FLAG_IOPL;
 	if (cpl <= (old >> 12 & 3))
 		may |= FLAG_IF;
+	if (size > 2 && !(env->eflags & FLAG_VM))
+		old &= ~(FLAG_VIF | FLAG_VIP);
 	tcg_set_flags(env, (old & ~may & ~FLAG_RF) | (flags & may) | 2);
 	tcg_check_events(env);
 	tcg_select(env, env->user, tcg_smap_open(env));
@@ -581,37 +591,40 @@ static void iret_to_v86(struct tcg_env *env, struct stack *s, uint64_t rip, uint
 	for (unsigned i = 0; i < 4; i++)
 		value[i] = pop(env, s, 4);
 	tcg_set_flags(env, (flags & 0x3f7fd5) | 2);
-	load_real(env, SEG_CS, cs);
-	load_real(env, SEG_SS, ss);
+	segment_load_real(env, SEG_CS, cs);
+	segment_load_real(env, SEG_SS, ss);
 	for (unsigned i = 0; i < 4; i++)
-		load_real(env, order[i], (uint16_t)value[i]);
+		segment_load_real(env, order[i], (uint16_t)value[i]);
 	env->gpr[RSP] = sp;
 	env->rip = rip & 0xffff;
 }
 
-static void interrupt_return(struct tcg_env *env, unsigned size)
+static void interrupt_return(struct tcg_env *env, unsigned size, uint64_t next)
 {
 	struct stack s = current_stack(env);
 	unsigned cpl = tcg_cpl(env);
 	uint64_t rip, flags;
 	uint16_t cs;
 
-	if (env->cpu->cr0 & CR0_PE && env->eflags & FLAG_NT) {
+	if (env->mode & MODE_PROTECTED && env->eflags & FLAG_NT) {
 		if (long_mode(env))
 			tcg_raise_error(env, VECTOR_GP, 0);
-		not_offered(env, "IRET to another task");
+		env->nmi_masked = false;
+		task_return(env, next);
+		return;
 	}
-	if (env->eflags & FLAG_VM && env->cpu->cr0 & CR0_PE &&
-	    (env->eflags & FLAG_IOPL) != FLAG_IOPL)
-		tcg_raise_error(env, VECTOR_GP, 0);
+	v86_check_flags(env, size);
 	rip = pop(env, &s, size);
 	cs = (uint16_t)pop(env, &s, size);
 	flags = pop(env, &s, size);
 	if (!(env->cpu->cr0 & CR0_PE) || env->eflags & FLAG_VM) {
-		load_real(env, SEG_CS, cs);
+		if (env->mode & MODE_V86)
+			v86_load_flags(env, flags, size);
+		else
+			tcg_load_flags(env, flags, size, 0);
+		segment_load_real(env, SEG_CS, cs);
 		env->rip = rip;
 		set_stack_pointer(env, &s);
-		tcg_load_flags(env, flags, size, env->eflags & FLAG_VM ? 3 : 0);
 		env->nmi_masked = false;
 		return;
 	}
@@ -623,6 +636,8 @@ static void interrupt_return(struct tcg_env *env, unsigned size)
 	tcg_load_flags(env, flags, size, cpl);
 	if (size > 2)
 		env->eflags |= flags & FLAG_RF;
+	if (size > 2 && cpl == 0)
+		env->eflags |= flags & (FLAG_VIF | FLAG_VIP);
 	env->nmi_masked = false;
 }
 
@@ -651,7 +666,7 @@ int helper_far(struct tcg_env *env, uint64_t word)
 		far_return(env, a.size, (unsigned)env->tmp[0]);
 		break;
 	default:
-		interrupt_return(env, a.size);
+		interrupt_return(env, a.size, next);
 		break;
 	}
 	tcg_update_mode(env);
@@ -663,19 +678,15 @@ int helper_far(struct tcg_env *env, uint64_t word)
 static void deliver_real(struct tcg_env *env, const struct tcg_event *e)
 {
 	const struct x86_cpu *cpu = env->cpu;
-	struct stack s = current_stack(env);
 	uint32_t entry;
 
-	s.use = STACK_DELIVERY;
 	if (4 * e->vector + 3 > cpu->idt.limit)
 		tcg_raise_error(env, VECTOR_GP, 0);
 	entry = (uint32_t)tcg_system_load(env, cpu->idt.base + 4 * e->vector, 4);
-	push(env, &s, tcg_flags(env), 2);
-	push(env, &s, cpu->seg[SEG_CS].selector, 2);
-	push(env, &s, e->software ? e->next_rip : env->rip, 2);
-	set_stack_pointer(env, &s);
+	stack_push_real(env, tcg_flags(env), cpu->seg[SEG_CS].selector,
+			e->software ? e->next_rip : env->rip);
 	env->eflags &= ~(FLAG_IF | FLAG_TF | FLAG_AC | FLAG_RF);
-	load_real(env, SEG_CS, (uint16_t)(entry >> 16));
+	segment_load_real(env, SEG_CS, (uint16_t)(entry >> 16));
 	env->rip = entry & 0xffff;
 }
 
@@ -708,20 +719,24 @@ static void deliver_protected(struct tcg_env *env, const struct tcg_event *e)
 	if (long_idt)
 		high = tcg_system_load(env, cpu->idt.base + e->vector * step + 8, 8);
 	type = gate >> 40 & 0x1f;
-	if (type == 5 && !long_idt)
-		not_offered(env, "a task gate");
-	if (type != 14 && type != 15 && (long_idt || (type != 6 && type != 7)))
+	if (type != 14 && type != 15 &&
+	    (long_idt || (type != 6 && type != 7 && type != TYPE_TASK_GATE)))
 		tcg_raise_error(env, VECTOR_GP, error);
 	if (e->software && (gate >> 45 & 3) < cpl)
 		tcg_raise_error(env, VECTOR_GP, error);
 	if (!(gate >> 47 & 1))
 		tcg_raise_error(env, VECTOR_NP, error);
 	selector = (uint16_t)(gate >> 16);
+	if (type == TYPE_TASK_GATE) {
+		tcg_set_flags(env, flags);
+		task_switch(env, selector, TASK_EVENT, rip, e);
+		return;
+	}
 	offset = (gate & 0xffff) | (type & 8 ? gate >> 32 & 0xffff0000 : 0) | high << 32;
 	size = long_idt ? 8 : type & 8 ? 4 : 2;
 	if (!(selector & ~3))
 		tcg_raise_error(env, VECTOR_GP, e->external);
-	if (!read_descriptor(env, selector, &d))
+	if (!descriptor_read(env, selector, &d))
 		tcg_raise_error(env, VECTOR_GP, (selector & ~3u) | e->external);
 	dpl = DESC_DPL(D_RIGHTS(&d));
 	if (!(D_RIGHTS(&d) & DESC_S) || !(D_TYPE(&d) & D_CODE) || dpl > cpl ||
@@ -804,11 +819,11 @@ void tcg_load_ldt(struct tcg_env *env, uint16_t selector)
 			(struct x86_segment) { .selector = selector, .rights = SEG_UNUSABLE };
 		return;
 	}
-	if (selector & 4 || !read_descriptor(env, selector, &d) || (D_RIGHTS(&d) & 0x1f) != 2)
-		fault(env, VECTOR_GP, selector);
+	if (selector & 4 || !descriptor_read(env, selector, &d) || (D_RIGHTS(&d) & 0x1f) != 2)
+		segment_raise(env, VECTOR_GP, selector);
 	if (!(D_RIGHTS(&d) & DESC_P))
-		fault(env, VECTOR_NP, selector);
-	env->cpu->seg[SEG_LDT] = segment_of(&d);
+		segment_raise(env, VECTOR_NP, selector);
+	env->cpu->seg[SEG_LDT] = descriptor_segment(&d);
 	if (long_mode(env))
 		env->cpu->seg[SEG_LDT].base |= tcg_system_load(env, d.address + 8, 4) << 32;
 }
@@ -820,16 +835,16 @@ void tcg_load_tr(struct tcg_env *env, uint16_t selector)
 
 	if (!(selector & ~3))
 		tcg_raise_error(env, VECTOR_GP, 0);
-	if (selector & 4 || !read_descriptor(env, selector, &d))
-		fault(env, VECTOR_GP, selector);
+	if (selector & 4 || !descriptor_read(env, selector, &d))
+		segment_raise(env, VECTOR_GP, selector);
 	type = D_RIGHTS(&d) & 0x1f;
 	if (type != 9 && (type != 1 || long_mode(env)))
-		fault(env, VECTOR_GP, selector);
+		segment_raise(env, VECTOR_GP, selector);
 	if (!(D_RIGHTS(&d) & DESC_P))
-		fault(env, VECTOR_NP, selector);
+		segment_raise(env, VECTOR_NP, selector);
 	d.low |= BIT64(41); /* busy */
 	tcg_system_store(env, d.address + 5, d.low >> 40 & 0xff, 1);
-	env->cpu->seg[SEG_TR] = segment_of(&d);
+	env->cpu->seg[SEG_TR] = descriptor_segment(&d);
 	if (long_mode(env))
 		env->cpu->seg[SEG_TR].base |= tcg_system_load(env, d.address + 8, 4) << 32;
 }
@@ -844,7 +859,7 @@ bool tcg_probe_segment(struct tcg_env *env, unsigned kind, bool write_or_limit, 
 	struct descriptor d;
 	bool conforming;
 
-	if (!(selector & ~3) || !read_descriptor(env, selector, &d))
+	if (!(selector & ~3) || !descriptor_read(env, selector, &d))
 		return false;
 	dpl = DESC_DPL(D_RIGHTS(&d));
 	conforming = (D_RIGHTS(&d) & (DESC_S | D_CODE | D_CONFORMING)) ==
@@ -860,6 +875,6 @@ bool tcg_probe_segment(struct tcg_env *env, unsigned kind, bool write_or_limit, 
 	}
 	if (!(D_RIGHTS(&d) & DESC_S) && !((write_or_limit ? lsl : lar) >> D_TYPE(&d) & 1))
 		return false;
-	*value = write_or_limit ? segment_of(&d).limit : (d.low >> 32 & 0x00ffff00);
+	*value = write_or_limit ? descriptor_segment(&d).limit : (d.low >> 32 & 0x00ffff00);
 	return true;
 }

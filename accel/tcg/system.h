@@ -7,12 +7,14 @@
 #include "cpu/x86/models.h"
 
 #define CR0_MP BIT64(1)
+#define DR6_BT BIT64(15)
 #define CR0_EM BIT64(2)
 #define CR0_TS BIT64(3)
 #define CR0_NE BIT64(5)
 #define CR0_WP BIT64(16)
 #define CR0_AM BIT64(18)
 #define CR4_VME BIT64(0)
+#define CR4_PVI BIT64(1)
 #define CR4_TSD BIT64(2)
 #define CR4_DE BIT64(3)
 #define CR4_PGE BIT64(7)
