@@ -192,6 +192,8 @@ int helper_string(struct tcg_env *env, uint64_t word)
 		if (a.kind == K_MOVS)
 			add_reg(env, RSI, 4, 0);
 	}
+	if (a.address_size == 4 && !part(env->gpr[RCX], 4))
+		env->gpr[RCX] = 0;
 	while (part(env->gpr[RCX], a.address_size)) {
 		uint64_t done = 0;
 

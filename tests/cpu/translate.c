@@ -1038,6 +1038,8 @@ TEST(instructions_do_what_the_bare_cpu_does)
 #endif
 	long cases = s ? atol(s) : 20000, done = 0;
 
+	if (s)
+		alarm(0); /* as long as it takes */
 	set_up();
 	for (unsigned i = 0; i < SANDBOX_SIZE; i += 8)
 		store_le(memory_at_start + i, below(3) ? rnd() : rnd() & 0xff00ff00ff, 8);

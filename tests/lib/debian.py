@@ -75,12 +75,18 @@ def cpio(files):
     return out
 
 
-def initrd(tmp, init=INIT):
+def initrd(tmp, init=INIT, more={}):
+    """With `more` files: {path: (mode, data)}."""
     path = os.path.join(tmp, "initrd")
     box = open(package_file("busybox-static", "bin/busybox"), "rb").read()
     folder = stat.S_IFDIR | 0o755
     files = {"bin": (folder, b""), "dev": (folder, b""), "init": (stat.S_IFREG | 0o755, init.encode()),
              "bin/busybox": (stat.S_IFREG | 0o755, box)}
+    for name, file in sorted(more.items()):
+        parts = name.strip("/").split("/")
+        for i in range(1, len(parts)):
+            files.setdefault("/".join(parts[:i]), (folder, b""))
+        files["/".join(parts)] = file
     with gzip.open(path, "wb", 1) as f:
         f.write(cpio(files))
     return path
