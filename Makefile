@@ -111,5 +111,5 @@ clean:
 
 .PHONY: all install clean dirs check check-long
 .DELETE_ON_ERROR:
--include $(shell find . -name '*.d' 2>/dev/null)
+-include $(shell find . -path ./guest-packages -prune -o -type f -name '*.d' -print 2>/dev/null)
 endif

@@ -118,22 +118,27 @@ static uint64_t string_chunk(struct tcg_env *env, const union string_arg *a, uin
 	uint64_t to, from = 0, n;
 	void *dst, *src = NULL;
 
-	if (!(env->mode & MODE_CODE64) || a->address_size != 8 || count < 4)
+	if (count < 4 || a->address_size != (env->mode & MODE_CODE64 ? 8 : 4) ||
+	    mode_segment(env->mode, SEG_ES) != SEGMENT_FLAT ||
+	    (a->kind == K_MOVS && mode_segment(env->mode, a->segment) != SEGMENT_FLAT))
 		return 0;
 	n = count;
+	/* The source's faults come first. */
 	if (a->kind == K_MOVS) {
 		from = source(env, a);
 		n = MIN_OF(n, (PAGE_SIZE_4K - (from & 0xfff)) / a->size);
-	}
-	/* The source's faults come first. */
-	if (a->kind == K_MOVS && n)
+		if (!n)
+			return 0;
 		src = tcg_direct(env, from, (unsigned)n * a->size, ACCESS_LOAD);
+		if (!src)
+			return 0;
+	}
 	to = destination(env, a, true);
 	n = MIN_OF(n, (PAGE_SIZE_4K - (to & 0xfff)) / a->size);
 	if (!n)
 		return 0;
 	dst = tcg_direct(env, to, (unsigned)n * a->size, ACCESS_STORE);
-	if (!dst || (a->kind == K_MOVS && !src))
+	if (!dst)
 		return 0;
 	count = n;
 #define REP(insn)                                                                                  \
@@ -184,9 +189,8 @@ int helper_string(struct tcg_env *env, uint64_t word)
 		env->cc = cc;
 		return 0;
 	}
-	/* Fast strings cut the registers even if the first round faults. */
-	if (a.address_size == 4 && part(env->gpr[RCX], 4) &&
-	    (a.kind == K_MOVS || a.kind == K_STOS)) {
+	/* Fast strings cut the registers even if the first round faults, or there is none. */
+	if (a.address_size == 4 && (a.kind == K_MOVS || a.kind == K_STOS)) {
 		add_reg(env, RCX, 4, 0);
 		add_reg(env, RDI, 4, 0);
 		if (a.kind == K_MOVS)
@@ -201,8 +205,8 @@ int helper_string(struct tcg_env *env, uint64_t word)
 			done = string_chunk(env, &a, part(env->gpr[RCX], a.address_size));
 		if (done) {
 			if (a.kind == K_MOVS)
-				add_reg(env, RSI, 8, (int64_t)done * step);
-			add_reg(env, RDI, 8, (int64_t)done * step);
+				add_reg(env, RSI, a.address_size, (int64_t)done * step);
+			add_reg(env, RDI, a.address_size, (int64_t)done * step);
 		} else {
 			string_once(env, &a, step, &cc);
 			done = 1;

@@ -13,6 +13,7 @@
 #include "config.h"
 #include "core/log.h"
 #include "core/options.h"
+#include "hw/firmware/fw_cfg.h"
 #include "hw/firmware/loader.h"
 
 #define MOST_RAM (UINT64_C(1) << 40)
@@ -605,6 +606,34 @@ static bool opt_boot(void *opaque, const char *arg, GError **err)
 	return with_list(opaque, "-boot", arg, "order", take_boot, err);
 }
 
+#define MOST_FW_CFG (64 * MIB)
+static bool take_fw_cfg(struct vm_config *c, struct optlist *l, GError **err)
+{
+	const char *name = optlist_get(l, "name"), *file = optlist_get(l, "file"),
+		   *string = optlist_get(l, "string");
+	struct fw_cfg_blob *b;
+
+	if (!name || !file == !string)
+		return error(err, "-fw_cfg: takes name=NAME and one of file=PATH and string=TEXT");
+	if (!g_str_has_prefix(name, "opt/"))
+		fprintf(stderr,
+			"moa: -fw_cfg: name '%s': names outside opt/ are the firmware's own\n",
+			name);
+	b = g_new0(struct fw_cfg_blob, 1);
+	g_ptr_array_add(c->fw_cfg, b);
+	b->name = g_strdup(name);
+	if (file)
+		return firmware_read("-fw_cfg", file, 0, MOST_FW_CFG, 1, &b->data, &b->len, err);
+	b->len = strlen(string);
+	b->data = (uint8_t *)g_strdup(string);
+	return true;
+}
+
+static bool opt_fw_cfg(void *opaque, const char *arg, GError **err)
+{
+	return with_list(opaque, "-fw_cfg", arg, "name", take_fw_cfg, err);
+}
+
 static bool opt_log(void *opaque, const char *arg, GError **err)
 {
 	struct vm_config *c = opaque;
@@ -692,6 +721,7 @@ static const struct option options[] = {
 	{ "L", "DIR", "search firmware here first; -L help prints the search path", opt_firmware_dir },
 	{ "drive", "if=pflash,format=raw,file=FILE[,unit=N][,readonly=on]", "a flash chip with firmware or its variables", opt_drive },
 	{ "boot", "[order=]abcdn[,menu=on]", "boot order", opt_boot },
+	{ "fw_cfg", "[name=]NAME,file=PATH|string=TEXT", "a file for the firmware or the guest, best named opt/...", opt_fw_cfg },
 	{ NULL, NULL, "Consoles:", NULL },
 	{ "chardev", "BACKEND,id=ID[,...]", "a character device; see -chardev help", opt_chardev },
 	{ "serial", "DEV", "a serial port on DEV: stdio, mon:stdio, pty, file:PATH, tcp:HOST:PORT, telnet:HOST:PORT, unix:PATH, null, none, chardev:ID", opt_serial },
@@ -771,6 +801,8 @@ bool config_parse(struct vm_config *c, int argc, char **argv, GError **err)
 	c->mons = g_ptr_array_new_with_free_func(g_free);
 	c->debugcons = g_ptr_array_new_with_free_func(g_free);
 	c->devices = g_ptr_array_new_with_free_func(g_free);
+	c->fw_cfg = g_ptr_array_new_with_free_func(fw_cfg_blob_free);
+	c->pc.fw_cfg = c->fw_cfg;
 	if (!options_parse(options, argc, argv, c, err) || c->done)
 		return c->done && !(err && *err);
 	c->accel.max_vcpus = c->pc.smp.max_cpus;
@@ -802,6 +834,7 @@ void config_clear(struct vm_config *c)
 	g_ptr_array_unref(c->mons);
 	g_ptr_array_unref(c->debugcons);
 	g_ptr_array_unref(c->devices);
+	g_ptr_array_unref(c->fw_cfg);
 	g_free(c->accels);
 	g_free(c->name);
 	g_free(c->process_name);

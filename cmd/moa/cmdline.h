@@ -18,6 +18,7 @@ struct vm_config {
 	GPtrArray *serials, *monitors, *qmps, *debugcons; /* texts */
 	GPtrArray *mons;				  /* texts of -mon */
 	GPtrArray *devices;				  /* texts of -device */
+	GPtrArray *fw_cfg;				  /* struct fw_cfg_blob */
 	bool nodefaults, nographic, display_given;
 	bool stopped, no_reboot, no_shutdown, daemonize, qmp_pretty;
 	char *name, *process_name, *pidfile, *cpu;

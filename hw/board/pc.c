@@ -164,7 +164,7 @@ static void add_smbios(struct pc *pc)
 /* S3 and S4 are off: bit 7 says enabled, the low bits the sleep type. */
 static const uint8_t system_states[6] = { 128, 0, 0, 1, 2, 128 };
 
-void pc_add_fw_cfg_files(struct pc *pc)
+bool pc_add_fw_cfg_files(struct pc *pc, GError **err)
 {
 	struct fw_cfg *f = pc->fw_cfg;
 	uint8_t irq0 = 1;
@@ -184,6 +184,10 @@ void pc_add_fw_cfg_files(struct pc *pc)
 	add_smbios(pc);
 	/* No disk or network card can be named yet, so there is no order among them. */
 	fw_cfg_set_file(f, "bootorder", "", 1);
+	for (guint i = 0; pc->config.fw_cfg && i < pc->config.fw_cfg->len; i++)
+		if (!fw_cfg_add_blob(f, pc->config.fw_cfg->pdata[i], err))
+			return false;
+	return true;
 }
 
 static uint8_t boot_code(char c)

@@ -25,7 +25,7 @@ struct pc_config {
 	struct x86_topology smp;
 	struct x86_cpu_config cpu;
 	bool acpi, hpet, pit, i8042;
-	const char *bios; /* NULL: the default */
+	const char *bios;		      /* NULL: the default */
 	const char *kernel, *initrd, *append; /* a kernel is booted without firmware */
 	struct {
 		const char *file;
@@ -33,6 +33,7 @@ struct pc_config {
 	} pflash[PC_PFLASH_UNITS];
 	const char *serial[PC_SERIAL_PORTS]; /* chardev ids, NULL: no port */
 	const char *boot_order;		     /* "cdn" */
+	GPtrArray *fw_cfg;		     /* of struct fw_cfg_blob; may be NULL */
 	bool boot_menu, nographic;
 	unsigned rtc_clock; /* host, rt, vm */
 	int64_t rtc_base;   /* seconds since 1970 */
@@ -69,7 +70,7 @@ void pc_free(struct pc *pc);
 /* Parts of pc_new that are not wiring. */
 bool pc_add_memory(struct pc *pc, GError **err);
 bool pc_add_firmware(struct pc *pc, GError **err);
-void pc_add_fw_cfg_files(struct pc *pc);
+bool pc_add_fw_cfg_files(struct pc *pc, GError **err);
 void pc_set_cmos(struct pc *pc);
 /* After pc_add_fw_cfg_files: the tables come from there. */
 bool pc_add_kernel(struct pc *pc, GError **err);

@@ -178,11 +178,10 @@ struct pc *pc_new(struct machine *m, const struct pc_config *config, GError **er
 	if (pc_add_memory(pc, err) && add_interrupt_controllers(pc, err) && add_cpus(pc, err) &&
 	    add_bridges(pc, err) && add_timers(pc, err) && add_isa_devices(pc, err) &&
 	    pc_add_firmware(pc, err)) {
-		bool ok;
+		bool ok = pc_add_fw_cfg_files(pc, err);
 
-		pc_add_fw_cfg_files(pc);
 		pc_set_cmos(pc);
-		ok = pc_add_kernel(pc, err);
+		ok = ok && pc_add_kernel(pc, err);
 		space_commit(&m->ports);
 		space_commit(&m->mem);
 		return ok ? pc : NULL;

@@ -111,6 +111,29 @@ void fw_cfg_set_file(struct fw_cfg *f, const char *name, const void *data, size_
 	write_directory(f);
 }
 
+void fw_cfg_blob_free(void *blob)
+{
+	struct fw_cfg_blob *b = blob;
+
+	g_free(b->name);
+	g_free(b->data);
+	g_free(b);
+}
+
+bool fw_cfg_add_blob(struct fw_cfg *f, const struct fw_cfg_blob *b, GError **err)
+{
+	if (find_file(f, b->name))
+		return error(err, "-fw_cfg: name '%s' is taken; choose another", b->name);
+	if (!*b->name || strlen(b->name) >= sizeof(f->items[0].name))
+		return error(err, "-fw_cfg: name '%s' must have from 1 to %zu characters", b->name,
+			     sizeof(f->items[0].name) - 1);
+	if (f->files == FW_CFG_FILES)
+		return error(err, "-fw_cfg: name '%s': there is no room for more than %d files",
+			     b->name, FW_CFG_FILES);
+	fw_cfg_set_file(f, b->name, b->data, b->len);
+	return true;
+}
+
 void fw_cfg_on_select(struct fw_cfg *f, const char *name, void (*selected)(void *opaque),
 		      void *opaque)
 {

@@ -41,6 +41,14 @@ struct fw_cfg {
 	unsigned files;
 };
 
+/* A file of the user's (-fw_cfg). */
+struct fw_cfg_blob {
+	char *name;
+	uint8_t *data;
+	size_t len;
+};
+void fw_cfg_blob_free(void *blob);
+
 struct fw_cfg *fw_cfg_new(struct machine *m, GError **err);
 /* Data is copied. */
 void fw_cfg_add(struct fw_cfg *f, uint16_t key, const void *data, size_t len);
@@ -48,5 +56,7 @@ void fw_cfg_add_u16(struct fw_cfg *f, uint16_t key, uint16_t v);
 void fw_cfg_add_u64(struct fw_cfg *f, uint16_t key, uint64_t v);
 /* Adds or replaces the file; new ones only before the guest runs. */
 void fw_cfg_set_file(struct fw_cfg *f, const char *name, const void *data, size_t len);
+/* Refuses a name that is taken, empty or too long, and one file too many. */
+bool fw_cfg_add_blob(struct fw_cfg *f, const struct fw_cfg_blob *b, GError **err);
 void fw_cfg_on_select(struct fw_cfg *f, const char *name, void (*selected)(void *opaque),
 		      void *opaque);

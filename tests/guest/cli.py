@@ -39,6 +39,11 @@ def mistakes_name_the_option_and_the_remedy(tmp):
     refused(["2006-06-17"], "-rtc", "base=yesterday")
     refused(["host, rt, vm"], "-rtc", "clock=sun")
     refused(["order 'x'"], "-boot", "x")
+    refused(["name=NAME"], "-fw_cfg", "opt/x")
+    refused(["'/nonexistent'", "No such file"], "-fw_cfg", "name=opt/x,file=/nonexistent")
+    for engine in ENGINES:
+        refused(["'opt/a' is taken"], "-accel", engine, "-display", "none", "-fw_cfg", "opt/a,string=x", "-fw_cfg", "opt/a,string=y")
+        refused(["1 to 55"], "-accel", engine, "-display", "none", "-fw_cfg", f"name=opt/{'x' * 60},string=x")
     refused(["did you mean 'guest_errors'"], "-d", "guest_error")
     refused(["no event"], "-trace", "nothing_like_it")
     refused(["no display but none"], "-display", "gtk")

@@ -8,10 +8,10 @@ from debian import *
 from moa import *
 
 
-def boot(tmp, *extra):
+def boot(tmp, *extra, image=None, disk=None):
     return Vm(tmp, "-accel", "tcg", "-m", "512", "-display", "none", "-nodefaults", "-serial",
-              f"unix:{tmp}/serial,server=on,wait=off", "-chardev", "null,id=none", "-kernel", kernel(), "-initrd",
-              initrd(tmp), *extra)
+              f"unix:{tmp}/serial,server=on,wait=off", "-chardev", "null,id=none", "-kernel", image or kernel(), "-initrd",
+              disk or initrd(tmp), *extra)
 
 
 @test
@@ -29,6 +29,28 @@ def a_stock_kernel_boots_to_a_shell(tmp):
         console.expect("42-typed")
         console.send("poweroff -f")
         assert vm.wait() == 0
+
+
+def boot_i386(tmp, flavour):
+    image = foreign_file("i386", f"linux-image-6[0-9.-]*-{flavour}", f"boot/vmlinuz-*-{flavour}")
+    disk = initrd(tmp, busybox=foreign_file("i386", "busybox-static", "bin/busybox"))
+    with boot(tmp, "-append", "console=ttyS0 panic=-1 quiet", image=image, disk=disk) as vm:
+        console = Console(tmp)
+        console.expect("COMMANDS DONE")
+        for what in ("SUM 2668667000", "200 199 198", "SLEPT", "i686"):
+            assert what in console.text, f"no '{what}' in:\n{console.text}"
+        console.send("poweroff -f")
+        assert vm.wait() == 0
+
+
+@test
+def a_32_bit_kernel_boots_to_a_shell(tmp):
+    boot_i386(tmp, "686")
+
+
+@test
+def a_32_bit_kernel_with_pae_boots_to_a_shell(tmp):
+    boot_i386(tmp, "686-pae")
 
 
 @test

@@ -44,6 +44,71 @@ def debug_exit_gives_its_status(tmp):
     assert status == 0x21, (status, err)
 
 
+# Finds opt/answer in the firmware's files, and gives its only byte.
+FW_CFG = """
+	mov dx, 0x510
+	mov ax, 0x19
+	out dx, ax
+	inc dx
+	call long
+	mov ecx, eax
+next:	call long
+	mov ebp, eax		# its size
+	in al, dx
+	mov bh, al
+	in al, dx
+	mov bl, al		# its number
+	in al, dx
+	in al, dx
+	xor si, si
+	xor di, di
+1:	in al, dx
+	cmp al, cs:[si + name]
+	jne 2f
+	cmp di, si
+	jne 2f
+	inc di
+2:	inc si
+	cmp si, 11
+	jb 1b
+3:	in al, dx
+	inc si
+	cmp si, 56
+	jb 3b
+	cmp di, 11
+	je found
+	loop next
+	mov al, 1
+	jmp out
+found:	dec dx
+	mov ax, bx
+	out dx, ax
+	inc dx
+	in al, dx
+	cmp ebp, 1
+	je out
+	mov al, 2
+out:	mov dx, 0x501
+	out dx, al
+	hlt
+long:	mov si, 4
+1:	shl eax, 8
+	in al, dx
+	dec si
+	jnz 1b
+	ret
+name:	.asciz "opt/answer"
+"""
+
+
+@test
+def files_of_the_users_reach_the_guest(tmp):
+    for engine in ENGINES:
+        status, out, err = run("-accel", engine, "-m", "16", "-display", "none", "-bios", bios(tmp, assemble(tmp, FW_CFG)), "-device",
+                               "isa-debug-exit", "-fw_cfg", "opt/other,string=zz", "-fw_cfg", "name=opt/answer,string=*")
+        assert status == (ord("*") << 1 | 1) & 0xff, (engine, status, err)
+
+
 A20 = """
 	xor ax, ax
 	mov ds, ax

@@ -52,6 +52,38 @@ def package_file(package, pattern):
     return found[-1]
 
 
+def foreign_file(arch, package, pattern):
+    """A file of the newest package of that name (a pattern) for another architecture, by an apt state of its own."""
+    state = os.path.abspath(f"guest-packages/{arch}")
+    found = sorted(glob.glob(f"{state}/root/{pattern}"))
+    if found:
+        return found[-1]
+    if not shutil.which("apt-get"):
+        raise Skip(f"no apt-get to fetch {package} for {arch}")
+    for folder in ("lists/partial", "archives/partial", "root"):
+        os.makedirs(f"{state}/{folder}", exist_ok=True)
+    options = [f"-oAPT::Architecture={arch}", f"-oAPT::Architectures={arch}", f"-oDir::State={state}",
+               "-oDir::State::status=/dev/null", f"-oDir::Cache={state}"]
+
+    def apt(tool, *args):
+        return subprocess.run([tool, *options, *args], cwd=state, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True).stdout
+
+    if not glob.glob(f"{state}/lists/*Packages*"):
+        apt("apt-get", "update")
+    names = re.findall(r"^(\S+) - ", apt("apt-cache", "search", "--names-only", f"^{package}$"), re.M)
+    if not names:
+        raise Skip(f"no package {package} for {arch} to be fetched")
+    apt("apt-get", "download", max(names, key=lambda n: [int(d) for d in re.findall(r"\d+", n)]))
+    for deb in glob.glob(f"{state}/*.deb"):
+        subprocess.run(["dpkg-deb", "-x", deb, f"{state}/root"], check=True)
+        os.unlink(deb)
+    found = sorted(glob.glob(f"{state}/root/{pattern}"))
+    if not found:
+        raise Skip(f"package {package} for {arch} cannot be fetched")
+    return found[-1]
+
+
 def kernel():
     if glob.glob("/boot/vmlinuz-*-amd64"):
         return package_file("linux-image-amd64", "boot/vmlinuz-*-amd64")
@@ -75,10 +107,10 @@ def cpio(files):
     return out
 
 
-def initrd(tmp, init=INIT, more={}):
+def initrd(tmp, init=INIT, more={}, busybox=None):
     """With `more` files: {path: (mode, data)}."""
     path = os.path.join(tmp, "initrd")
-    box = open(package_file("busybox-static", "bin/busybox"), "rb").read()
+    box = open(busybox or package_file("busybox-static", "bin/busybox"), "rb").read()
     folder = stat.S_IFDIR | 0o755
     files = {"bin": (folder, b""), "dev": (folder, b""), "init": (stat.S_IFREG | 0o755, init.encode()),
              "bin/busybox": (stat.S_IFREG | 0o755, box)}
