@@ -190,8 +190,8 @@ struct fetch {
 	uint64_t rip;
 	uint8_t *host;
 	size_t here; /* bytes to the page's end */
-	bool crosses, global;
-	uint8_t *second; /* NULL: not RAM */
+	bool crosses, global, device;
+	uint8_t *second;
 };
 
 /*
@@ -212,9 +212,7 @@ translate(struct tcg_env *env, const struct fetch *f, struct block **block)
 	if (f->crosses) {
 		n = sizeof(both);
 		for (size_t i = 0; i < n; i++)
-			both[i] = i < f->here ? f->host[i]
-				  : f->second ? f->second[i - f->here]
-					      : 0xff;
+			both[i] = i < f->here ? f->host[i] : f->second[i - f->here];
 		bytes = both;
 	}
 	single = env->mode & (MODE_REFERENCE | MODE_STEP) || n < 16;
@@ -223,6 +221,7 @@ translate(struct tcg_env *env, const struct fetch *f, struct block **block)
 		b->rip = f->rip;
 		b->phys = (uint64_t)(uintptr_t)f->host;
 		b->mode = env->mode;
+		b->device = f->device;
 		result = tcg_translate(env, b, bytes, n, single ? 1 : BLOCK_INSNS);
 	}
 	if (result == TRANSLATE_OK) {
@@ -277,6 +276,10 @@ static enum tcg_translated find_or_translate(struct tcg_env *env, const struct f
 		*block =
 			tcg_block_find(env->cache, (uint64_t)(uintptr_t)f->host, f->rip, env->mode);
 	}
+	if (*block && (*block)->device) {
+		tcg_block_kill(env->cache, *block);
+		*block = NULL;
+	}
 	if (!*block)
 		result = translate(env, f, block);
 	tcg_unlock(env->world);
@@ -294,6 +297,29 @@ static __attribute__((noinline)) void log_exec(struct tcg_env *env, const struct
 }
 
 /*
+ * Code in a device's registers: the bytes of one instruction, `at` so much into pages that stand
+ * for the device's. They are read each time it runs.
+ */
+static uint8_t *fetch_device(struct tcg_env *env, struct fetch *f, uint64_t phys, uint64_t at,
+			     size_t n)
+{
+	uint8_t *code = env->device_code + at;
+
+	f->device = true;
+	env->io(env, phys, code, (unsigned)MIN_OF(n, 15u), false);
+	return code;
+}
+
+/* No other block leads to it. */
+static void device_code_alone(struct tcg_env *env)
+{
+	if (env->mode & MODE_STEP)
+		return;
+	env->debug.alone = true;
+	tcg_raise(env, TCG_AGAIN);
+}
+
+/*
  * The block at rip in the current mode, made if it is not there, and whether it is on a global
  * page. From RUNNING. May raise.
  */
@@ -306,17 +332,17 @@ static struct block *block_at(struct tcg_env *env, uint64_t rip, bool *global)
 
 	env->rip = rip;
 	env->walk(env, linear, ACCESS_FETCH, false, &page);
-	if (!page.host) {
-		env->unsupported = "code outside of RAM and ROM";
-		tcg_raise(env, TCG_UNSUPPORTED);
-	}
-	f.host = page.host;
+	if (!page.host)
+		device_code_alone(env);
+	f.host = page.host ? page.host : fetch_device(env, &f, page.phys, linear & 4095, f.here);
 	f.global = page.global;
 	tcg_page_kept(env, linear, &page);
 	for (;;) {
 		enum tcg_translated result = find_or_translate(env, &f, &b);
 
 		if (result == TRANSLATE_OK) {
+			if (b->device)
+				device_code_alone(env);
 			if (log_enabled(EXEC))
 				log_exec(env, b);
 			/* What lies on a second page is looked up again. */
@@ -327,7 +353,8 @@ static struct block *block_at(struct tcg_env *env, uint64_t rip, bool *global)
 			/* One instruction on two pages. */
 			env->walk(env, linear + f.here, ACCESS_FETCH, false, &page);
 			f.crosses = true;
-			f.second = page.host;
+			f.second =
+				page.host ? page.host : fetch_device(env, &f, page.phys, 4096, 15);
 			continue;
 		}
 		tcg_stop_all(env);
@@ -562,11 +589,12 @@ void tcg_env_enter_thread(struct tcg_env *env)
 	}
 }
 
+#define DEVICE_CODE_BYTES 8192 /* two pages */
 struct tcg_env *tcg_env_new(struct tcg_cache *c)
 {
 	size_t tables = 2 * ARRAY_LEN(((struct tcg_env *)0)->data) * sizeof(struct tlb_table);
 	struct tcg_env *env = aligned_alloc(4096, align_up(sizeof(*env), 4096));
-	uint8_t *room = mmap(NULL, tables + 65536, PROT_READ | PROT_WRITE,
+	uint8_t *room = mmap(NULL, tables + 65536 + DEVICE_CODE_BYTES, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (!env || room == MAP_FAILED)
@@ -576,8 +604,9 @@ struct tcg_env *tcg_env_new(struct tcg_cache *c)
 	env->cache = c;
 	env->world = tcg_cache_world(c);
 	env->tlb_room = room;
-	env->tlb_room_size = tables + 65536;
+	env->tlb_room_size = tables + 65536 + DEVICE_CODE_BYTES;
 	room = (uint8_t *)(uintptr_t)align_up((uintptr_t)room, 65536);
+	env->device_code = room + tables;
 	for (unsigned k = 0; k < ARRAY_LEN(env->data); k++) {
 		env->data[k].tlb = (struct tlb_table *)(void *)room + 2 * k;
 		env->data[k].log[0][0].n = env->data[k].log[1][0].n = FILL_LOG + 1;

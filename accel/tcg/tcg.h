@@ -175,6 +175,7 @@ struct tcg_env {
 	struct {
 		uint64_t first, last; /* first above last: none */
 	} large[2];
+	uint8_t *device_code; /* copies of code that is not in RAM */
 	void *tlb_room;
 	size_t tlb_room_size;
 	struct tcg *tcg;
@@ -255,6 +256,7 @@ struct block {
 	uint32_t code_size, hot_size; /* the rest is out of line */
 	uint8_t head; /* so much before `code` is where a dead block's entry jumps */
 	bool dead;
+	bool device; /* some of it is not in RAM */
 	struct block *hash_next;
 	struct code_part part[2];
 	unsigned parts;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""32-bit programs for the bare machine: task switches, task gates, V86 mode and its virtual interrupts."""
+"""32-bit programs for the bare machine: task switches, task gates, V86 mode and its virtual interrupts, code in devices."""
 from bare import *
 from moa import *
 
@@ -528,6 +528,44 @@ saved:	.long 0
 """
 
 
+# A function in the registers of pc-testdev, over a page's end.
+DEVICE_CODE = HARNESS + """
+	.section .text
+function: mov eax, 5
+	mov ecx, 10
+1:	inc eax
+	loop 1b
+	ret
+function_end:
+main:	mov ebp, 0xff000ff0
+1:	mov edi, ebp
+	mov esi, offset function
+	mov ecx, offset function_end
+	sub ecx, esi
+	rep movsb
+	call ebp
+	expect eax, 15, 1
+	mov dword ptr [ebp + 1], 70		# now another
+	call ebp
+	expect eax, 80, 2
+	inc ebp
+	cmp ebp, 0xff001001
+	jb 1b
+	mov byte ptr [ebp], 0x0f		# UD2
+	mov byte ptr [ebp + 1], 0x0b
+	awaits 3, 6, 0, 1f
+	call ebp
+	jmp fail
+1:	pop eax
+	expect [where], ebp, 4
+	awaits 5, 6, 0, 1f			# nothing there: FFh FFh
+	mov ebp, 0xe0000000
+	call ebp
+	jmp fail
+1:	jmp good
+"""
+
+
 def program(tmp, text, name):
     # "expect A, B, STEP" fails with STEP unless A equals B.
     text = re.sub(r"\s*#.*$", "", text, flags=re.M)
@@ -540,6 +578,11 @@ def program(tmp, text, name):
 def task_switches(tmp):
     # A software KVM hangs in here.
     ends_well(program(tmp, TASKS, "tasks"), engines=("tcg",))
+
+
+@test
+def code_in_a_device(tmp):
+    ends_well(program(tmp, DEVICE_CODE, "device"), "-device", "pc-testdev", engines=("tcg",))
 
 
 @test
