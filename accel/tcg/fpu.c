@@ -244,6 +244,15 @@ static void xsave_family(struct tcg_env *env, const union insn_arg *a)
 		xrstor(env, a, va, mask);
 }
 
+void tcg_fpu_wait(struct tcg_env *env)
+{
+	uint16_t status;
+
+	__asm__ volatile("fnstsw %0" : "=a"(status));
+	if (status & 0x80)
+		tcg_raise(env, VECTOR_MF);
+}
+
 int helper_fpu(struct tcg_env *env, uint64_t word)
 {
 	union insn_arg a = { .word = word };
@@ -267,6 +276,8 @@ int helper_fpu(struct tcg_env *env, uint64_t word)
 			fxrstor(env, va);
 		return 0;
 	}
+	if (a.kind == K_FRSTOR || a.kind == K_FLDENV)
+		tcg_fpu_wait(env);
 	va = tcg_linear(env, a.segment, env->tmp[0], n, a.kind == K_FNSAVE || a.kind == K_FNSTENV);
 	switch (a.kind) {
 	case K_FNSAVE:

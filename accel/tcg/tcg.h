@@ -386,6 +386,8 @@ void tcg_outside_end(struct tcg_env *env);
 #define TCG_XSAVE_BYTES 832
 void tcg_fpu_load(const void *area);
 void tcg_fpu_save(void *area);
+/* Raises #MF if an x87 exception is pending, as instructions that wait do. */
+void tcg_fpu_wait(struct tcg_env *env);
 /* After a save: what C code expects of the FPU. */
 void tcg_fpu_for_c(void);
 

@@ -240,13 +240,8 @@ static uint64_t site_linear(struct tcg_env *env, uint64_t va, uint32_t n, const 
 	*site = s;
 	env->rip = tcg_block(env->cache, s->block)->rip + s->offset;
 	recover_flags(env, &s->flags);
-	if (s->fpu_waits) {
-		uint16_t status;
-
-		__asm__ volatile("fnstsw %0" : "=a"(status));
-		if (status & 0x80)
-			tcg_raise(env, VECTOR_MF);
-	}
+	if (s->fpu_waits)
+		tcg_fpu_wait(env);
 	/* Found before the segment's limit and the page are looked at. */
 	if (s->aligned && (va + (n & SITE_OFFSET ? env->seg_base[s->segment] : 0)) & (s->size - 1u))
 		tcg_raise_error(env, VECTOR_GP, 0);

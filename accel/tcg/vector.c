@@ -90,12 +90,9 @@ static void vector_store(struct tcg_env *env, const union vector_arg *a, unsigne
 static void mmx_store(struct tcg_env *env, const union vector_arg *a)
 {
 	uint64_t data[8];
-	uint16_t status;
 	unsigned mask = 0;
 
-	__asm__ volatile("fnstsw %0" : "=a"(status));
-	if (status & 0x80)
-		tcg_raise(env, VECTOR_MF);
+	tcg_fpu_wait(env);
 	/* Any MMX instruction makes the top 0 and all registers valid. */
 	__asm__ volatile("movd %%mm0, %%eax" : : : "eax");
 	fetch_registers(env);

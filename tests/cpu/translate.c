@@ -794,6 +794,7 @@ static bool make_case(const struct insn_row *row)
 			if (n || !aim_selectors(&in, b))
 				return false;
 			reads_ldt = true;
+			want = 1; /* what follows may load registers */
 		}
 		f = insn_flags(&in);
 		if (f.use & undefined || (n && saves_fpu(in.row)))
@@ -899,8 +900,9 @@ static void neutral(struct state *s)
 	memset(f + 28, 0, 4);
 	memset(f + 416, 0, 576 - 416);
 	/* What 64-bit code alone can see. */
-	for (unsigned i = 0; i < GPRS && code_size() != 8; i++)
-		s->gpr[i] &= i < 8 ? UINT32_MAX : 0;
+	for (unsigned i = 0; i < GPRS; i++)
+		if (code_size() != 8 || s->segment[SEG_CS] != FLAT_CODE64)
+			s->gpr[i] &= i < 8 ? UINT32_MAX : 0;
 	/* The host's way back to its kernel clears null selectors. */
 	for (unsigned i = 0; i < ARRAY_LEN(s->segment); i++)
 		s->segment[i] &= s->segment[i] < 4 ? 0 : 0xffff;
@@ -971,7 +973,7 @@ static bool either_way(const struct state *got)
 	bool segments = got->vector == 12 || got->vector == 13 || native_out.vector == 12 ||
 			native_out.vector == 13;
 
-	if (in_parts && code_size() != 8 && segments)
+	if ((in_parts || has_byte_mask) && code_size() != 8 && segments)
 		return true;
 	return (any_address || has_mask) && is_access_fault(got->vector) &&
 	       is_access_fault(native_out.vector) && segments;

@@ -52,7 +52,7 @@
 	I("pusha", 0x60, K(PUSHA), AT(A_I64)), I("popa", 0x61, K(POPA), AT(A_I64)),
 	I("bound", 0x62, K(BOUND), AT(A_I64), MEM, OPS(Gv, Ma)),
 	I("arpl", 0x63, RW, K(ARPL), FL(Z_W), AT(A_I64 | A_PM), OPS(Ew, Gw)),
-	I("movsxd", 0x63, W1, K(MOVSXD), AT(A_O64), OPS(Gv, Ed)),
+	I("movsxd", 0x63, W1, K(MOVSXD), AT(A_O64), OPS(Gv, Ez)),
 	I("push", 0x68, K(PUSH), AT(A_D64), OPS(SIz)),
 	I("imul", 0x69, W1, FL(MUL), OPS(Gv, Ev, SIz)),
 	I("push", 0x6a, K(PUSH), AT(A_D64), OPS(SIb)),
