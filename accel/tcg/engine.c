@@ -32,7 +32,7 @@ static const struct {
 	{ 7, 0, 0,
 	  BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(7) | BIT(8) | BIT(9) | BIT(18) | BIT(19) |
 		  BIT(20) | BIT(23) | BIT(24) | BIT(29),
-	  BIT(2) | BIT(22), 0 },
+	  BIT(2) | BIT(8) | BIT(9) | BIT(10) | BIT(22), 0 },
 	{ 0x80000000, 0, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX },
 	{ 0x80000001, 0, UINT32_MAX, UINT32_MAX, BIT(0) | BIT(5) | BIT(8),
 	  BIT(11) | BIT(20) | BIT(26) | BIT(27) | BIT(29) },
@@ -72,16 +72,20 @@ static void make_host_cpuid(struct tcg *t)
 		};
 		if (c->leaf == 1) {
 			/* What is ours to give whatever the host has: hypervisor, x2APIC, TSC
-			 * deadline. */
-			c->ecx |= BIT(31) | BIT(21) | BIT(24);
-			c->edx |= BIT(9);
+			 * deadline, PCID, VME. */
+			c->ecx |= BIT(31) | BIT(21) | BIT(24) | BIT(17);
+			c->edx |= BIT(9) | BIT(1);
 		}
 		/* As many address bits as the walks check, and firmware makes page tables for. */
 		if (c->leaf == 0x80000008)
-			c->eax = TCG_PHYS_BITS | 48 << 8;
-		/* SPEC_CTRL and ARCH_CAPABILITIES are registers of ours, see ARCH_CAPABILITIES. */
-		if (c->leaf == 7)
+			c->eax = TCG_PHYS_BITS | 57 << 8;
+		/* SPEC_CTRL and ARCH_CAPABILITIES are registers of ours, see ARCH_CAPABILITIES. So
+		 * are SMEP, INVPCID, SMAP, UMIP and LA57. */
+		if (c->leaf == 7) {
+			c->ebx |= BIT(7) | BIT(10) | BIT(20);
+			c->ecx |= BIT(2) | BIT(16);
 			c->edx |= BIT(26) | BIT(29);
+		}
 		t->host.n++;
 	}
 	for (unsigned i = 0; i < ARRAY_LEN(xsave_leaves); i++)
@@ -370,6 +374,9 @@ static void set_features(struct tcg_env *env)
 		{ FEAT_CLWB, EBX_, 24, 7 },
 		{ FEAT_SHA, EBX_, 29, 7 },
 		{ FEAT_PKU, ECX_, 3, 7 },
+		{ FEAT_GFNI, ECX_, 8, 7 },
+		{ FEAT_VAES, ECX_, 9, 7 },
+		{ FEAT_VPCLMULQDQ, ECX_, 10, 7 },
 		{ FEAT_RDPID, ECX_, 22, 7 },
 		{ FEAT_SPEC_CTRL, EDX_, 26, 7 },
 		{ FEAT_ARCH_CAPABILITIES, EDX_, 29, 7 },
@@ -398,6 +405,7 @@ static void set_features(struct tcg_env *env)
 	env->cr4_allowed |= has(cpu, 7, ECX_, 2) ? CR4_UMIP : 0;
 	env->cr4_allowed |= has(cpu, 1, ECX_, 26) ? CR4_OSXSAVE : 0;
 	env->cr4_allowed |= has(cpu, 1, ECX_, 17) ? CR4_PCIDE : 0;
+	env->cr4_allowed |= has(cpu, 7, ECX_, 16) ? CR4_LA57 : 0;
 	env->efer_allowed = EFER_LMA;
 	env->efer_allowed |= has(cpu, 0x80000001, EDX_, 11) ? EFER_SCE : 0;
 	env->efer_allowed |= has(cpu, 0x80000001, EDX_, 20) ? EFER_NXE : 0;

@@ -331,6 +331,8 @@ static struct block *block_at(struct tcg_env *env, uint64_t rip, bool *global)
 	struct block *b;
 
 	env->rip = rip;
+	if (env->mode & MODE_CODE64 && !tcg_canonical(env, linear))
+		tcg_raise_error(env, 13, 0);
 	env->walk(env, linear, ACCESS_FETCH, false, &page);
 	if (!page.host)
 		device_code_alone(env);
@@ -625,6 +627,7 @@ struct tcg_env *tcg_env_new(struct tcg_cache *c)
 	env->thunk_exit_indirect = tcg_thunk_exit_indirect;
 	env->thunk_exit_main = tcg_thunk_exit_main;
 	env->features = UINT64_MAX;
+	env->va_unused = 16;
 	tcg_select(env, false, false);
 	tcg_flush_translations(env, true);
 	if (!tcg_world_add(env->world, env)) {

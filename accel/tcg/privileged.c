@@ -345,6 +345,8 @@ static void write_cr0(struct tcg_env *env, uint64_t v)
 		gp(env);
 	v = (v & 0xe005003f) | CR0_ET;
 	changed = v ^ cpu->cr0;
+	if (changed & CR0_PG && cpu->cr4 & CR4_PCIDE)
+		gp(env);
 	if (changed & CR0_PG && cpu->efer & EFER_LME) {
 		if (v & CR0_PG) {
 			if (!(cpu->cr4 & CR4_PAE) || cpu->seg[SEG_CS].rights & DESC_L)
@@ -378,6 +380,39 @@ static void write_cr4(struct tcg_env *env, uint64_t v)
 		tcg_debug_update(env);
 	tcg_flush_translations(env, true);
 	tcg_update_mode(env);
+}
+
+/* One context is kept: another PCID's translations are gone whatever bit 63 says. */
+static void write_cr3(struct tcg_env *env, uint64_t v)
+{
+	bool keep = env->cpu->cr4 & CR4_PCIDE && v >> 63;
+
+	if (env->cpu->cr4 & CR4_PCIDE)
+		v &= ~BIT64(63);
+	if (env->cpu->efer & EFER_LMA && v >> TCG_PHYS_BITS)
+		gp(env);
+	if (keep && v == env->cpu->cr3)
+		return;
+	env->cpu->cr3 = v;
+	tcg_flush_translations(env, false);
+}
+
+static void invpcid(struct tcg_env *env, const union insn_arg *a)
+{
+	uint64_t type = get(env, a->reg, env->mode & MODE_CODE64 ? 8 : 4),
+		 at = tcg_linear(env, a->segment, env->tmp[0], 16, false),
+		 pcid = tcg_load(env, at, 8), va = tcg_load(env, at + 8, 8);
+	bool on = env->cpu->cr4 & CR4_PCIDE, current = !on || pcid == (env->cpu->cr3 & 0xfff);
+
+	if (type > 3 || pcid >> 12 || (type < 2 && pcid && !on) ||
+	    (type == 0 && !tcg_canonical(env, va)))
+		gp(env);
+	if (type >= 2)
+		tcg_flush_translations(env, type == 2);
+	else if (current && type)
+		tcg_flush_translations(env, false);
+	else if (current)
+		tcg_flush_page(env, va);
 }
 
 static void write_cr8(struct tcg_env *env, uint64_t v)
@@ -421,10 +456,7 @@ static void write_control(struct tcg_env *env, unsigned n, uint64_t v)
 		env->cpu->cr2 = v;
 		break;
 	case 3:
-		if (env->cpu->cr4 & CR4_PCIDE)
-			v &= ~BIT64(63);
-		env->cpu->cr3 = v;
-		tcg_flush_translations(env, false);
+		write_cr3(env, v);
 		break;
 	case 4:
 		write_cr4(env, v);
@@ -584,7 +616,7 @@ static void write_msr(struct tcg_env *env, uint32_t index, uint64_t v)
 		return;
 	case MSR_FS_BASE:
 	case MSR_GS_BASE:
-		if (!tcg_canonical(v))
+		if (!tcg_canonical(env, v))
 			gp(env);
 		cpu->seg[index == MSR_FS_BASE ? SEG_FS : SEG_GS].base = v;
 		env->seg_base[index == MSR_FS_BASE ? SEG_FS : SEG_GS] = v;
@@ -610,7 +642,7 @@ static void write_msr(struct tcg_env *env, uint32_t index, uint64_t v)
 	case MSR_KERNEL_GS_BASE:
 	case MSR_SYSENTER_ESP:
 	case MSR_SYSENTER_EIP:
-		if (!tcg_canonical(v))
+		if (!tcg_canonical(env, v))
 			gp(env);
 		break;
 	default:
@@ -708,7 +740,7 @@ static void sysret(struct tcg_env *env, unsigned size)
 	if (!(cpu->efer & EFER_SCE))
 		tcg_raise(env, VECTOR_UD);
 	if (cpu->efer & EFER_LMA) {
-		if (size == 8 && !tcg_canonical(env->gpr[RCX]))
+		if (size == 8 && !tcg_canonical(env, env->gpr[RCX]))
 			gp(env);
 		env->rip = size == 8 ? env->gpr[RCX] : (uint32_t)env->gpr[RCX];
 		tcg_set_flags(env, (env->gpr[R11] & 0x3c7fd7) | 2);
@@ -742,7 +774,8 @@ static void sysexit(struct tcg_env *env, unsigned size)
 	struct x86_cpu *cpu = env->cpu;
 	uint16_t cs = (uint16_t)msr(env, MSR_SYSENTER_CS) & 0xfffc;
 
-	if (!cs || (size == 8 && (!tcg_canonical(env->gpr[RCX]) || !tcg_canonical(env->gpr[RDX]))))
+	if (!cs || (size == 8 &&
+		    (!tcg_canonical(env, env->gpr[RCX]) || !tcg_canonical(env, env->gpr[RDX]))))
 		gp(env);
 	cs = (uint16_t)((size == 8 ? cs + 32 : cs + 16) | 3);
 	env->rip = size == 8 ? env->gpr[RDX] : (uint32_t)env->gpr[RDX];
@@ -766,7 +799,7 @@ static void table_load(struct tcg_env *env, const union insn_arg *a, struct x86_
 	unsigned wide = env->mode & MODE_CODE64 ? 8 : 4;
 	uint64_t at = operand_address(env, a, 2 + wide, false), base = tcg_load(env, at + 2, wide);
 
-	if (wide == 8 && !tcg_canonical(base))
+	if (wide == 8 && !tcg_canonical(env, base))
 		gp(env);
 	r->limit = (uint16_t)tcg_load(env, at, 2);
 	r->base = wide == 4 && a->size == 2 ? base & 0xffffff : base;
@@ -1009,7 +1042,9 @@ int helper_system(struct tcg_env *env, uint64_t word)
 					    : (uint32_t)(env->tmp[0] + env->seg_base[a.segment]));
 		return leave(env, &a);
 	case K_INVPCID:
-		tcg_flush_translations(env, true);
+		if (!(env->mode & MODE_PROTECTED) && cpu->cr0 & CR0_PE)
+			gp(env);
+		invpcid(env, &a);
 		return leave(env, &a);
 	case K_WBINVD:
 	case K_FLUSH:
@@ -1094,7 +1129,7 @@ int helper_system(struct tcg_env *env, uint64_t word)
 			return 0;
 		}
 		v = env->gpr[a.rm] & ones(size);
-		if (!tcg_canonical(v))
+		if (!tcg_canonical(env, v))
 			gp(env);
 		cpu->seg[seg].base = env->seg_base[seg] = v;
 		return 0;

@@ -65,6 +65,7 @@ void tcg_update_mode(struct tcg_env *env)
 			env->seg_last[i][k] = cpu->seg[i].limit - ((1u << k) - 1);
 	}
 	env->mode |= classes << MODE_SEG_SHIFT;
+	env->va_unused = cpu->cr4 & CR4_LA57 ? 7 : 16;
 	tcg_select(env, cpl == 3, tcg_smap_open(env));
 }
 
@@ -215,7 +216,7 @@ static uint64_t stack_linear(struct tcg_env *env, const struct stack *s, uint64_
 
 	if (s->use == STACK_CURRENT)
 		return tcg_linear(env, SEG_SS, sp & s->mask, size, write);
-	if (s->flat ? !tcg_canonical(sp) || !tcg_canonical(sp + size - 1)
+	if (s->flat ? !tcg_canonical(env, sp) || !tcg_canonical(env, sp + size - 1)
 		    : !tcg_within_limit(&s->ss, offset, offset + size - 1))
 		tcg_raise_error(env, VECTOR_SS,
 				s->use == STACK_INNER && !s->flat ? s->ss.selector & ~3u : 0);

@@ -184,6 +184,7 @@ struct tcg_env {
 	bool flush_wanted; /* atomic: the memory map changed */
 	uint64_t features; /* FEAT_ bits that the guest's CPUID offers */
 	uint64_t cr4_allowed, efer_allowed;
+	unsigned va_unused; /* upper bits of linear addresses: 16, or 7 */
 	bool shadow; /* after STI and loads of SS: no interrupt before one more instruction */
 	uint64_t tsc_offset;
 	uint64_t *hot_msr[HOT_MSRS]; /* where cpu->msr_value has them */
@@ -402,9 +403,10 @@ void tcg_debug_access(struct tcg_env *env, uint64_t va, unsigned size, bool writ
 bool tcg_debug_io(struct tcg_env *env, uint16_t port, unsigned size);
 
 /* Memory (tlb.c). */
-static inline bool tcg_canonical(uint64_t va)
+/* Whether the address has as many significant bits as CR4.LA57 allows. */
+static inline bool tcg_canonical(const struct tcg_env *env, uint64_t va)
 {
-	return (uint64_t)((int64_t)(va << 16) >> 16) == va;
+	return (uint64_t)((int64_t)(va << env->va_unused) >> env->va_unused) == va;
 }
 /* ES to DS have none in 64-bit mode. */
 static inline uint64_t tcg_segment_base(const struct tcg_env *env, unsigned segment)

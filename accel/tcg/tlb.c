@@ -165,7 +165,7 @@ uint64_t tcg_linear(struct tcg_env *env, unsigned segment, uint64_t offset, unsi
 
 	if (env->mode & MODE_CODE64) {
 		va = offset + tcg_segment_base(env, segment);
-		if (!tcg_canonical(va) || !tcg_canonical(va + size - 1))
+		if (!tcg_canonical(env, va) || !tcg_canonical(env, va + size - 1))
 			segment_fault(env, segment);
 		return va;
 	}
@@ -247,7 +247,8 @@ static uint64_t site_linear(struct tcg_env *env, uint64_t va, uint32_t n, const 
 		tcg_raise_error(env, VECTOR_GP, 0);
 	if (n & SITE_OFFSET)
 		va = tcg_linear(env, s->segment, va, s->size, s->write);
-	if (env->mode & MODE_CODE64 && (!tcg_canonical(va) || !tcg_canonical(va + s->size - 1)))
+	if (env->mode & MODE_CODE64 &&
+	    (!tcg_canonical(env, va) || !tcg_canonical(env, va + s->size - 1)))
 		segment_fault(env, s->segment);
 	return va;
 }

@@ -426,6 +426,19 @@ static void build_xsave(struct x86_cpu *cpu, const struct x86_host_cpuid *host)
 	c->ecx = c->edx = 0;
 }
 
+/* Linear addresses have 57 bits with LA57 only. */
+static void limit_addresses(struct x86_cpu *cpu)
+{
+	const struct x86_cpuid *seven = x86_cpuid_find(cpu, 7, 0);
+	struct x86_cpuid *c;
+
+	if (!x86_cpuid_find(cpu, 0x80000008, 0) || (seven && seven->ecx & BIT(16)))
+		return;
+	c = leaf_for(cpu, 0x80000008, 0);
+	if ((c->eax >> 8 & 0xff) > 48)
+		c->eax = (c->eax & ~0xff00u) | 48 << 8;
+}
+
 static void build_topology(struct x86_cpu *cpu, const struct x86_topology *t)
 {
 	unsigned tb = bits_for(t->threads), cb = bits_for(t->cores),
@@ -497,6 +510,7 @@ bool x86_cpuid_build(struct x86_cpu *cpu, const struct x86_cpu_config *c,
 	if (!filter_features(cpu, c, host, err))
 		return false;
 	build_xsave(cpu, host);
+	limit_addresses(cpu);
 	build_topology(cpu, t);
 	if (!c->kvm || !host->paravirtual)
 		leaf_for(cpu, 0x40000001, 0)->eax = 0;

@@ -1025,7 +1025,7 @@ static bool run_case(const struct insn_row *row)
 	for (unsigned k = 0; k < 2; k++) {
 		memcpy(guest_memory[k], memory_at_start, SANDBOX_SIZE);
 		run_translated(k, case_branches, &got);
-		if (case_branches && code_size() == 8 && !tcg_canonical(got.rip))
+		if (case_branches && code_size() == 8 && !tcg_canonical(env[k], got.rip))
 			return false;
 		compare(&got, k);
 	}

@@ -25,6 +25,11 @@ def a_stock_kernel_boots_to_a_shell(tmp):
                      "x86_64"):
             assert what in console.text, f"no '{what}' in:\n{console.text}"
         # Interactive, and idle while nothing is typed.
+        console.send("grep -m1 flags /proc/cpuinfo; echo fla''gs")
+        console.expect("flags\r")
+        console.expect("flags\r\n")
+        for flag in "vme pcid invpcid la57 smep smap umip xsaves avx2".split():
+            assert re.search(rf"\b{flag}\b", console.text), f"no '{flag}' in:\n{console.text}"
         console.send("echo $((6 * 7))-typed")
         console.expect("42-typed")
         console.send("poweroff -f")

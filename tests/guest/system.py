@@ -332,6 +332,60 @@ main:	mov dword ptr [0x400000], 0x11111111
 	and dword ptr [rsp], ~(1 << 18)
 	popfq
 	FAULTS mov rcx, [rbx], 14, 1
+	mov rax, cr4
+	btr rax, 21
+	mov cr4, rax
+	STEP 20				# PCID and INVPCID
+	mov ecx, 1
+	mov [variable], rcx
+	mov qword ptr [variable + 8], 0
+	FAULTS invpcid rcx{COMMA} [variable], 13, 0	# a PCID without CR4.PCIDE
+	mov rax, cr4
+	bts rax, 17
+	mov cr4, rax
+	mov rax, cr3
+	or rax, 5
+	mov cr3, rax
+	mov rax, cr3
+	and eax, 0xfff
+	SAME rax, 5
+	mov qword ptr [pd2], 0x400083
+	mov ecx, 2
+	invpcid rcx, [variable]
+	cmp dword ptr [rbx], 0x55555555
+	jne fail
+	mov qword ptr [pd2], 0x600083
+	mov qword ptr [variable], 5
+	mov [variable + 8], rbx
+	xor ecx, ecx
+	invpcid rcx, [variable]
+	cmp dword ptr [rbx], 0x22222222
+	jne fail
+	mov rax, cr3
+	bts rax, 63			# leaves them
+	mov cr3, rax
+	mov rax, cr3
+	bt rax, 63
+	jc fail
+	cmp dword ptr [rbx], 0x22222222
+	jne fail
+	mov ecx, 4
+	FAULTS invpcid rcx{COMMA} [variable], 13, 0
+	xor ecx, ecx
+	mov rax, 0x8000000000000000
+	mov [variable + 8], rax
+	FAULTS invpcid rcx{COMMA} [variable], 13, 0
+	mov qword ptr [variable], 0x1000
+	FAULTS invpcid rcx{COMMA} [variable], 13, 0
+	mov rax, cr0
+	btr rax, 31
+	FAULTS mov cr0{COMMA} rax, 13, 0
+	STEP 21				# reserved bits of CR3, targets that are not canonical
+	mov rax, cr3
+	bts rax, 52
+	FAULTS mov cr3{COMMA} rax, 13, 0
+	mov rax, 0x0100000000100000
+	FAULTS jmp rax, 13, 0
 	jmp good
 """
 

@@ -188,9 +188,12 @@
 	I("sha1nexte", 0xc8, NP, M38, RW, FT(SHA), OPS(Vdq, Wdq)), I("sha1msg1", 0xc9, NP, M38, RW, FT(SHA), OPS(Vdq, Wdq)), I("sha1msg2", 0xca, NP, M38, RW, FT(SHA), OPS(Vdq, Wdq)),
 	I("sha256rnds2", 0xcb, NP, M38, RW, FT(SHA), OPS(Vdq, Wdq)), I("sha256msg1", 0xcc, NP, M38, RW, FT(SHA), OPS(Vdq, Wdq)), I("sha256msg2", 0xcd, NP, M38, RW, FT(SHA), OPS(Vdq, Wdq)),
 	I("aesimc", 0xdb, P66, M38, W1, FT(AES), OPS(Vdq, Wdq)), I("aesimc", 0xdb, P66, M38, VEX, LV(0), W1, FT(AES), OPS(Vdq, Wdq)),
-#define AESROUND(n, op) I(n, op, P66, M38, RW, FT(AES), OPS(Vdq, Wdq)), I(n, op, P66, M38, VEX, LV(0), W1, FT(AES), OPS(Vdq, Hdq, Wdq))
+#define AESROUND(n, op) I(n, op, P66, M38, RW, FT(AES), OPS(Vdq, Wdq)), I(n, op, P66, M38, VEX, LV(0), W1, FT(AES), OPS(Vdq, Hdq, Wdq)), \
+	I(n, op, P66, M38, VEX, LV(1), W1, FT(VAES), OPS(Vqq, Hqq, Wqq))
 	AESROUND("aesenc", 0xdc), AESROUND("aesenclast", 0xdd), AESROUND("aesdec", 0xde), AESROUND("aesdeclast", 0xdf),
 #undef AESROUND
+	I("gf2p8mulb", 0xcf, P66, M38, RW, FT(GFNI), OPS(Vdq, Wdq)), I("gf2p8mulb", 0xcf, P66, M38, VEX, WV(0), LV(0), W1, FT(GFNI), OPS(Vdq, Hdq, Wdq)),
+	I("gf2p8mulb", 0xcf, P66, M38, VEX, WV(0), LV(1), W1, FT(GFNI), OPS(Vqq, Hqq, Wqq)),
 
 	/* 0F 3A */
 	I("vpermq", 0x00, P66, M3A, VEX, WV(1), LV(1), W1, FT(AVX2), OPS(Vqq, Wqq, Ib)), I("vpermpd", 0x01, P66, M3A, VEX, WV(1), LV(1), W1, FT(AVX2), OPS(Vqq, Wqq, Ib)),
@@ -221,6 +224,7 @@
 	WITHI("dpps", 0x40, SSE41, x, 0), I("dppd", 0x41, P66, M3A, RW, FT(SSE41), OPS(Vdq, Wdq, Ib)), I("dppd", 0x41, P66, M3A, VEX, LV(0), W1, FT(AVX), OPS(Vdq, Hdq, Wdq, Ib)),
 	WITHI("mpsadbw", 0x42, SSE41, x, A_L1_AVX2),
 	I("pclmulqdq", 0x44, P66, M3A, RW, FT(PCLMUL), OPS(Vdq, Wdq, Ib)), I("pclmulqdq", 0x44, P66, M3A, VEX, LV(0), W1, FT(PCLMUL), OPS(Vdq, Hdq, Wdq, Ib)),
+	I("pclmulqdq", 0x44, P66, M3A, VEX, LV(1), W1, FT(VPCLMULQDQ), OPS(Vqq, Hqq, Wqq, Ib)),
 	I("vperm2i128", 0x46, P66, M3A, VEX, WV(0), LV(1), W1, FT(AVX2), OPS(Vqq, Hqq, Wqq, Ib)),
 	I("vblendvps", 0x4a, P66, M3A, VEX, WV(0), W1, FT(AVX), OPS(Vx, Hx, Wx, Lx)), I("vblendvpd", 0x4b, P66, M3A, VEX, WV(0), W1, FT(AVX), OPS(Vx, Hx, Wx, Lx)),
 	I("vpblendvb", 0x4c, P66, M3A, VEX, WV(0), W1, FT(AVX), AT(A_L1_AVX2), OPS(Vx, Hx, Wx, Lx)),
@@ -228,6 +232,10 @@
 	STRING("pcmpestrm", 0x60), STRING("pcmpestri", 0x61), STRING("pcmpistrm", 0x62), STRING("pcmpistri", 0x63),
 #undef STRING
 	I("sha1rnds4", 0xcc, NP, M3A, RW, FT(SHA), OPS(Vdq, Wdq, Ib)),
+#define AFFINE(n, op)                                                                              \
+	I(n, op, P66, M3A, RW, FT(GFNI), OPS(Vdq, Wdq, Ib)), I(n, op, P66, M3A, VEX, WV(1), W1, FT(GFNI), OPS(Vx, Hx, Wx, Ib))
+	AFFINE("gf2p8affineqb", 0xce), AFFINE("gf2p8affineinvqb", 0xcf),
+#undef AFFINE
 	I("aeskeygenassist", 0xdf, P66, M3A, W1, FT(AES), OPS(Vdq, Wdq, Ib)), I("aeskeygenassist", 0xdf, P66, M3A, VEX, LV(0), W1, FT(AES), OPS(Vdq, Wdq, Ib)),
 #undef WITHI
 #undef DUAL
