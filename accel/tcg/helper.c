@@ -189,15 +189,15 @@ int helper_string(struct tcg_env *env, uint64_t word)
 		env->cc = cc;
 		return 0;
 	}
-	/* Fast strings cut the registers even if the first round faults, or there is none. */
-	if (a.address_size == 4 && (a.kind == K_MOVS || a.kind == K_STOS)) {
+	/* The count is cut even if the first round faults or there is none, and so are fast
+	 * strings' addresses. */
+	if (a.address_size == 4)
 		add_reg(env, RCX, 4, 0);
+	if (a.address_size == 4 && (a.kind == K_MOVS || a.kind == K_STOS)) {
 		add_reg(env, RDI, 4, 0);
 		if (a.kind == K_MOVS)
 			add_reg(env, RSI, 4, 0);
 	}
-	if (a.address_size == 4 && !part(env->gpr[RCX], 4))
-		env->gpr[RCX] = 0;
 	while (part(env->gpr[RCX], a.address_size)) {
 		uint64_t done = 0;
 

@@ -973,7 +973,7 @@ static bool either_way(const struct state *got)
 	bool segments = got->vector == 12 || got->vector == 13 || native_out.vector == 12 ||
 			native_out.vector == 13;
 
-	if ((in_parts || has_byte_mask) && code_size() != 8 && segments)
+	if ((in_parts || has_byte_mask || any_address) && code_size() != 8 && segments)
 		return true;
 	return (any_address || has_mask) && is_access_fault(got->vector) &&
 	       is_access_fault(native_out.vector) && segments;

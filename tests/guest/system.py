@@ -336,6 +336,8 @@ main:	mov dword ptr [0x400000], 0x11111111
 	btr rax, 21
 	mov cr4, rax
 	STEP 20				# PCID and INVPCID
+	mov dword ptr [0x400000], 0x55555555
+	mov dword ptr [0x600000], 0x22222222
 	mov ecx, 1
 	mov [variable], rcx
 	mov qword ptr [variable + 8], 0
