@@ -109,6 +109,16 @@ static void string_once(struct tcg_env *env, const union string_arg *a, int64_t 
 		add_reg(env, RDI, a->address_size, step);
 }
 
+/* Whether several can be done at once: addresses are as wide as they come and have no base. */
+static bool chunk_possible(const struct tcg_env *env, const union string_arg *a, bool two,
+			   uint64_t count)
+{
+	return count >= 4 && !(env->mode & MODE_STEP) &&
+	       a->address_size == (env->mode & MODE_CODE64 ? 8 : 4) &&
+	       mode_segment(env->mode, SEG_ES) == SEGMENT_FLAT &&
+	       (!two || mode_segment(env->mode, a->segment) == SEGMENT_FLAT);
+}
+
 /*
  * REP MOVS and REP STOS upwards: as many as lie on one page of RAM at either side, by the host's
  * own instruction. Returns how many were done; 0 to do the next one alone.
@@ -118,9 +128,7 @@ static uint64_t string_chunk(struct tcg_env *env, const union string_arg *a, uin
 	uint64_t to, from = 0, n;
 	void *dst, *src = NULL;
 
-	if (count < 4 || a->address_size != (env->mode & MODE_CODE64 ? 8 : 4) ||
-	    mode_segment(env->mode, SEG_ES) != SEGMENT_FLAT ||
-	    (a->kind == K_MOVS && mode_segment(env->mode, a->segment) != SEGMENT_FLAT))
+	if (!chunk_possible(env, a, a->kind == K_MOVS, count))
 		return 0;
 	n = count;
 	/* The source's faults come first. */
@@ -176,6 +184,65 @@ static uint64_t string_chunk(struct tcg_env *env, const union string_arg *a, uin
 	return count;
 }
 
+/*
+ * REP SCAS and REP CMPS upwards: as many as lie on one page of RAM at either side, until one ends
+ * it, and its flags. How many; 0 to do the next one alone.
+ */
+static uint64_t scan_chunk(struct tcg_env *env, const union string_arg *a, uint64_t count,
+			   uint64_t *cc)
+{
+	bool two = a->kind == K_CMPS;
+	uint64_t at, n, flags = env->gpr[RAX];
+	const void *dst, *src = NULL;
+
+	if (!chunk_possible(env, a, two, count))
+		return 0;
+	at = destination(env, a, false);
+	n = MIN_OF(count, (PAGE_SIZE_4K - (at & 0xfff)) / a->size);
+	if (two)
+		n = MIN_OF(n, (PAGE_SIZE_4K - (part(env->gpr[RSI], a->address_size) & 0xfff)) /
+				      a->size);
+	if (!n)
+		return 0;
+	dst = tcg_direct(env, at, (unsigned)n * a->size, ACCESS_LOAD);
+	if (!dst)
+		return 0;
+	if (two) {
+		src = tcg_direct(env, source(env, a), (unsigned)n * a->size, ACCESS_LOAD);
+		if (!src)
+			return 0;
+	}
+	count = n;
+#define SCAN(insn)                                                                                 \
+	__asm__ volatile(insn "; lahf; seto %%al"                                                  \
+			 : "+D"(dst), "+S"(src), "+c"(n), "+a"(flags)                              \
+			 :                                                                         \
+			 : "memory", "cc")
+#define SCAN_SIZE(key, letter)                                                                     \
+	case key:                                                                                  \
+		SCAN("repne scas" letter);                                                         \
+		break;                                                                             \
+	case key | 16:                                                                             \
+		SCAN("repe scas" letter);                                                          \
+		break;                                                                             \
+	case key | 32:                                                                             \
+		SCAN("repne cmps" letter);                                                         \
+		break;                                                                             \
+	case key | 48:                                                                             \
+		SCAN("repe cmps" letter);                                                          \
+		break
+	switch (a->size | (a->rep == 0xf3 ? 16 : 0) | (two ? 32 : 0)) {
+		SCAN_SIZE(1, "b");
+		SCAN_SIZE(2, "w");
+		SCAN_SIZE(4, "l");
+		SCAN_SIZE(8, "q");
+	}
+#undef SCAN_SIZE
+#undef SCAN
+	*cc = flags & 0xffff;
+	return count - n;
+}
+
 int helper_string(struct tcg_env *env, uint64_t word)
 {
 	union string_arg a = { .word = word };
@@ -203,8 +270,10 @@ int helper_string(struct tcg_env *env, uint64_t word)
 
 		if (step > 0 && (a.kind == K_MOVS || a.kind == K_STOS))
 			done = string_chunk(env, &a, part(env->gpr[RCX], a.address_size));
+		else if (step > 0 && (a.kind == K_SCAS || a.kind == K_CMPS))
+			done = scan_chunk(env, &a, part(env->gpr[RCX], a.address_size), &cc);
 		if (done) {
-			if (a.kind == K_MOVS)
+			if (a.kind == K_MOVS || a.kind == K_CMPS)
 				add_reg(env, RSI, a.address_size, (int64_t)done * step);
 			add_reg(env, RDI, a.address_size, (int64_t)done * step);
 		} else {

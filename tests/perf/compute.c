@@ -3,10 +3,13 @@
  * What a guest's programs do: each row runs one kind of work for a fixed number of rounds and
  * prints its name and nanoseconds. Built statically; see compute.py.
  */
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,8 +53,8 @@ static void matrix(void)
 	static double a[N][N], b[N][N], c[N][N];
 
 	for (unsigned i = 0; i < N * N; i++) {
-		a[0][i] = i % 7;
-		b[0][i] = i % 5;
+		a[i / N][i % N] = i % 7;
+		b[i / N][i % N] = i % 5;
 	}
 	for (unsigned round = 0; round < 8; round++)
 		for (unsigned i = 0; i < N; i++)
@@ -149,15 +152,248 @@ static void system_calls(void)
 		sink += (uint64_t)getppid();
 }
 
+static void branchy(void)
+{
+	uint32_t x = 1, a = 0, b = 0, c = 0;
+
+	for (unsigned i = 0; i < 40000000; i++) {
+		x = x * 1664525 + 1013904223;
+		if (x >> 31)
+			a += i;
+		else if (x >> 30 & 1)
+			b ^= a;
+		else if ((x >> 28 & 3) == 1)
+			c -= b;
+		else
+			a = (a << 1) + c;
+	}
+	sink = a + b + c;
+}
+
+static void hash(void)
+{
+	enum { N = 1 << 16 };
+	static uint32_t key[N], value[N];
+	uint32_t x = 1;
+
+	for (unsigned i = 0; i < 6000000; i++) {
+		uint32_t k, h;
+
+		x = x * 1664525 + 1013904223;
+		k = (x >> 8 & 0x7fff) | 1;
+		for (h = k * 2654435761u >> 16; key[h] && key[h] != k; h = (h + 1) & (N - 1))
+			;
+		key[h] = k;
+		value[h] += i;
+	}
+	sink = value[77];
+}
+
+/* A little machine of bytes. */
+static void interpreter(void)
+{
+	static const uint8_t program[] = { 0, 3, 1, 5, 2, 4, 3, 1, 0, 7, 5, 2, 6, 4, 7 };
+	uint64_t a = 1, b = 2, pc = 0;
+
+	for (unsigned i = 0; i < 40000000; i++) {
+		switch (program[pc++]) {
+		case 0:
+			a += b;
+			break;
+		case 1:
+			b ^= a >> 3;
+			break;
+		case 2:
+			a = a * 3 + 1;
+			break;
+		case 3:
+			b = b << 7 | b >> 57;
+			break;
+		case 4:
+			a -= 11;
+			break;
+		case 5:
+			b += i;
+			break;
+		case 6:
+			a ^= b;
+			break;
+		default:
+			pc = 0;
+			break;
+		}
+	}
+	sink = a + b;
+}
+
+static void division(void)
+{
+	uint64_t x = UINT64_MAX, s = 0;
+
+	for (unsigned i = 1; i < 20000000; i++) {
+		s += x / i + (uint32_t)i % 13;
+		x -= s & 0xffff;
+	}
+	sink = s;
+}
+
+static void float_code(void)
+{
+	float x = 0.5f, y = 0.25f, s = 0;
+
+	for (unsigned i = 0; i < 40000000; i++) {
+		x = x * 0.999f + y * 0.01f;
+		y = y * 0.998f - x * 0.02f + 0.003f;
+		s += x > y ? x : y;
+	}
+	sink = (uint64_t)s;
+}
+
+typedef float floats __attribute__((vector_size(32)));
+static __attribute__((target("avx2,fma"))) void avx(void)
+{
+	static floats v[1024];
+	floats s = { 0 };
+
+	for (unsigned i = 0; i < 1024; i++)
+		v[i] = (floats) { (float)i, 1, 2, 3, 4, 5, 6, 7 };
+	for (unsigned round = 0; round < 20000; round++)
+		for (unsigned i = 0; i < 1024; i++)
+			s = s * 0.5f + v[i];
+	sink = (uint64_t)s[3];
+}
+
+static void x87(void)
+{
+	long double x = 0.5L, s = 0;
+
+	for (unsigned i = 0; i < 20000000; i++) {
+		x = x * 1.0001L + 0.25L / (x + 1);
+		s += x > 100 ? (x = 1) : x;
+	}
+	sink = (uint64_t)s;
+}
+
+static void string_instructions(void)
+{
+	static char a[65536], b[65536];
+
+	for (unsigned i = 0; i < 30000; i++) {
+		void *to = b, *from = a;
+		size_t n = 1000 + i % 3000, m = n;
+
+		__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+		to = b;
+		__asm__ volatile("rep stosq" : "+D"(to), "+c"(m) : "a"(i) : "memory");
+		to = a;
+		n = 1000;
+		__asm__ volatile("repne scasb" : "+D"(to), "+c"(n) : "a"(1) : "memory", "cc");
+	}
+	sink = (uint64_t)b[50];
+}
+
+static void atomics(void)
+{
+	static uint64_t counter;
+	uint64_t old;
+
+	for (unsigned i = 0; i < 15000000; i++) {
+		__atomic_fetch_add(&counter, i, __ATOMIC_SEQ_CST);
+		old = i;
+		__atomic_compare_exchange_n(&counter, &old, 5, false, __ATOMIC_SEQ_CST,
+					    __ATOMIC_SEQ_CST);
+	}
+	sink = counter;
+}
+
+static void pipes(void)
+{
+	int there[2], back[2];
+	char c = 1;
+
+	if (pipe(there) || pipe(back))
+		abort();
+	if (fork() == 0) {
+		while (read(there[0], &c, 1) == 1 && c)
+			if (write(back[1], &c, 1) != 1)
+				abort();
+		_exit(0);
+	}
+	for (unsigned i = 0; i <= 20000; i++) {
+		c = i < 20000;
+		if (write(there[1], &c, 1) != 1 || (c && read(back[0], &c, 1) != 1))
+			abort();
+	}
+	wait(NULL);
+}
+
+static void forks(void)
+{
+	for (unsigned i = 0; i < 1000; i++) {
+		if (fork() == 0)
+			_exit(0);
+		wait(NULL);
+	}
+}
+
+static const char *self;
+static void execs(void)
+{
+	for (unsigned i = 0; i < 300; i++) {
+		if (vfork() == 0) {
+			execl(self, self, "end", NULL);
+			_exit(1);
+		}
+		wait(NULL);
+	}
+}
+
+static void page_faults(void)
+{
+	enum { N = 16 << 20 };
+
+	for (unsigned i = 0; i < 12; i++) {
+		char *p = mmap(NULL, N, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		for (unsigned k = 0; k < N; k += 4096)
+			p[k] = 1;
+		munmap(p, N);
+	}
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
-} rows[] = { { "integer", integer }, { "sieve", sieve }, { "matrix", matrix },
-	     { "calls", calls },     { "sort", sort },	 { "indirect", indirect },
-	     { "copy", copy },	     { "chase", chase }, { "syscalls", system_calls } };
+} rows[] = {
+	{ "integer", integer },
+	{ "branchy", branchy },
+	{ "sort", sort },
+	{ "hash", hash },
+	{ "calls", calls },
+	{ "indirect", indirect },
+	{ "interpreter", interpreter },
+	{ "division", division },
+	{ "chase", chase },
+	{ "sieve", sieve },
+	{ "matrix", matrix },
+	{ "float", float_code },
+	{ "avx", avx },
+	{ "x87", x87 },
+	{ "copy", copy },
+	{ "strings", string_instructions },
+	{ "atomics", atomics },
+	{ "syscalls", system_calls },
+	{ "pipes", pipes },
+	{ "fork", forks },
+	{ "exec", execs },
+	{ "faults", page_faults },
+};
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (argc > 1)
+		return 0; /* what `execs` starts */
+	self = argv[0];
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct timespec a, b;
 

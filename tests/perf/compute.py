@@ -57,9 +57,14 @@ def main():
             for name, run in runs.items():
                 times[name].append(run())
         print(f"{'':12} {'host':>8} {'moa':>8} {'qemu':>8} {'moa/host':>9} {'qemu/moa':>9}")
+        means = {"moa/host": [], "qemu/moa": []}
         for row in times["host"][0]:
             h, m, q = (statistics.median(t[row] for t in times[n]) / 1e9 for n in ("host", "moa", "qemu"))
             print(f"{row:12} {h:7.3f}s {m:7.3f}s {q:7.3f}s {m / h:9.2f} {q / m:9.2f}")
+            means["moa/host"].append(m / h)
+            means["qemu/moa"].append(q / m)
+        print(f"{'geometric mean':39} {statistics.geometric_mean(means['moa/host']):9.2f} "
+              f"{statistics.geometric_mean(means['qemu/moa']):9.2f}")
 
 
 if __name__ == "__main__":

@@ -111,6 +111,15 @@ void add_segment(struct tr *t, unsigned segment, unsigned size, uint8_t **slow)
 	e_alu_load(e, 0, 4, T0, mem_gs(offsetof(struct tcg_env, seg_base) + 8 * segment));
 }
 
+/*
+ * LOCK costs, and alone nobody sees it. On the stack it is a barrier, which threads of devices may
+ * count on.
+ */
+bool keeps_lock(const struct tr *t, const struct insn *in)
+{
+	return in->lock && (t->env->world->envs > 1 || in->base == RSP);
+}
+
 struct stub *new_stub(struct tr *t, enum stub_kind kind)
 {
 	struct stub *s = &t->stub[t->stubs];
@@ -388,7 +397,7 @@ void template_op(struct tr *t, const struct insn *in, int with_flags)
 	struct host_op op = {
 		.opcode = (uint16_t)(maps[row->map] | in->opcode),
 		.prefix = prefixes[row->prefix],
-		.lock = in->lock,
+		.lock = keeps_lock(t, in),
 		.vex = in->vex,
 		.l = in->l,
 	};

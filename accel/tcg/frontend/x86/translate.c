@@ -710,7 +710,9 @@ static void translate_xlat(struct tr *t, const struct insn *in)
 /* CMPXCHG with AH to BH and memory, where no template fits. */
 static void op_cmpxchg_high(struct tr *t, const struct insn *in, int arg)
 {
-	struct host_op op = { .opcode = OPC_0F | 0xb0, .lock = in->lock, .byte_reg = true };
+	struct host_op op = { .opcode = OPC_0F | 0xb0,
+			      .lock = keeps_lock(t, in),
+			      .byte_reg = true };
 
 	(void)arg;
 	e_lea(&t->e, 8, T0, mem_index(T0, T1, 0, 0));
@@ -738,7 +740,7 @@ static void op_btm(struct tr *t, const struct insn *in, int size)
 {
 	struct host_op op = host_op(OPC_0F | in->opcode, (unsigned)size);
 
-	op.lock = in->lock;
+	op.lock = keeps_lock(t, in);
 	e_lea(&t->e, 8, T0, mem_index(T0, T1, 0, 0));
 	restore_flags(&t->e);
 	e_load(&t->e, 4, T1, ENV(tmp[0]));

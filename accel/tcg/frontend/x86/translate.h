@@ -102,6 +102,7 @@ void go_to(struct tr *t, uint64_t target);
 /* The same with the target in T0. */
 void go_to_t0(struct tr *t);
 void raise_here(struct tr *t, unsigned vector);
+bool keeps_lock(const struct tr *t, const struct insn *in);
 struct stub *new_stub(struct tr *t, enum stub_kind kind);
 uint32_t new_site(struct tr *t, unsigned segment, unsigned size, bool read, bool write,
 		  bool aligned);
