@@ -10,8 +10,8 @@
 #include "accel/tcg/tcg.h"
 #include "core/error.h"
 
-#define HASH_BITS 15
-#define PAGE_HASH_BITS 12
+#define HASH_BITS 17
+#define PAGE_HASH_BITS 14
 #define MOST_BLOCKS (1u << 18)
 #define MOST_SITES (1u << 21)
 /* A block's code is at most this long. */
@@ -70,7 +70,7 @@ struct tcg_cache *tcg_cache_new(size_t bytes, GError **err)
 	}
 	close(fd);
 	for (unsigned i = 0; i < JUMP_CACHE_ENTRIES; i++)
-		c->no_jumps[i].rip = i ^ 1;
+		c->no_jumps[i].rip = jump_cache_none(i);
 	return c;
 failed:
 	if (fd >= 0)

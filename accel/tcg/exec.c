@@ -24,9 +24,13 @@ static_assert(offsetof(struct tcg_env, rip) == 128, "thunks.S");
 static_assert(offsetof(struct tcg_env, cc) == 136, "thunks.S");
 static_assert(offsetof(struct tcg_env, load_base) == 144, "thunks.S");
 static_assert(offsetof(struct tcg_env, store_base) == 152, "thunks.S");
+static_assert(offsetof(struct tcg_env, jump_cache) == 160, "thunks.S");
 static_assert(offsetof(struct tcg_env, host_rsp) == 168, "thunks.S");
 static_assert(offsetof(struct tcg_env, self) == 176, "thunks.S");
 static_assert(offsetof(struct tcg_env, slow_va) == 184, "thunks.S");
+static_assert(offsetof(struct tcg_env, ret_rsp) == 192, "thunks.S");
+static_assert(offsetof(struct tcg_env, ret_base) == 200, "thunks.S");
+static_assert(offsetof(struct tcg_env, return_to) == 208, "thunks.S");
 
 void tcg_fpu_save(void *area)
 {
@@ -121,20 +125,29 @@ _Noreturn void tcg_raise_error(struct tcg_env *env, unsigned vector, uint32_t er
 	__builtin_longjmp(env->escape, 1);
 }
 
+/* Forgets predicted returns: they hold as long as what the jump cache has of the same pages. */
+static void flush_returns(struct tcg_env *env, unsigned k)
+{
+	env->code[k].ret_rsp = env->code[k].ret_base;
+	if (k == env->user)
+		env->ret_rsp = env->ret_base;
+}
+
 static void flush_jumps(struct tcg_env *env, unsigned k, bool global)
 {
 	struct jump_cache_entry *jumps = env->code[k].jumps;
 	struct fill_log *log = env->code[k].log;
 
+	flush_returns(env, k);
 	if (log[0].n > FILL_LOG || (global && log[1].n > FILL_LOG)) {
 		for (unsigned i = 0; i < JUMP_CACHE_ENTRIES; i++)
-			jumps[i].rip = i ^ 1;
+			jumps[i].rip = jump_cache_none(i);
 		log[0].n = log[1].n = 0;
 		return;
 	}
 	for (unsigned g = 0; g <= global; g++) {
 		for (unsigned i = 0; i < log[g].n; i++)
-			jumps[log[g].entry[i]].rip = log[g].entry[i] ^ 1u;
+			jumps[log[g].entry[i]].rip = jump_cache_none(log[g].entry[i]);
 		log[g].n = 0;
 	}
 }
@@ -152,6 +165,7 @@ void tcg_jump_cache_flush_page(struct tcg_env *env, uint64_t va)
 		const struct fill_log *log = env->code[k].log;
 		uint64_t base = env->mode & MODE_CODE64 ? 0 : env->code[k].cs_base;
 
+		flush_returns(env, k);
 		if (log[0].n > FILL_LOG || log[1].n > FILL_LOG || base) {
 			flush_jumps(env, k, true);
 			continue;
@@ -159,7 +173,7 @@ void tcg_jump_cache_flush_page(struct tcg_env *env, uint64_t va)
 		for (unsigned g = 0; g < 2; g++)
 			for (unsigned i = 0; i < log[g].n; i++)
 				if ((jumps[log[g].entry[i]].rip ^ va) < PAGE_SIZE_4K)
-					jumps[log[g].entry[i]].rip = log[g].entry[i] ^ 1u;
+					jumps[log[g].entry[i]].rip = jump_cache_none(log[g].entry[i]);
 	}
 }
 
@@ -170,7 +184,10 @@ void tcg_select(struct tcg_env *env, bool user, bool ac)
 		env->code[user].mode = env->mode;
 		env->code[user].cs_base = env->seg_base[SEG_CS];
 	}
+	env->code[env->user].ret_rsp = env->ret_rsp;
 	env->user = user;
+	env->ret_rsp = env->code[user].ret_rsp;
+	env->ret_base = env->code[user].ret_base;
 	env->jumps = env->code[user].jumps;
 	use_jumps(env);
 	env->data_level = user ? DATA_USER : ac ? DATA_SUPERVISOR_AC : DATA_SUPERVISOR;
@@ -178,11 +195,6 @@ void tcg_select(struct tcg_env *env, bool user, bool ac)
 	env->store_tlb = env->load_tlb + 1;
 	env->load_base = (uint64_t)(uintptr_t)env->load_tlb + TLB_BIAS;
 	env->store_base = (uint64_t)(uintptr_t)env->store_tlb + TLB_BIAS;
-}
-
-static unsigned jump_cache_index(uint64_t rip)
-{
-	return (unsigned)(rip << 4 & 0xffff) >> 4;
 }
 
 /* Where an instruction's bytes lie: on one page, or on two. */
@@ -222,11 +234,15 @@ translate(struct tcg_env *env, const struct fetch *f, struct block **block)
 		b->phys = (uint64_t)(uintptr_t)f->host;
 		b->mode = env->mode;
 		b->device = f->device;
-		result = tcg_translate(env, b, bytes, n, single ? 1 : BLOCK_INSNS);
+		result = tcg_translate(env, b, bytes, single ? 0 : PAGE_SIZE_4K - f->here, n,
+				       single ? 1 : BLOCK_INSNS);
 	}
 	if (result == TRANSLATE_OK) {
+		size_t end = MIN_OF(f->here, (size_t)MAX_OF(b->look_end, 1));
+
 		tcg_block_finish(env->cache, b);
-		tcg_block_part(env->cache, b, f->host, MIN_OF(f->here, MAX_OF(b->bytes, 1)));
+		tcg_block_part(env->cache, b, f->host + b->look_first,
+			       (size_t)((int64_t)end - b->look_first));
 		if (f->second && b->bytes > f->here)
 			tcg_block_part(env->cache, b, f->second, b->bytes - f->here);
 	}
@@ -387,6 +403,7 @@ void *tcg_exit_direct(struct tcg_env *env, struct block_exit *x)
 
 	env->place = PLACE_RUNNING;
 	env->rip = target;
+	tcg_cc_settle(env);
 	if (must_leave(env))
 		return NULL;
 	b = block_at(env, target, &global);
@@ -416,6 +433,7 @@ void *tcg_exit_indirect(struct tcg_env *env, uint64_t rip)
 
 	env->place = PLACE_RUNNING;
 	env->rip = rip;
+	tcg_cc_settle(env);
 	if (must_leave(env))
 		return NULL;
 	b = block_at(env, rip, &global);
@@ -438,6 +456,7 @@ static void run_code(struct tcg_env *env, void *code)
 	env->place = PLACE_BLOCK;
 	tcg_enter(env, code);
 	env->place = PLACE_RUNNING;
+	tcg_cc_settle(env);
 	env->eflags &= ~resumed;
 }
 
@@ -538,6 +557,7 @@ static struct sigaction old_action[65];
 
 static void raise_from_signal(struct tcg_env *env, unsigned vector, bool has_error)
 {
+	tcg_cc_settle(env);
 	if (has_error)
 		tcg_raise_error(env, vector, 0);
 	tcg_raise(env, vector);
@@ -554,7 +574,12 @@ static void on_host_fault(int signal, siginfo_t *info, void *context)
 	uint64_t rip;
 	unsigned vector = (unsigned)r[REG_TRAPNO];
 
-	(void)info;
+	if (env && vector == 14 && (uint64_t)(uintptr_t)info->si_addr - env->code[env->user].ret_guard < PAGE_SIZE_4K &&
+	    tcg_block_of_code(env->cache, (const void *)r[REG_RIP])) {
+		/* More calls than the stack has room for: it begins anew, and so does the push. */
+		r[REG_RSP] = (greg_t)env->ret_base;
+		return;
+	}
 	if (!env || !tcg_insn_of_code(env->cache, (const void *)r[REG_RIP], &rip) ||
 	    (vector != 0 && vector != 6 && vector != 13 && vector != 16 && vector != 19)) {
 		/* Not the guest's doing. */
@@ -565,6 +590,7 @@ static void on_host_fault(int signal, siginfo_t *info, void *context)
 		if (regs[i] >= 0)
 			env->gpr[i] = (uint64_t)r[regs[i]];
 	env->rip = rip;
+	env->ret_rsp = (uint64_t)r[REG_RSP];
 	r[REG_RIP] = (greg_t)raise_from_signal;
 	r[REG_RDI] = (greg_t)env;
 	r[REG_RSI] = (greg_t)vector;
@@ -592,6 +618,33 @@ void tcg_env_enter_thread(struct tcg_env *env)
 }
 
 #define DEVICE_CODE_BYTES 8192 /* two pages */
+#define RET_STACK_BYTES 32768
+/* What an empty stack of returns has above it: no address that code could return to. */
+#define RET_NONE UINT64_C(0x8000000000000001)
+
+/* Below each a page that is not there. */
+static void make_ret_stacks(struct tcg_env *env)
+{
+	size_t each = PAGE_SIZE_4K + RET_STACK_BYTES;
+	uint8_t *room = mmap(NULL, ARRAY_LEN(env->code) * each, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (room == MAP_FAILED)
+		abort();
+	env->ret_room = room;
+	env->ret_room_size = ARRAY_LEN(env->code) * each;
+	for (unsigned k = 0; k < ARRAY_LEN(env->code); k++, room += each) {
+		uint64_t *base = (uint64_t *)(void *)(room + each) - 8;
+
+		if (mprotect(room, PAGE_SIZE_4K, PROT_NONE))
+			abort();
+		for (unsigned i = 0; i < 8; i++)
+			base[i] = RET_NONE;
+		env->code[k].ret_guard = (uint64_t)(uintptr_t)room;
+		env->code[k].ret_base = env->code[k].ret_rsp = (uint64_t)(uintptr_t)base;
+	}
+	env->ret_rsp = env->ret_base = env->code[0].ret_base;
+}
 struct tcg_env *tcg_env_new(struct tcg_cache *c)
 {
 	size_t tables = 2 * ARRAY_LEN(((struct tcg_env *)0)->data) * sizeof(struct tlb_table);
@@ -626,6 +679,10 @@ struct tcg_env *tcg_env_new(struct tcg_cache *c)
 	env->thunk_exit_direct = tcg_thunk_exit_direct;
 	env->thunk_exit_indirect = tcg_thunk_exit_indirect;
 	env->thunk_exit_main = tcg_thunk_exit_main;
+	env->thunk_ret_miss = tcg_thunk_ret_miss;
+	env->page_mask = (TLB_ENTRIES - 1) << PAGE_BITS;
+	env->cc = CC_SAVED;
+	make_ret_stacks(env);
 	env->features = UINT64_MAX;
 	env->va_unused = 16;
 	tcg_select(env, false, false);
@@ -641,6 +698,7 @@ void tcg_env_free(struct tcg_env *env)
 {
 	tcg_world_remove(env->world, env);
 	munmap(env->tlb_room, env->tlb_room_size);
+	munmap(env->ret_room, env->ret_room_size);
 	for (unsigned k = 0; k < ARRAY_LEN(env->code); k++)
 		free(env->code[k].jumps);
 	free(env);

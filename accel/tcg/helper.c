@@ -63,7 +63,7 @@ static uint64_t compare(uint64_t a, uint64_t b, unsigned size)
 	cc = (carry ? FLAG_C : 0) | (zero ? FLAG_Z : 0) | (sign ? FLAG_S : 0);
 	cc |= __builtin_parity((unsigned)d & 0xff) ? 0 : FLAG_P;
 	cc |= (a ^ b ^ d) & FLAG_A;
-	return cc << 8 | overflow;
+	return cc << 8 | CC_SAVED | overflow;
 }
 
 static uint64_t source(struct tcg_env *env, const union string_arg *a)

@@ -44,21 +44,60 @@ static inline uint64_t tlb_none(unsigned i)
 	return i ? 0 : PAGE_SIZE_4K;
 }
 
-/* By the low 12 bits of rip; empty entries hold what belongs elsewhere. */
+/* Empty entries hold what belongs elsewhere. */
 struct jump_cache_entry {
 	uint64_t rip, code;
 };
+static inline unsigned jump_cache_index(uint64_t rip)
+{
+	return (rip ^ rip >> PAGE_BITS) & (JUMP_CACHE_ENTRIES - 1);
+}
+static inline uint64_t jump_cache_none(unsigned i)
+{
+	return i ^ 1;
+}
 
 /*
  * Flags that no one reads unless an exception comes: an operation whose operands are still in the
  * guest's registers, from which they are made again.
  */
 enum { FLAGS_SAVED_ALREADY, FLAGS_ADD, FLAGS_SUB, FLAGS_CMP, FLAGS_RESULT, FLAGS_TEST };
+#define FLAGS_IMMEDIATE 31
 struct flag_source {
 	uint8_t kind, size;
-	uint8_t dst, src; /* guest registers; src 0xff: the immediate */
+	uint8_t dst, src; /* guest registers; src FLAGS_IMMEDIATE: the immediate */
 	int32_t imm;
 };
+
+/*
+ * env->cc: the arithmetic flags as LAHF and SETO AL leave them in AX; bit 9, EFLAGS' bit that is
+ * always 1, is set then. Else it describes a flag_source, by one or two stores:
+ *
+ *	63        32 31     16 15  14  10 9 8     5 4   3 2    0
+ *	[ immediate ][  imm16 ][w][ src ][0][ dst ][log2 ][ kind ]
+ *
+ * where w tells which of the immediates counts.
+ */
+#define CC_SAVED BIT(9)
+#define CC_WIDE BIT(15)
+static inline uint32_t cc_describe(const struct flag_source *f)
+{
+	unsigned log2 = f->size == 1 ? 0 : f->size == 2 ? 1 : f->size == 4 ? 2 : 3;
+	bool wide = f->src == FLAGS_IMMEDIATE && f->imm != (int16_t)f->imm;
+
+	return f->kind | log2 << 3 | (uint32_t)f->dst << 5 | (uint32_t)f->src << 10 |
+	       (wide ? CC_WIDE : (uint32_t)(uint16_t)f->imm << 16);
+}
+static inline struct flag_source cc_described(uint64_t cc)
+{
+	return (struct flag_source) {
+		.kind = cc & 7,
+		.size = (uint8_t)(1u << (cc >> 3 & 3)),
+		.dst = cc >> 5 & 15,
+		.src = cc >> 10 & 31,
+		.imm = cc & CC_WIDE ? (int32_t)(cc >> 32) : (int16_t)(cc >> 16),
+	};
+}
 
 /* Where translated code may leave it with an exception or enter C: an index into the cache's sites.
  */
@@ -122,16 +161,24 @@ struct tcg_env {
 	/* The thunks know these by offset (host/offsets.h). */
 	uint64_t gpr[GPRS];
 	uint64_t rip;
-	uint64_t cc; /* the arithmetic flags as LAHF and SETO AL leave them in AX */
+	uint64_t cc; /* see CC_SAVED; C finds it saved but on its way from a block, tcg_cc_settle */
 	uint64_t load_base, store_base;
 	uint64_t jump_cache;
 	uint64_t host_rsp;
 	struct tcg_env *self;
 	uint64_t slow_va;
+	/*
+	 * The stack of predicted returns while it is not in rsp, and where it is empty. A call
+	 * pushes the guest's return address, then the host's; a return to that address is the
+	 * host's RET 8.
+	 */
+	uint64_t ret_rsp, ret_base;
+	uint64_t return_to; /* of a thunk */
 	uint32_t exit_request; /* atomic; tcg_ask sets it */
 	uint32_t commit_site;
 	void *thunk_load, *thunk_store, *thunk_commit, *thunk_helper;
-	void *thunk_exit_direct, *thunk_exit_indirect, *thunk_exit_main;
+	void *thunk_exit_direct, *thunk_exit_indirect, *thunk_exit_main, *thunk_ret_miss;
+	uint32_t page_mask; /* PEXT's, for the index of a TLB entry */
 
 	uint64_t tmp[4];
 	uint64_t seg_base[6];
@@ -166,7 +213,8 @@ struct tcg_env {
 		unsigned mode; /* that its entries are for */
 		uint64_t cs_base;
 		struct fill_log log[2]; /* of pages that are not global, and that are */
-	} code[2];			/* CPL 0 to 2, and 3 */
+		uint64_t ret_rsp, ret_base, ret_guard;
+	} code[2]; /* CPL 0 to 2, and 3 */
 	struct {
 		struct tlb_table *tlb;	   /* loads, stores */
 		struct fill_log log[2][2]; /* of each: not global, global */
@@ -176,8 +224,8 @@ struct tcg_env {
 		uint64_t first, last; /* first above last: none */
 	} large[2];
 	uint8_t *device_code; /* copies of code that is not in RAM */
-	void *tlb_room;
-	size_t tlb_room_size;
+	void *tlb_room, *ret_room;
+	size_t tlb_room_size, ret_room_size;
 	struct tcg *tcg;
 	const char *unsupported; /* what the guest wants that there is not */
 	bool nmi_masked, halted;
@@ -230,12 +278,13 @@ static inline unsigned mode_segment(unsigned mode, unsigned seg)
 }
 
 #define BLOCK_INSNS 64
+#define BLOCK_EXITS 6
 
 /* A direct way out of a block. */
 struct block_exit {
 	struct block *from, *to;
 	struct block_exit *next; /* of those that lead to the same block */
-	uint8_t *jump;		 /* after the jump's displacement */
+	uint8_t *jump;		 /* after the displacement of the jump, condition or call */
 	uint8_t *stub;
 	uint64_t target; /* rip */
 };
@@ -261,7 +310,10 @@ struct block {
 	struct block *hash_next;
 	struct code_part part[2];
 	unsigned parts;
-	struct block_exit exit[2];
+	/* Bytes on its first page, from `rip`, that it depends on: what it jumps to is looked at
+	 * too. */
+	int16_t look_first, look_end;
+	struct block_exit exit[BLOCK_EXITS];
 	unsigned exits;
 	struct block_exit *incoming;
 	/* Where each instruction's host code begins, from `code`; for host faults. */
@@ -274,10 +326,12 @@ enum tcg_translated {
 	TRANSLATE_FULL, /* no room left in the cache */
 	TRANSLATE_MORE, /* the first instruction goes on after the bytes given */
 };
-/* Translates up to `most` instructions from `bytes` on into `b`, whose rip, phys and mode are set.
+/*
+ * Translates up to `most` instructions from `bytes` on into `b`, whose rip, phys and mode are set.
+ * `before` bytes of the same page lie before them.
  */
 enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const uint8_t *bytes,
-				  size_t n, unsigned most);
+				  size_t before, size_t n, unsigned most);
 
 /* What happens in the code cache, counted under its lock since the start. */
 #define TCG_COUNTERS(X)                                                                            \
@@ -439,6 +493,7 @@ void *tcg_exit_indirect(struct tcg_env *env, uint64_t rip);
 void tcg_enter(struct tcg_env *env, void *code);
 extern char tcg_thunk_load[], tcg_thunk_store[], tcg_thunk_commit[], tcg_thunk_helper[];
 extern char tcg_thunk_exit_direct[], tcg_thunk_exit_indirect[], tcg_thunk_exit_main[];
+extern char tcg_thunk_ret_miss[];
 
 /* Helpers of instructions without a template (helper.c). */
 int helper_raise(struct tcg_env *env, uint64_t vector);
@@ -453,6 +508,17 @@ uint64_t tcg_xinuse(void);
 /* With a union vector_arg (vector.c). */
 int helper_vector(struct tcg_env *env, uint64_t arg);
 
+/* The flags of a description, from the registers that it names. */
+void tcg_cc_recover(struct tcg_env *env, const struct flag_source *f);
+static inline void tcg_cc_settle(struct tcg_env *env)
+{
+	if (!(env->cc & CC_SAVED)) {
+		struct flag_source f = cc_described(env->cc);
+
+		tcg_cc_recover(env, &f);
+	}
+}
+
 static inline uint64_t tcg_flags(const struct tcg_env *env)
 {
 	return env->eflags | (env->cc >> 8 & (FLAGS_ALL & 0xff)) | (env->cc & 1) << 11;
@@ -461,7 +527,7 @@ static inline uint64_t tcg_flags(const struct tcg_env *env)
 static inline void tcg_set_flags(struct tcg_env *env, uint64_t flags)
 {
 	env->eflags = flags & ~(uint64_t)FLAGS_ALL;
-	env->cc = (flags & (FLAGS_ALL & 0xff)) << 8 | (flags >> 11 & 1);
+	env->cc = (flags & (FLAGS_ALL & 0xff)) << 8 | CC_SAVED | (flags >> 11 & 1);
 }
 
 /* Vectors beyond the guest's: the engine cannot go on; the instruction begins again. */

@@ -209,14 +209,12 @@ static uint64_t flags_of(unsigned kind, unsigned size, uint64_t a, uint64_t b)
 	return cc & 0xffff;
 }
 
-static void recover_flags(struct tcg_env *env, const struct flag_source *f)
+void tcg_cc_recover(struct tcg_env *env, const struct flag_source *f)
 {
 	uint64_t dst = env->gpr[f->dst],
-		 src = f->src == 0xff ? (uint64_t)(int64_t)f->imm : env->gpr[f->src];
+		 src = f->src == FLAGS_IMMEDIATE ? (uint64_t)(int64_t)f->imm : env->gpr[f->src];
 
 	switch (f->kind) {
-	case FLAGS_SAVED_ALREADY:
-		return;
 	case FLAGS_ADD:
 		dst -= src;
 		break;
@@ -239,7 +237,10 @@ static uint64_t site_linear(struct tcg_env *env, uint64_t va, uint32_t n, const 
 
 	*site = s;
 	env->rip = tcg_block(env->cache, s->block)->rip + s->offset;
-	recover_flags(env, &s->flags);
+	if (s->flags.kind)
+		tcg_cc_recover(env, &s->flags);
+	else
+		tcg_cc_settle(env);
 	if (s->fpu_waits)
 		tcg_fpu_wait(env);
 	/* Found before the segment's limit and the page are looked at. */

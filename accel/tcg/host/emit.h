@@ -299,17 +299,59 @@ static inline void e_call_mem(struct emit *e, struct host_mem m)
 	e_op_mem(e, &op, 2, m);
 }
 
-/* Jumps whose distance is filled in by e_here or e_link; conditions as in Jcc, -1 for JMP. */
+/* Jumps whose distance is filled in by e_here or e_link; conditions as in Jcc, or these. */
+enum { E_JMP = -1, E_CALL = -2 };
 static inline uint8_t *e_jump(struct emit *e, int cc)
 {
 	if (cc >= 0) {
 		e_byte(e, 0x0f);
 		e_byte(e, 0x80 | (unsigned)cc);
 	} else {
-		e_byte(e, 0xe9);
+		e_byte(e, cc == E_JMP ? 0xe9 : 0xe8);
 	}
 	e_le(e, 0, 4);
 	return e->at;
+}
+
+/* The same with the displacement aligned, so that it can change while other threads run here. */
+static inline uint8_t *e_patchable_jump(struct emit *e, int cc)
+{
+	static const uint8_t nops[3][3] = { { 0x90 }, { 0x66, 0x90 }, { 0x0f, 0x1f, 0x00 } };
+	unsigned pad = (4 - (((uintptr_t)e->at + (cc >= 0 ? 2 : 1)) & 3)) & 3;
+
+	for (unsigned i = 0; i < pad; i++)
+		e_byte(e, nops[pad - 1][i]);
+	return e_jump(e, cc);
+}
+
+/* Over less than 128 bytes. */
+static inline uint8_t *e_short_jump(struct emit *e, int cc)
+{
+	e_byte(e, 0x70 | (unsigned)cc);
+	e_byte(e, 0);
+	return e->at;
+}
+
+static inline void e_here_short(const struct emit *e, uint8_t *jump)
+{
+	if (!e->full) {
+		assert(e->at - jump < 128);
+		jump[-1] = (uint8_t)(e->at - jump);
+	}
+}
+
+static inline void e_push(struct emit *e, int reg)
+{
+	if (reg & 8)
+		e_byte(e, 0x41);
+	e_byte(e, 0x50 | (reg & 7));
+}
+
+/* Sign-extended. */
+static inline void e_push_imm(struct emit *e, int32_t imm)
+{
+	e_byte(e, 0x68);
+	e_le(e, (uint32_t)imm, 4);
 }
 
 static inline void e_link(const struct emit *e, uint8_t *jump, const uint8_t *target)

@@ -12,9 +12,13 @@
 	.set	CC, 136
 	.set	LOAD_BASE, 144
 	.set	STORE_BASE, 152
+	.set	JUMP_CACHE, 160
 	.set	HOST_RSP, 168
 	.set	SELF, 176
 	.set	SLOW_VA, 184
+	.set	RET_RSP, 192
+	.set	RET_BASE, 200
+	.set	RETURN_TO, 208
 
 	.macro	save_guest
 	mov	gs:[GPR + 0], rax
@@ -46,12 +50,25 @@
 	mov	r14, gs:[STORE_BASE]
 	.endm
 
-	/* Calls C with the stack aligned; rbx is the guest's and already saved. */
-	.macro	call_c fn
-	mov	rbx, rsp
-	and	rsp, -16
-	call	\fn
-	mov	rsp, rbx
+	/* C has a stack of its own; on ours are predicted returns, which it may forget. */
+	.macro	to_c
+	mov	gs:[RET_RSP], rsp
+	mov	rsp, gs:[HOST_RSP]
+	.endm
+
+	.macro	from_c
+	mov	rsp, gs:[RET_RSP]
+	load_guest
+	.endm
+
+	/* A thunk that is called takes its return address off, and returns as a call does. */
+	.macro	called
+	pop	qword ptr gs:[RETURN_TO]
+	.endm
+
+	.macro	return
+	push	qword ptr gs:[RETURN_TO]
+	ret
 	.endm
 
 	.macro	function name
@@ -68,16 +85,19 @@ function tcg_enter
 	push	r13
 	push	r14
 	push	r15
+	sub	rsp, 8
 	mov	gs:[HOST_RSP], rsp
 	mov	r12, rsi
-	load_guest
+	from_c
 	jmp	r12
 
 /* Leaves translated code; gs:[RIP] says where the guest is. */
 function tcg_thunk_exit_main
 	save_guest
+	to_c
 leave:
 	mov	rsp, gs:[HOST_RSP]
+	add	rsp, 8
 	pop	r15
 	pop	r14
 	pop	r13
@@ -89,16 +109,18 @@ leave:
 /* r13: address, r12: site. Returns r12: 0 (try the TLB again, r13 is the address) or where the bytes are. */
 	.macro	slow_access name fn
 function \name
+	called
 	save_guest
+	to_c
 	mov	gs:[SLOW_VA], r13
 	mov	rdi, gs:[SELF]
 	mov	rsi, r13
 	mov	edx, r12d
-	call_c	\fn
+	call	\fn
 	mov	r12, rax
-	load_guest
+	from_c
 	mov	r13, gs:[SLOW_VA]
-	ret
+	return
 	.endm
 
 slow_access tcg_thunk_load, tcg_slow_load
@@ -106,22 +128,26 @@ slow_access tcg_thunk_store, tcg_slow_store
 
 /* After a slow store: keeps everything, or leaves if the code that is running was written to. */
 function tcg_thunk_commit
-	pushfq
+	called
 	save_guest
+	to_c
+	pushfq
+	sub	rsp, 8
 	mov	rdi, gs:[SELF]
-	call_c	tcg_slow_commit
+	call	tcg_slow_commit
 	test	eax, eax
 	jnz	1f
-	load_guest
+	add	rsp, 8
 	popfq
-	ret
+	from_c
+	return
 1:	cmp	eax, 1
 	je	leave
 	/* The guest's flags are the host's. */
-	mov	rdx, [rsp]
+	mov	rdx, [rsp + 8]
 	mov	eax, edx
 	shl	eax, 8
-	and	eax, 0xd500
+	and	eax, 0xd700
 	shr	edx, 11
 	and	edx, 1
 	or	eax, edx
@@ -130,26 +156,29 @@ function tcg_thunk_commit
 
 /* r12: helper, r13: its argument. */
 function tcg_thunk_helper
+	called
 	save_guest
+	to_c
 	mov	rdi, gs:[SELF]
 	mov	rsi, r13
-	call_c	r12
+	call	r12
 	test	eax, eax
 	jnz	leave
-	load_guest
-	ret
+	from_c
+	return
 
 /* To the code that C finds, or out. */
 	.macro	find_way name fn argument
 function \name
 	save_guest
+	to_c
 	mov	rdi, gs:[SELF]
 	mov	rsi, \argument
-	call_c	\fn
+	call	\fn
 	test	rax, rax
 	jz	leave
 	mov	r12, rax
-	load_guest
+	from_c
 	jmp	r12
 	.endm
 
@@ -157,5 +186,22 @@ function \name
 find_way tcg_thunk_exit_direct, tcg_exit_direct, r12
 /* r13: guest rip. */
 find_way tcg_thunk_exit_indirect, tcg_exit_indirect, r13
+
+/* A return to r13 that was predicted otherwise: the call it belongs to is forgotten. */
+function tcg_thunk_ret_miss
+	add	rsp, 16
+	cmp	rsp, gs:[RET_BASE]
+	ja	2f
+1:	mov	r12d, r13d
+	shr	r12d, 12
+	xor	r12d, r13d
+	shl	r12d, 4
+	movzx	r12d, r12w
+	add	r12, gs:[JUMP_CACHE]
+	cmp	r13, [r12]
+	jne	tcg_thunk_exit_indirect
+	jmp	[r12 + 8]
+2:	mov	rsp, gs:[RET_BASE]
+	jmp	1b
 
 	.section .note.GNU-stack, "", @progbits

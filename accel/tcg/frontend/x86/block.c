@@ -4,24 +4,62 @@
 #include "accel/tcg/frontend/x86/translate.h"
 #include "accel/tcg/inspect.h"
 
+enum insn_result decode_one(struct tr *t, struct insn *in, const uint8_t *bytes, size_t n)
+{
+	enum insn_result r = x86_decode(in, bytes, n, t->code_size);
+
+	/* A processor without TZCNT or LZCNT ignores the F3: the next row is BSF or BSR. */
+	if (r == INSN_OK && in->row->flags == FL_ZCNT &&
+	    !(t->env->features >> in->row->feature & 1))
+		in->row++;
+	return r;
+}
+
+/* Whether nothing after it is part of the block. */
+static bool ends_block(const struct insn *in)
+{
+	switch (in->row->kind) {
+	case K_JMP:
+	case K_JMP_R:
+	case K_CALL:
+	case K_CALL_R:
+	case K_RET:
+	case K_LOOP:
+	case K_JCXZ:
+	case K_JMPF:
+	case K_JMPF_M:
+	case K_CALLF:
+	case K_CALLF_M:
+	case K_IRET:
+	case K_RETF:
+	case K_SYSCALL:
+	case K_SYSRET:
+	case K_HLT:
+	case K_MOVS:
+	case K_STOS:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Decodes the block; the last instruction may be one that does not decode. */
 static enum insn_result decode_block(struct tr *t, const uint8_t *bytes, size_t n, unsigned most)
 {
 	size_t at = 0;
 	enum insn_result r = INSN_OK;
+	unsigned branches = 0;
 
 	while (t->n < most) {
 		struct insn *in = &t->insn[t->n];
 
-		r = x86_decode(in, bytes + at, n - at, t->code_size);
+		r = decode_one(t, in, bytes + at, n - at);
 		if (r != INSN_OK)
 			break;
-		/* A processor without TZCNT or LZCNT ignores the F3: the next row is BSF or BSR. */
-		if (in->row->flags == FL_ZCNT && !(t->env->features >> in->row->feature & 1))
-			in->row++;
 		at += in->len;
 		t->n++;
-		if (at >= n)
+		branches += in->row->kind == K_JCC;
+		if (at >= n || ends_block(in) || branches == MOST_BRANCHES)
 			break;
 	}
 	return r;
@@ -61,6 +99,7 @@ static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, boo
 	t->source = (struct flag_source) { 0 };
 	t->rip = b->rip;
 	b->exits = 0;
+	b->look_first = b->look_end = 0;
 	if (pad) {
 		e_byte(&t->e, 0x66);
 		e_byte(&t->e, 0x90);
@@ -79,6 +118,7 @@ static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, boo
 		t->rip = t->next_rip;
 	}
 	if (!t->ended) {
+		t->i = i;
 		t->next_rip = t->rip;
 		b->insn_host[i] = (uint16_t)(t->e.at - start);
 		b->insn_offset[i] = (uint16_t)(t->rip - b->rip);
@@ -91,7 +131,7 @@ static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, boo
 }
 
 enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const uint8_t *bytes,
-				  size_t n, unsigned most)
+				  size_t before, size_t n, unsigned most)
 {
 	static _Thread_local struct tr t;
 	enum insn_result r;
@@ -103,6 +143,9 @@ enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const ui
 	t.mode = b->mode;
 	t.code_size = b->mode & MODE_CODE64 ? 8 : b->mode & MODE_CODE32 ? 4 : 2;
 	t.n = 0;
+	t.bytes = bytes;
+	t.before = before;
+	t.after = most > 1 ? n : 0;
 	r = decode_block(&t, bytes, n, most);
 	if (r == INSN_NEED_MORE && !t.n)
 		return TRANSLATE_MORE;
@@ -115,6 +158,7 @@ enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const ui
 		insns = emit_block(&t, start, r, true);
 	b->bytes = (uint16_t)(t.rip - b->rip);
 	b->insns = (uint16_t)insns;
+	b->look_end = (int16_t)MAX_OF(b->look_end, (int)b->bytes);
 	b->hot_size = (uint32_t)(t.e.at - start);
 	emit_stubs(&t);
 	b->head = (uint8_t)(start - head);

@@ -9,6 +9,12 @@ static const int8_t host_of[GPRS] = {
 	[R12] = HOST_R11,  [R13] = HOST_NONE, [R14] = HOST_NONE, [R15] = HOST_NONE,
 };
 
+static bool pext_is_fast;
+__attribute__((constructor)) static void look_at_host(void)
+{
+	pext_is_fast = __builtin_cpu_is("intel") && __builtin_cpu_supports("bmi2");
+}
+
 int host_reg(unsigned guest)
 {
 	return host_of[guest];
@@ -170,12 +176,27 @@ uint32_t new_site(struct tr *t, unsigned segment, unsigned size, bool read, bool
 	return n;
 }
 
+/* T1 = the index of the TLB entry for T0. BEXTR takes Intel's processors two operations. */
+static void tlb_index(struct emit *e, int tlb)
+{
+	struct host_op op = { .opcode = OPC_0F38 | 0xf7, .vex = true };
+
+	if (pext_is_fast) {
+		op.opcode = OPC_0F38 | 0xf5;
+		op.prefix = 0xf3;
+		op.vvvv = T0;
+		e_op_mem(e, &op, T1, ENV(page_mask));
+	} else {
+		op.vvvv = (uint8_t)tlb;
+		e_op_reg(e, &op, T1, T0);
+	}
+}
+
 void access_memory(struct tr *t, const struct insn *in, unsigned segment, unsigned size, bool read,
 		   bool write, memory_op op, int arg)
 {
 	struct emit *e = &t->e;
 	int tlb = write ? STORE_TLB : LOAD_TLB;
-	struct host_op bextr = host_op(OPC_0F38 | 0xf7, 4);
 	struct stub *s;
 	uint8_t *slow;
 
@@ -186,9 +207,7 @@ void access_memory(struct tr *t, const struct insn *in, unsigned segment, unsign
 	if (t->mode & MODE_REFERENCE) {
 		s->jumps[0] = e_jump(e, -1);
 	} else {
-		bextr.vex = true;
-		bextr.vvvv = (uint8_t)tlb;
-		e_op_reg(e, &bextr, T1, T0);
+		tlb_index(e, tlb);
 		e_alu_load(e, 6, 8, T0, mem_index(tlb, T1, 3, TLB_TAG_DISP));
 		e_alu_imm(e, 7, 8, T0, (int32_t)(4096 - size));
 		s->jumps[0] = e_jump(e, 7); /* above */

@@ -6,15 +6,14 @@
  * env->cc, or in both (t->flags). What destroys the host's saves them first; blocks begin and end
  * with them in env->cc. Because every access that may fault destroys them, env->cc is right
  * whenever an exception is raised.
+ *
+ * Flags that nobody will read unless there is an exception are not saved but described: within a
+ * block by the sites of its accesses, at its exits by what env->cc holds.
  */
 #include "accel/tcg/frontend/x86/translate.h"
 
-void save_flags(struct tr *t)
+static void emit_save(struct emit *e)
 {
-	struct emit *e = &t->e;
-
-	if (t->flags & FLAGS_SAVED)
-		return;
 	e_mov(e, 8, T1, HOST_RAX);
 	e_byte(e, 0x9f); /* lahf */
 	e_byte(e, 0x0f); /* seto al */
@@ -22,13 +21,20 @@ void save_flags(struct tr *t)
 	e_byte(e, 0xc0);
 	e_store(e, 2, ENV(cc), HOST_RAX);
 	e_mov(e, 8, HOST_RAX, T1);
+}
+
+void save_flags(struct tr *t)
+{
+	if (t->flags & FLAGS_SAVED)
+		return;
+	emit_save(&t->e);
 	t->flags = FLAGS_BOTH;
 }
 
 void restore_flags(struct emit *e)
 {
 	e_mov(e, 8, T1, HOST_RAX);
-	e_load(e, 4, HOST_RAX, ENV(cc));
+	e_load(e, 2, HOST_RAX, ENV(cc)); /* as wide as it was stored */
 	e_byte(e, 0x04); /* add al, 0x7f: O from bit 0 */
 	e_byte(e, 0x7f);
 	e_byte(e, 0x9e); /* sahf */
@@ -99,7 +105,7 @@ static struct flag_source flag_source(const struct insn *in)
 {
 	static const uint8_t kinds[] = { FLAGS_ADD, FLAGS_RESULT, 0,	    0, FLAGS_RESULT,
 					 FLAGS_SUB, FLAGS_RESULT, FLAGS_CMP };
-	struct flag_source f = { .src = 0xff, .imm = (int32_t)in->imm };
+	struct flag_source f = { .src = FLAGS_IMMEDIATE, .imm = (int32_t)in->imm };
 	unsigned op = in->opcode, reg = in->reg | (in->rex & INSN_REX_R ? 8u : 0),
 		 rm = modrm_rm(in);
 
@@ -125,7 +131,7 @@ static struct flag_source flag_source(const struct insn *in)
 		return f;
 	}
 	/* AH to BH are left out, and a sum with itself, whose carry is lost. */
-	if (f.size == 1 && !in->has_rex && (f.dst >= 4 || (f.src != 0xff && f.src >= 4)))
+	if (f.size == 1 && !in->has_rex && (f.dst >= 4 || (f.src != FLAGS_IMMEDIATE && f.src >= 4)))
 		f.kind = 0;
 	if ((f.kind == FLAGS_ADD || f.kind == FLAGS_SUB) && f.dst == f.src)
 		f.kind = 0;
@@ -170,50 +176,118 @@ static bool may_fault_on_host(const struct insn *in)
 	       (in->row->feature >= FEAT_MMX && in->row->feature <= FEAT_F16C);
 }
 
+/* Instructions of which written_registers tells all, and that do nothing else of interest. */
+static bool plain(const struct insn *in)
+{
+	switch (in->row->kind) {
+	case K_T:
+	case K_MOVSXD:
+	case K_INCDEC:
+	case K_LEA:
+	case K_XCHG:
+	case K_MOVBE:
+	case K_BSWAP:
+	case K_PUSH:
+	case K_POP:
+	case K_NOP:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* What becomes of flags that are described by registers. */
+struct flags_watch {
+	unsigned watched, written; /* registers */
+	bool over, dead;
+};
+
+/* The next instruction after them. */
+static void watch_flags(const struct tr *t, const struct insn *in, struct flags_watch *w)
+{
+	struct flag_class f = insn_flags(in);
+
+	w->over = !plain(in) || f.use || may_fault_on_host(in) || refused(t, in) >= 0;
+	/* POP to memory and PUSH from memory have two accesses, but change nothing between them. */
+	if ((insn_mem_bytes(in) || in->row->kind == K_PUSH || in->row->kind == K_POP) &&
+	    w->written & w->watched)
+		w->over = true;
+	if (w->over)
+		return;
+	w->dead = f.def == FLAGS_ALL;
+	w->over = f.def;
+	w->written |= written_registers(in);
+}
+
+/* The flags that the host holds come from registers; those written since then. */
+static bool described(const struct tr *t, struct flags_watch *w)
+{
+	const struct flag_source *f = &t->source;
+
+	if (!f->kind || t->flags != FLAGS_HOST || t->mode & MODE_REFERENCE)
+		return false;
+	*w = (struct flags_watch) { .watched = BIT(f->dst) |
+					       (f->src == FLAGS_IMMEDIATE ? 0 : BIT(f->src)) };
+	for (unsigned j = t->source_insn + 1; j < t->i; j++) {
+		if (!plain(&t->insn[j]) && t->insn[j].row->kind != K_JCC)
+			return false;
+		w->written |= written_registers(&t->insn[j]);
+	}
+	return true;
+}
+
 /*
  * Whether the flags that the host holds now are overwritten before anything but an exception can
  * see them, and an exception finds their source intact until then.
  */
 static bool recoverable(const struct tr *t)
 {
-	unsigned watched, written = 0;
+	struct flags_watch w;
 
-	if (!t->source.kind || t->flags != FLAGS_HOST || t->mode & MODE_REFERENCE)
+	if (!described(t, &w))
 		return false;
-	watched = BIT(t->source.dst) | (t->source.src == 0xff ? 0 : BIT(t->source.src));
-	for (unsigned j = t->source_insn + 1; j < t->n; j++) {
-		const struct insn *in = &t->insn[j];
-		struct flag_class f = insn_flags(in);
+	for (unsigned j = MAX_OF(t->i, t->source_insn + 1); j < t->n && !w.over; j++)
+		watch_flags(t, &t->insn[j], &w);
+	return w.dead;
+}
 
-		switch (in->row->kind) {
-		case K_T:
-		case K_MOVSXD:
-		case K_INCDEC:
-		case K_LEA:
-		case K_XCHG:
-		case K_MOVBE:
-		case K_BSWAP:
-		case K_PUSH:
-		case K_POP:
-		case K_NOP:
-			break;
-		default:
+/* Instructions of a jump's target that are looked at. */
+#define LOOK_AHEAD 6
+
+/* The same for what a jump to `target` leads to, on the block's page; then the block depends on
+ * those bytes too. */
+static bool recoverable_at(struct tr *t, uint64_t target)
+{
+	int64_t at = (int64_t)(target - t->b->rip);
+	struct flags_watch w;
+
+	if (at < -(int64_t)t->before || !described(t, &w) || w.written & w.watched)
+		return false;
+	for (unsigned n = 0; n < LOOK_AHEAD && !w.over; n++) {
+		struct insn in;
+
+		if (at >= (int64_t)t->after ||
+		    decode_one(t, &in, t->bytes + at, (size_t)((int64_t)t->after - at)) != INSN_OK)
 			return false;
-		}
-		if (f.use || may_fault_on_host(in) || refused(t, in) >= 0)
-			return false;
-		/* POP to memory and PUSH from memory have two accesses, but change nothing between
-		 * them. */
-		if ((insn_mem_bytes(in) || in->row->kind == K_PUSH || in->row->kind == K_POP) &&
-		    written & watched)
-			return false;
-		if (f.def == FLAGS_ALL)
-			return true;
-		if (f.def)
-			return false;
-		written |= written_registers(in);
+		watch_flags(t, &in, &w);
+		at += in.len;
 	}
-	return false;
+	if (w.dead) {
+		t->b->look_first =
+			(int16_t)MIN_OF((int64_t)t->b->look_first, (int64_t)(target - t->b->rip));
+		t->b->look_end = (int16_t)MAX_OF((int64_t)t->b->look_end, at);
+	}
+	return w.dead;
+}
+
+/* Instead of saving the flags: how they are found. The host's stay. */
+static void describe_flags(struct tr *t)
+{
+	uint32_t cc = cc_describe(&t->source);
+
+	if (cc & CC_WIDE)
+		e_store_imm(&t->e, 4, mem_gs(offsetof(struct tcg_env, cc) + 4), t->source.imm);
+	e_store_imm(&t->e, 4, ENV(cc), (int32_t)cc);
 }
 
 /* Before code that destroys the host's flags for its own purposes. */
@@ -254,6 +328,27 @@ void raise_here(struct tr *t, unsigned vector)
 	t->ended = true;
 }
 
+/* T1 = T0's entry in the jump cache, compared with it. */
+static void look_up_t0(struct emit *e)
+{
+	struct host_op xor = host_op(0x33, 4);
+
+	e_mov(e, 4, T1, T0);
+	e_shift(e, 5, 4, T1, PAGE_BITS);
+	e_op_reg(e, &xor, T1, T0);
+	e_shift(e, 4, 4, T1, 4);
+	e_movzx16(e, T1, T1);
+	e_alu_load(e, 0, 8, T1, ENV(jump_cache));
+	e_alu_load(e, 7, 8, T0, mem_at(T1, 0));
+}
+static_assert(sizeof(struct jump_cache_entry) == 16 && JUMP_CACHE_ENTRIES == 4096, "look_up_t0");
+
+/* Blocks of single instructions: back to C with the target in T0, or given. */
+static bool alone(const struct tr *t)
+{
+	return t->mode & (MODE_STEP | MODE_REFERENCE);
+}
+
 void go_to_t0(struct tr *t)
 {
 	struct emit *e = &t->e;
@@ -261,16 +356,12 @@ void go_to_t0(struct tr *t)
 
 	spend_flags(t);
 	t->ended = true;
-	if (t->mode & (MODE_STEP | MODE_REFERENCE)) {
+	if (alone(t)) {
 		e_store(e, 8, ENV(rip), T0);
 		e_jmp_mem(e, ENV(thunk_exit_main));
 		return;
 	}
-	e_mov(e, 4, T1, T0);
-	e_shift(e, 4, 4, T1, 4);
-	e_movzx16(e, T1, T1);
-	e_alu_load(e, 0, 8, T1, ENV(jump_cache));
-	e_alu_load(e, 7, 8, T0, mem_at(T1, 0));
+	look_up_t0(e);
 	s = new_stub(t, STUB_INDIRECT);
 	s->jumps[0] = e_jump(e, 5);
 	e_jmp_mem(e, mem_at(T1, 8));
@@ -278,60 +369,93 @@ void go_to_t0(struct tr *t)
 
 /*
  * Other pages may be mapped anew, so their blocks are looked up each time; but it is known where in
- * the jump cache.
+ * the jump cache. Leaves the entry's place, a displacement from T1, and a stub for when it is not
+ * there.
  */
-static void go_to_other_page(struct tr *t, uint64_t target)
+static struct stub *look_up(struct tr *t, uint64_t target, enum stub_kind kind, int32_t *entry)
 {
 	struct emit *e = &t->e;
-	int32_t entry = (int32_t)(target << 4 & 0xffff);
-	struct stub *s = new_stub(t, STUB_INDIRECT);
+	struct stub *s = new_stub(t, kind);
 
+	*entry = (int32_t)(jump_cache_index(target) * sizeof(struct jump_cache_entry));
 	e_load(e, 8, T1, ENV(jump_cache));
 	if ((int64_t)target == (int32_t)target) {
 		struct host_op cmp = host_op(0x81, 8);
 
-		e_op_mem(e, &cmp, 7, mem_at(T1, entry));
+		e_op_mem(e, &cmp, 7, mem_at(T1, *entry));
 		e_le(e, target, 4);
 		s->rip = target;
 		s->has_rip = true;
 	} else {
 		e_mov_imm(e, T0, target);
-		e_alu_load(e, 7, 8, T0, mem_at(T1, entry));
+		e_alu_load(e, 7, 8, T0, mem_at(T1, *entry));
 	}
 	s->jumps[0] = e_jump(e, 5);
-	e_jmp_mem(e, mem_at(T1, entry + 8));
+	return s;
+}
+
+static void go_to_other_page(struct tr *t, uint64_t target)
+{
+	int32_t entry;
+
+	look_up(t, target, STUB_INDIRECT, &entry);
+	e_jmp_mem(&t->e, mem_at(T1, entry + 8));
+}
+
+/* Whether a jump there is linked: it stays on the page. */
+static bool links(const struct tr *t, uint64_t target)
+{
+	int64_t at = (int64_t)((t->b->phys & (PAGE_SIZE_4K - 1)) + (target - t->b->rip));
+
+	return at >= 0 && at < (int64_t)PAGE_SIZE_4K && t->b->exits < BLOCK_EXITS;
+}
+
+/* Where the guest could loop it looks whether somebody wants it to leave. */
+static void poll(struct tr *t, uint64_t target)
+{
+	struct stub *s;
+
+	if (target > t->rip)
+		return;
+	e_cmp_mem_imm(&t->e, 4, ENV(exit_request), 0);
+	s = new_stub(t, STUB_POLL);
+	s->jumps[0] = e_jump(&t->e, 5);
+	s->rip = target;
+}
+
+/* The jump, condition or call `cc` to another block on the page. */
+static void exit_block(struct tr *t, uint64_t target, int cc)
+{
+	struct block_exit *x = &t->b->exit[t->b->exits++];
+	struct stub *s = new_stub(t, STUB_EXIT);
+
+	*x = (struct block_exit) { .from = t->b, .target = target };
+	s->exit = x;
+	x->jump = s->jumps[0] = e_patchable_jump(&t->e, cc);
 }
 
 void go_to(struct tr *t, uint64_t target)
 {
 	struct emit *e = &t->e;
-	struct stub *s;
 
-	spend_flags(t);
 	t->ended = true;
-	if (t->mode & (MODE_STEP | MODE_REFERENCE)) {
+	if (alone(t)) {
+		spend_flags(t);
 		set_rip(t, target);
 		e_jmp_mem(e, ENV(thunk_exit_main));
 		return;
 	}
-	if ((target ^ t->b->rip) >> 12 || t->b->exits == ARRAY_LEN(t->b->exit)) {
+	if (!links(t, target)) {
+		spend_flags(t);
 		go_to_other_page(t, target);
 		return;
 	}
-	if (target <= t->rip) {
-		e_cmp_mem_imm(e, 4, ENV(exit_request), 0);
-		s = new_stub(t, STUB_POLL);
-		s->jumps[0] = e_jump(e, 5);
-		s->rip = target;
-	}
-	s = new_stub(t, STUB_EXIT);
-	s->exit = &t->b->exit[t->b->exits++];
-	/* The displacement is aligned: it changes while other vCPUs run here. */
-	while (((uintptr_t)e->at & 3) != 3)
-		e_byte(e, 0x90);
-	*s->exit = (struct block_exit) { .from = t->b, .target = target };
-	s->jumps[0] = e_jump(e, -1);
-	s->exit->jump = s->jumps[0];
+	if (!t->recover && recoverable_at(t, target))
+		describe_flags(t);
+	else
+		spend_flags(t);
+	poll(t, target);
+	exit_block(t, target, E_JMP);
 }
 
 /* Emits what jumps out of line. */
@@ -386,10 +510,31 @@ void emit_stubs(struct tr *t)
 			e_jmp_mem(e, ENV(thunk_exit_main));
 			break;
 		case STUB_INDIRECT:
+		case STUB_CALL:
 			e_here(e, s->jumps[0]);
 			if (s->has_rip)
 				e_mov_imm(e, T0, s->rip);
-			e_jmp_mem(e, ENV(thunk_exit_indirect));
+			if (s->kind == STUB_INDIRECT) {
+				e_jmp_mem(e, ENV(thunk_exit_indirect));
+				break;
+			}
+			e_call_mem(e, ENV(thunk_exit_indirect));
+			e_jump_to(e, E_JMP, s->after);
+			break;
+		case STUB_RET:
+			e_here(e, s->jumps[0]);
+			e_jmp_mem(e, ENV(thunk_ret_miss));
+			break;
+		case STUB_SAVE_EXIT:
+			e_here(e, s->jumps[0]);
+			emit_save(e);
+			exit_block(t, s->rip, E_JMP);
+			break;
+		case STUB_FAR:
+			e_here(e, s->jumps[0]);
+			if (s->save)
+				emit_save(e);
+			go_to_other_page(t, s->rip);
 			break;
 		}
 	}
@@ -460,14 +605,31 @@ static void op_load_t0(struct tr *t, const struct insn *in, int size)
 	e_load(&t->e, (unsigned)size, T0, mem_index(T0, T1, 0, 0));
 }
 
-/* Pushes a constant. */
-static void push_value(struct tr *t, unsigned size, uint64_t v)
+/* What push_value pushes, in 32 bits that are extended. */
+static void op_store_imm(struct tr *t, const struct insn *in, int imm)
 {
+	unsigned size = in->operand_size;
+	struct host_op op = host_op(0xc7, size);
+
+	e_op_mem(&t->e, &op, 0, mem_index(T0, T1, 0, 0));
+	e_le(&t->e, (uint32_t)imm, size == 2 ? 2 : 4);
+}
+
+/* Pushes a constant. */
+static void push_value(struct tr *t, const struct insn *in, uint64_t v)
+{
+	unsigned size = in->operand_size;
+
 	spend_flags(t);
-	e_mov_imm(&t->e, T1, v);
-	e_store(&t->e, 8, ENV(tmp[0]), T1);
-	stack_address(t, -(int32_t)size);
-	access_memory(t, NULL, SEG_SS, size, false, true, op_store_tmp, (int)size);
+	if (size < 8 || (int64_t)v == (int32_t)v) {
+		stack_address(t, -(int32_t)size);
+		access_memory(t, in, SEG_SS, size, false, true, op_store_imm, (int)(uint32_t)v);
+	} else {
+		e_mov_imm(&t->e, T1, v);
+		e_store(&t->e, 8, ENV(tmp[0]), T1);
+		stack_address(t, -(int32_t)size);
+		access_memory(t, in, SEG_SS, size, false, true, op_store_tmp, (int)size);
+	}
 	move_stack(t, -(int32_t)size);
 }
 
@@ -476,7 +638,7 @@ static void translate_push(struct tr *t, const struct insn *in)
 	unsigned size = in->operand_size, kind = OPERAND_KIND(in->row->operand[0]);
 
 	if (kind == OPK_I || kind == OPK_SI) {
-		push_value(t, size, in->imm);
+		push_value(t, in, in->imm);
 		return;
 	}
 	spend_flags(t);
@@ -533,17 +695,54 @@ static void translate_leave(struct tr *t, const struct insn *in)
 
 /* Control flow. */
 
+/* The block goes on behind it; where it jumps to another page, or has to save flags, that is out of
+ * line. */
 static void translate_jcc(struct tr *t, const struct insn *in)
 {
-	uint8_t *taken;
 	uint64_t target = mask_rip(in->operand_size, t->next_rip + in->imm);
+	unsigned cc = in->opcode & 15;
+	bool in_memory, described;
+	struct stub *s;
 
 	need_flags(t);
-	save_flags(t);
-	taken = e_jump(&t->e, in->opcode & 15);
-	go_to(t, mask_rip(t->code_size, t->next_rip));
-	e_here(&t->e, taken);
-	go_to(t, target);
+	if (alone(t)) {
+		uint8_t *taken;
+
+		save_flags(t);
+		taken = e_jump(&t->e, (int)cc);
+		go_to(t, mask_rip(t->code_size, t->next_rip));
+		e_here(&t->e, taken);
+		go_to(t, target);
+		return;
+	}
+	in_memory = t->flags & FLAGS_SAVED;
+	if (!links(t, target)) {
+		s = new_stub(t, STUB_FAR);
+		s->jumps[0] = e_jump(&t->e, (int)cc);
+		s->rip = target;
+		s->save = !in_memory;
+		return;
+	}
+	described = !in_memory && recoverable_at(t, target);
+	if (target <= t->rip) {
+		uint8_t *over = e_short_jump(&t->e, (int)cc ^ 1);
+
+		if (described)
+			describe_flags(t);
+		else if (!in_memory)
+			emit_save(&t->e);
+		poll(t, target);
+		exit_block(t, target, E_JMP);
+		e_here_short(&t->e, over);
+	} else if (in_memory || described) {
+		if (described)
+			describe_flags(t);
+		exit_block(t, target, (int)cc);
+	} else {
+		s = new_stub(t, STUB_SAVE_EXIT);
+		s->jumps[0] = e_jump(&t->e, (int)cc);
+		s->rip = target;
+	}
 }
 
 /* LOOP, LOOPE, LOOPNE and JCXZ; flags stay. */
@@ -581,10 +780,42 @@ static void translate_loop(struct tr *t, const struct insn *in)
 	go_to(t, target);
 }
 
+/* Onto the stack of predicted returns; the host's call follows. */
+static void predict_return(struct tr *t, uint64_t rip)
+{
+	if ((int64_t)rip == (int32_t)rip) {
+		e_push_imm(&t->e, (int32_t)rip);
+	} else {
+		e_mov_imm(&t->e, T1, rip);
+		e_push(&t->e, T1);
+	}
+}
+
 static void translate_call(struct tr *t, const struct insn *in)
 {
-	push_value(t, in->operand_size, mask_rip(in->operand_size, t->next_rip));
-	go_to(t, mask_rip(in->operand_size, t->next_rip + in->imm));
+	uint64_t back = mask_rip(in->operand_size, t->next_rip),
+		 target = mask_rip(in->operand_size, t->next_rip + in->imm);
+
+	push_value(t, in, back);
+	if (alone(t)) {
+		go_to(t, target);
+		return;
+	}
+	spend_flags(t);
+	if (links(t, target)) {
+		poll(t, target);
+		predict_return(t, back);
+		exit_block(t, target, E_CALL);
+	} else {
+		int32_t entry;
+		struct stub *s;
+
+		predict_return(t, back);
+		s = look_up(t, target, STUB_CALL, &entry);
+		e_call_mem(&t->e, mem_at(T1, entry + 8));
+		s->after = t->e.at;
+	}
+	go_to(t, back);
 }
 
 /* T0 = the target of an indirect jump or call. */
@@ -606,22 +837,45 @@ static void load_target(struct tr *t, const struct insn *in)
 
 static void translate_call_r(struct tr *t, const struct insn *in)
 {
+	uint64_t back = mask_rip(in->operand_size, t->next_rip);
+	struct stub *s;
+
 	load_target(t, in);
 	e_store(&t->e, 8, ENV(tmp[1]), T0);
-	push_value(t, in->operand_size, mask_rip(in->operand_size, t->next_rip));
+	push_value(t, in, back);
 	e_load(&t->e, 8, T0, ENV(tmp[1]));
-	go_to_t0(t);
+	if (alone(t)) {
+		go_to_t0(t);
+		return;
+	}
+	predict_return(t, back);
+	look_up_t0(&t->e);
+	s = new_stub(t, STUB_CALL);
+	s->jumps[0] = e_jump(&t->e, 5);
+	e_call_mem(&t->e, mem_at(T1, 8));
+	s->after = t->e.at;
+	go_to(t, back);
 }
 
 static void translate_ret(struct tr *t, const struct insn *in)
 {
 	unsigned size = in->operand_size;
+	struct stub *s;
 
 	spend_flags(t);
 	stack_address(t, 0);
 	access_memory(t, in, SEG_SS, size, true, false, op_load_t0, (int)size);
 	move_stack(t, (int32_t)(size + in->imm));
-	go_to_t0(t);
+	if (alone(t)) {
+		go_to_t0(t);
+		return;
+	}
+	e_alu_load(&t->e, 7, 8, T0, mem_at(HOST_RSP, 8));
+	s = new_stub(t, STUB_RET);
+	s->jumps[0] = e_jump(&t->e, 5);
+	e_byte(&t->e, 0xc2); /* ret 8 */
+	e_le(&t->e, 8, 2);
+	t->ended = true;
 }
 
 /* Others. */

@@ -23,7 +23,17 @@ struct tr;
 /* Emits what an instruction does with the memory at [T0 + T1]; may be emitted twice. */
 typedef void (*memory_op)(struct tr *t, const struct insn *in, int arg);
 
-enum stub_kind { STUB_LOAD, STUB_STORE, STUB_EXIT, STUB_POLL, STUB_INDIRECT };
+enum stub_kind {
+	STUB_LOAD,
+	STUB_STORE,
+	STUB_EXIT,	/* to the block that `exit` leads to, not known yet */
+	STUB_POLL,	/* somebody wants the vCPU to leave; on at `rip` */
+	STUB_INDIRECT,	/* the jump cache does not have T0, or `rip` */
+	STUB_CALL,	/* the same for a call, which returns to `after` */
+	STUB_RET,	/* a return to T0 that was not predicted */
+	STUB_SAVE_EXIT, /* saves the flags, then jumps as `exit` does */
+	STUB_FAR,	/* to `rip` on another page; saves the flags first if `save` */
+};
 
 struct stub {
 	enum stub_kind kind;
@@ -37,10 +47,16 @@ struct stub {
 	bool xored; /* T0 holds the address xor the tag */
 	uint64_t rip;
 	bool has_rip; /* it goes to T0 first */
+	bool save;
 	struct block_exit *exit;
 };
 
 #define MOST_STUBS 256
+
+/* Conditional branches in a block; what follows them may never run. Each has an exit, and the end
+ * has two. */
+#define MOST_BRANCHES 4
+static_assert(MOST_BRANCHES + 2 <= BLOCK_EXITS, "exits of a block");
 
 /* A translation in progress. */
 struct tr {
@@ -48,6 +64,9 @@ struct tr {
 	struct tcg_env *env;
 	struct block *b;
 	struct insn insn[BLOCK_INSNS];
+	/* The block's bytes, with those before and after them on its page. */
+	const uint8_t *bytes;
+	size_t before, after;
 	unsigned n, i;		/* instructions; the current one */
 	uint64_t rip, next_rip; /* of the current one */
 	unsigned code_size, mode;
@@ -106,6 +125,8 @@ bool keeps_lock(const struct tr *t, const struct insn *in);
 struct stub *new_stub(struct tr *t, enum stub_kind kind);
 uint32_t new_site(struct tr *t, unsigned segment, unsigned size, bool read, bool write,
 		  bool aligned);
+/* As x86_decode, in the block's mode. */
+enum insn_result decode_one(struct tr *t, struct insn *in, const uint8_t *bytes, size_t n);
 /* Emits one instruction (translate.c), and what the block has out of line. */
 void translate_one(struct tr *t, const struct insn *in);
 void emit_stubs(struct tr *t);
