@@ -79,15 +79,20 @@ static void make_host_cpuid(struct tcg *t)
 		/* As many address bits as the walks check, and firmware makes page tables for. */
 		if (c->leaf == 0x80000008)
 			c->eax = TCG_PHYS_BITS | 57 << 8;
-		/* SPEC_CTRL and ARCH_CAPABILITIES are registers of ours, see ARCH_CAPABILITIES. So
-		 * are SMEP, INVPCID, SMAP, UMIP and LA57. */
+		/* SPEC_CTRL, with a bit against branch history injection, and ARCH_CAPABILITIES are
+		 * registers of ours, see ARCH_CAPABILITIES. So are SMEP, INVPCID, SMAP, UMIP and
+		 * LA57. */
 		if (c->leaf == 7) {
+			c->eax = 2;
 			c->ebx |= BIT(7) | BIT(10) | BIT(20);
 			c->ecx |= BIT(2) | BIT(16);
 			c->edx |= BIT(26) | BIT(29);
 		}
 		t->host.n++;
 	}
+	t->leaves[t->host.n++] = (struct x86_cpuid) {
+		.leaf = 7, .subleaf = 2, .indexed = true, .edx = BIT(4)
+	};
 	for (unsigned i = 0; i < ARRAY_LEN(xsave_leaves); i++)
 		t->leaves[t->host.n++] = xsave_leaves[i];
 	/* KVM's: both clocks and their stable bit, no delays after port I/O. */

@@ -72,7 +72,7 @@ void tcg_outside_begin(struct tcg_env *env)
  */
 void tcg_ask(struct tcg_env *env)
 {
-	__atomic_store_n(&env->exit_request, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&env->exit_request, 0, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&env->jump_cache, (uint64_t)(uintptr_t)tcg_cache_no_jumps(env->cache),
 			 __ATOMIC_SEQ_CST);
 }
@@ -80,7 +80,7 @@ void tcg_ask(struct tcg_env *env)
 static void use_jumps(struct tcg_env *env)
 {
 	__atomic_store_n(&env->jump_cache, (uint64_t)(uintptr_t)env->jumps, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&env->exit_request, __ATOMIC_SEQ_CST))
+	if (tcg_asked(env))
 		__atomic_store_n(&env->jump_cache,
 				 (uint64_t)(uintptr_t)tcg_cache_no_jumps(env->cache),
 				 __ATOMIC_SEQ_CST);
@@ -88,7 +88,7 @@ static void use_jumps(struct tcg_env *env)
 
 void tcg_answer(struct tcg_env *env)
 {
-	__atomic_store_n(&env->exit_request, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&env->exit_request, tcg_exit_none(), __ATOMIC_SEQ_CST);
 	use_jumps(env);
 }
 
@@ -191,10 +191,10 @@ void tcg_select(struct tcg_env *env, bool user, bool ac)
 	env->jumps = env->code[user].jumps;
 	use_jumps(env);
 	env->data_level = user ? DATA_USER : ac ? DATA_SUPERVISOR_AC : DATA_SUPERVISOR;
-	env->load_tlb = env->data[env->data_level].tlb;
-	env->store_tlb = env->load_tlb + 1;
-	env->load_base = (uint64_t)(uintptr_t)env->load_tlb + TLB_BIAS;
-	env->store_base = (uint64_t)(uintptr_t)env->store_tlb + TLB_BIAS;
+	env->load_tlb = env->data[env->data_level].tlb[0];
+	env->store_tlb = env->data[env->data_level].tlb[1];
+	env->load_base = (uint64_t)(uintptr_t)env->load_tlb + (uint64_t)(int64_t)tcg_tlb_bias();
+	env->store_base = (uint64_t)(uintptr_t)env->store_tlb + (uint64_t)(int64_t)tcg_tlb_bias();
 }
 
 /* Where an instruction's bytes lie: on one page, or on two. */
@@ -387,10 +387,16 @@ static struct block *block_at(struct tcg_env *env, uint64_t rip, bool *global)
 	}
 }
 
+int tcg_must_stop(const struct tcg_env *env)
+{
+	return env->eflags & (FLAG_TRAP | FLAG_RESUME) || env->shadow || env->debug.code ||
+	       env->debug.alone || env->debug.hit || tcg_asked(env);
+}
+
 /* Whether env->rip is not to be gone to from block to block. */
 static bool must_leave(struct tcg_env *env)
 {
-	return __atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE) ||
+	return tcg_asked(env) ||
 	       (unlikely(env->debug.code) && tcg_debug_code_page(env, code_linear(env, env->rip)));
 }
 
@@ -525,7 +531,7 @@ int tcg_execute(struct tcg_env *volatile env)
 		return escaped(env);
 	/* After STI or a load of SS at least one instruction runs, whoever waits. */
 	while (env->shadow || env->debug.alone ||
-	       !__atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE)) {
+	       !tcg_asked(env)) {
 		/* POPF and IRET may have begun single steps. */
 		if (unlikely(env->eflags & FLAG_TRAP) && !(env->mode & MODE_STEP))
 			return -1;
@@ -618,6 +624,15 @@ void tcg_env_enter_thread(struct tcg_env *env)
 }
 
 #define DEVICE_CODE_BYTES 8192 /* two pages */
+
+bool tcg_pext_is_fast;
+/* BEXTR takes Intel's processors two operations; PEXT is slow on AMD's before Zen 3. */
+__attribute__((constructor)) static void look_at_host(void)
+{
+	__builtin_cpu_init();
+	tcg_pext_is_fast = __builtin_cpu_is("intel") && __builtin_cpu_supports("bmi2");
+}
+
 #define RET_STACK_BYTES 32768
 /* What an empty stack of returns has above it: no address that code could return to. */
 #define RET_NONE UINT64_C(0x8000000000000001)
@@ -645,25 +660,43 @@ static void make_ret_stacks(struct tcg_env *env)
 	}
 	env->ret_rsp = env->ret_base = env->code[0].ret_base;
 }
+/* A table at an address that ends as it must: in whatever 4 GiB of the address space have room. */
+static struct tlb_table *make_tlb(void)
+{
+	static uint32_t next = 16;
+
+	for (;;) {
+		uint32_t high = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED);
+		void *wanted = (void *)(uintptr_t)((uint64_t)(high & 0x7fff) << 32 | TLB_ADDRESS_LOW),
+		     *at = mmap(wanted, sizeof(struct tlb_table), PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+		if (at == wanted)
+			return at;
+		if (at != MAP_FAILED)
+			munmap(at, sizeof(struct tlb_table));
+		if (high > 1u << 20)
+			abort();
+	}
+}
+
 struct tcg_env *tcg_env_new(struct tcg_cache *c)
 {
-	size_t tables = 2 * ARRAY_LEN(((struct tcg_env *)0)->data) * sizeof(struct tlb_table);
 	struct tcg_env *env = aligned_alloc(4096, align_up(sizeof(*env), 4096));
-	uint8_t *room = mmap(NULL, tables + 65536 + DEVICE_CODE_BYTES, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (!env || room == MAP_FAILED)
+	if (!env)
 		abort();
 	memset(env, 0, sizeof(*env));
 	env->self = env;
 	env->cache = c;
 	env->world = tcg_cache_world(c);
-	env->tlb_room = room;
-	env->tlb_room_size = tables + 65536 + DEVICE_CODE_BYTES;
-	room = (uint8_t *)(uintptr_t)align_up((uintptr_t)room, 65536);
-	env->device_code = room + tables;
+	env->device_code = mmap(NULL, DEVICE_CODE_BYTES, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (env->device_code == MAP_FAILED)
+		abort();
 	for (unsigned k = 0; k < ARRAY_LEN(env->data); k++) {
-		env->data[k].tlb = (struct tlb_table *)(void *)room + 2 * k;
+		env->data[k].tlb[0] = make_tlb();
+		env->data[k].tlb[1] = make_tlb();
 		env->data[k].log[0][0].n = env->data[k].log[1][0].n = FILL_LOG + 1;
 	}
 	for (unsigned k = 0; k < ARRAY_LEN(env->code); k++) {
@@ -680,8 +713,8 @@ struct tcg_env *tcg_env_new(struct tcg_cache *c)
 	env->thunk_exit_indirect = tcg_thunk_exit_indirect;
 	env->thunk_exit_main = tcg_thunk_exit_main;
 	env->thunk_ret_miss = tcg_thunk_ret_miss;
-	env->page_mask = (TLB_ENTRIES - 1) << PAGE_BITS;
 	env->cc = CC_SAVED;
+	env->exit_request = tcg_exit_none();
 	make_ret_stacks(env);
 	env->features = UINT64_MAX;
 	env->va_unused = 16;
@@ -697,7 +730,10 @@ struct tcg_env *tcg_env_new(struct tcg_cache *c)
 void tcg_env_free(struct tcg_env *env)
 {
 	tcg_world_remove(env->world, env);
-	munmap(env->tlb_room, env->tlb_room_size);
+	munmap(env->device_code, DEVICE_CODE_BYTES);
+	for (unsigned k = 0; k < ARRAY_LEN(env->data); k++)
+		for (unsigned store = 0; store < 2; store++)
+			munmap(env->data[k].tlb[store], sizeof(struct tlb_table));
 	munmap(env->ret_room, env->ret_room_size);
 	for (unsigned k = 0; k < ARRAY_LEN(env->code); k++)
 		free(env->code[k].jumps);

@@ -289,7 +289,7 @@ int helper_string(struct tcg_env *env, uint64_t word)
 			return 1;
 		/* An interrupt may come between two rounds; the instruction begins again after it.
 		 */
-		if ((++polls & 63) == 0 && __atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE) &&
+		if ((++polls & 63) == 0 && tcg_asked(env) &&
 		    part(env->gpr[RCX], a.address_size))
 			return 1;
 	}

@@ -55,7 +55,7 @@ static int leave(struct tcg_env *env, const union insn_arg *a)
 
 static int leave_if_asked(struct tcg_env *env, const union insn_arg *a)
 {
-	return __atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE) ? leave(env, a) : 0;
+	return tcg_asked(env) ? leave(env, a) : 0;
 }
 
 static uint64_t get(const struct tcg_env *env, unsigned reg, unsigned size)
@@ -328,7 +328,7 @@ static int string_io(struct tcg_env *env, const union insn_arg *a)
 			return leave_if_asked(env, a);
 		put(env, RCX, bytes, env->gpr[RCX] - 1);
 		if (get(env, RCX, bytes) && (env->mode & MODE_STEP ||
-					     __atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE)))
+					     tcg_asked(env)))
 			return 1;
 	}
 	return leave_if_asked(env, a);
@@ -621,10 +621,13 @@ static void write_msr(struct tcg_env *env, uint32_t index, uint64_t v)
 		cpu->seg[index == MSR_FS_BASE ? SEG_FS : SEG_GS].base = v;
 		env->seg_base[index == MSR_FS_BASE ? SEG_FS : SEG_GS] = v;
 		return;
-	case MSR_SPEC_CTRL:
-		if (v & ~UINT64_C(7))
+	case MSR_SPEC_CTRL: {
+		const struct x86_cpuid *c = x86_cpuid_find(cpu, 7, 2);
+
+		if (v & ~(c && c->edx & BIT(4) ? UINT64_C(0x407) : UINT64_C(7)))
 			gp(env);
 		break;
+	}
 	case MSR_PRED_CMD:
 		if (!(env->features >> FEAT_SPEC_CTRL & 1) || v & ~UINT64_C(1))
 			gp(env);
@@ -1100,17 +1103,21 @@ int helper_system(struct tcg_env *env, uint64_t word)
 		return leave_if_asked(env, &a);
 	case K_SYSCALL:
 		syscall_(env, a.length);
-		break;
+		tcg_update_mode(env);
+		return tcg_must_stop(env);
 	case K_SYSRET:
 		sysret(env, a.size);
 		tcg_check_events(env);
-		break;
+		tcg_update_mode(env);
+		return tcg_must_stop(env);
 	case K_SYSENTER:
 		sysenter(env);
-		break;
+		tcg_update_mode(env);
+		return tcg_must_stop(env);
 	case K_SYSEXIT:
 		sysexit(env, a.rex_w ? 8 : 4);
-		break;
+		tcg_update_mode(env);
+		return tcg_must_stop(env);
 	case K_SWAPGS: {
 		uint64_t *slot = env->hot_msr[HOT_KERNEL_GS_BASE];
 

@@ -161,7 +161,7 @@ static __attribute__((noinline)) enum outcome run_guest(struct tcg_env *env,
 		}
 		if (vector < 0) {
 			if (!env->debug.alone &&
-			    __atomic_load_n(&env->exit_request, __ATOMIC_ACQUIRE))
+			    tcg_asked(env))
 				return OUT_ASKED;
 			tcg_check_events(env);
 			continue;

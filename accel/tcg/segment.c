@@ -58,9 +58,13 @@ void tcg_update_mode(struct tcg_env *env)
 	if (!(cpu->cr4 & CR4_OSXSAVE) || (cpu->xcr0 & 6) != 6)
 		mode |= MODE_NO_AVX;
 	env->mode = mode;
-	for (unsigned i = 0; i < 6; i++) {
+	if (mode & MODE_CODE64)
+		env->seg_base[SEG_CS] = 0;
+	for (unsigned i = mode & MODE_CODE64 ? SEG_FS : 0; i < 6; i++) {
 		classes |= segment_class(env, i) << (2 * i);
 		env->seg_base[i] = cpu->seg[i].base;
+		if (mode & MODE_CODE64)
+			continue; /* no limits, and the others are flat */
 		for (unsigned k = 0; k < SEG_SIZES; k++)
 			env->seg_last[i][k] = cpu->seg[i].limit - ((1u << k) - 1);
 	}
@@ -671,7 +675,7 @@ int helper_far(struct tcg_env *env, uint64_t word)
 		break;
 	}
 	tcg_update_mode(env);
-	return 1;
+	return tcg_must_stop(env);
 }
 
 /* Exceptions and interrupts. */

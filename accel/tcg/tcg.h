@@ -31,12 +31,22 @@ struct tlb_table {
 };
 
 /*
- * The registers that hold a table's address hold TLB_BIAS more, with tables aligned to 64 KiB:
- * their low 16 bits are then BEXTR's control word for bits 12 to 23.
+ * The low 32 bits of a table's address are PEXT's mask for the index, so that one register serves
+ * for both. Where BEXTR is used, the register holds tcg_tlb_bias more, and its low 16 bits are the
+ * control word for bits 12 to 23. Either way its low 32 bits are known, and are what exit_request
+ * holds while nothing is asked for.
  */
-#define TLB_BIAS 0x0c0c
-#define TLB_TAG_DISP (-TLB_BIAS)
-#define TLB_HOST_DISP (TLB_ENTRIES * 8 - TLB_BIAS)
+#define TLB_ADDRESS_LOW UINT32_C(0x00fff000)
+#define TLB_BEXTR_CONTROL 0x0c0c
+extern bool tcg_pext_is_fast; /* set at the start */
+static inline int32_t tcg_tlb_bias(void)
+{
+	return tcg_pext_is_fast ? 0 : TLB_BEXTR_CONTROL - (int32_t)(TLB_ADDRESS_LOW & 0xffff);
+}
+static inline uint32_t tcg_exit_none(void)
+{
+	return TLB_ADDRESS_LOW + (uint32_t)tcg_tlb_bias();
+}
 
 /* What no address that looks at entry i can match: all 64-bit values are addresses. */
 static inline uint64_t tlb_none(unsigned i)
@@ -174,12 +184,10 @@ struct tcg_env {
 	 */
 	uint64_t ret_rsp, ret_base;
 	uint64_t return_to; /* of a thunk */
-	uint32_t exit_request; /* atomic; tcg_ask sets it */
+	uint32_t exit_request; /* atomic; tcg_exit_none() until tcg_ask */
 	uint32_t commit_site;
 	void *thunk_load, *thunk_store, *thunk_commit, *thunk_helper;
 	void *thunk_exit_direct, *thunk_exit_indirect, *thunk_exit_main, *thunk_ret_miss;
-	uint32_t page_mask; /* PEXT's, for the index of a TLB entry */
-
 	uint64_t tmp[4];
 	uint64_t seg_base[6];
 	uint32_t seg_last[6][SEG_SIZES]; /* the last offset at which an access of that size fits */
@@ -216,7 +224,7 @@ struct tcg_env {
 		uint64_t ret_rsp, ret_base, ret_guard;
 	} code[2]; /* CPL 0 to 2, and 3 */
 	struct {
-		struct tlb_table *tlb;	   /* loads, stores */
+		struct tlb_table *tlb[2];  /* loads, stores */
 		struct fill_log log[2][2]; /* of each: not global, global */
 	} data[3];			   /* DATA_ */
 	/* What large pages were looked up, in either half of the address space. */
@@ -224,8 +232,8 @@ struct tcg_env {
 		uint64_t first, last; /* first above last: none */
 	} large[2];
 	uint8_t *device_code; /* copies of code that is not in RAM */
-	void *tlb_room, *ret_room;
-	size_t tlb_room_size, ret_room_size;
+	void *ret_room;
+	size_t ret_room_size;
 	struct tcg *tcg;
 	const char *unsupported; /* what the guest wants that there is not */
 	bool nmi_masked, halted;
@@ -422,6 +430,12 @@ void tcg_code_written(struct tcg_cache *c, const void *host, unsigned size);
 
 /* Leaves translated code soon; any thread. */
 void tcg_ask(struct tcg_env *env);
+static inline bool tcg_asked(const struct tcg_env *env)
+{
+	return __atomic_load_n(&env->exit_request, __ATOMIC_SEQ_CST) != tcg_exit_none();
+}
+/* After a jump by C: whether what comes next concerns tcg_execute, or the next block just follows. */
+int tcg_must_stop(const struct tcg_env *env);
 /* What was asked for is going to be looked at. */
 void tcg_answer(struct tcg_env *env);
 /*

@@ -39,7 +39,7 @@ void tcg_tlb_flush(struct tcg_env *env, bool global)
 {
 	for (unsigned k = 0; k < ARRAY_LEN(env->data); k++)
 		for (unsigned store = 0; store < 2; store++)
-			flush(&env->data[k].tlb[store], env->data[k].log[store], global);
+			flush(env->data[k].tlb[store], env->data[k].log[store], global);
 	/* Large pages that stay are remembered by both halves' ranges, which only grow. */
 	if (global)
 		for (unsigned half = 0; half < ARRAY_LEN(env->large); half++) {
@@ -75,7 +75,7 @@ void tcg_tlb_unstore(struct tcg_env *env, const void *host)
 	uint64_t page = (uint64_t)(uintptr_t)host & ~PAGE_MASK;
 
 	for (unsigned k = 0; k < ARRAY_LEN(env->data); k++) {
-		struct tlb_table *t = &env->data[k].tlb[1];
+		struct tlb_table *t = env->data[k].tlb[1];
 		const struct fill_log *log = env->data[k].log[1];
 
 		if (log[0].n > FILL_LOG || log[1].n > FILL_LOG) {
@@ -99,7 +99,7 @@ void tcg_flush_page(struct tcg_env *env, uint64_t va)
 		return;
 	}
 	for (unsigned k = 0; k < ARRAY_LEN(env->data); k++)
-		env->data[k].tlb[0].tag[i] = env->data[k].tlb[1].tag[i] = tlb_none(i);
+		env->data[k].tlb[0]->tag[i] = env->data[k].tlb[1]->tag[i] = tlb_none(i);
 	tcg_jump_cache_flush_page(env, va);
 }
 

@@ -40,6 +40,9 @@ const struct x86_feature x86_features[] = {
 #define EAX7_1(n, b) { n, W(7, 1, EAX), b }
 	EAX7_1("avx-vnni", 4), EAX7_1("avx512-bf16", 5), EAX7_1("fzrm", 10), EAX7_1("fsrs", 11),
 	EAX7_1("fsrc", 12), EAX7_1("amx-fp16", 21), EAX7_1("avx-ifma", 23),
+#define EDX7_2(n, b) { n, W(7, 2, EDX), b }
+	EDX7_2("intel-psfd", 0), EDX7_2("ipred-ctrl", 1), EDX7_2("rrsba-ctrl", 2), EDX7_2("ddpd-u", 3),
+	EDX7_2("bhi-ctrl", 4), EDX7_2("mcdt-no", 5),
 #define EAXD_1(n, b) { n, W(0xd, 1, EAX), b }
 	EAXD_1("xsaveopt", 0), EAXD_1("xsavec", 1), EAXD_1("xgetbv1", 2), EAXD_1("xsaves", 3),
 #define EAX6(n, b) { n, W(6, 0, EAX), b }

@@ -477,6 +477,9 @@ static bool branches(const struct insn *in)
 	}
 }
 
+/* In cases of neighbours memory operands have this base and a small displacement; -1 in others. */
+static int near_base = -1;
+
 /* An encoding of a row, good or not. */
 static unsigned encode(uint8_t *b, const struct insn_row *row)
 {
@@ -497,6 +500,11 @@ static unsigned encode(uint8_t *b, const struct insn_row *row)
 		modrm = (uint8_t)((modrm & 0xf8) | (row->rm - 1));
 	if (row->kind == K_GATHER)
 		modrm = (uint8_t)((modrm & 0xf8) | 4);
+	if (near_base >= 0 && modrm < 0xc0 && row->kind != K_GATHER && !row->rm) {
+		modrm = (uint8_t)((modrm & 0x38) | 0x40 | (near_base & 7));
+		if (code_size() == 8)
+			rex = 0x40 | (rex & 0xe) | (near_base & 8 ? 1 : 0);
+	}
 	if (row->vex) {
 		unsigned w = row->w == W_ANY ? below(2) : row->w == W_1,
 			 l = row->l == L_ANY ? below(2) : row->l == L_1;
@@ -508,6 +516,8 @@ static unsigned encode(uint8_t *b, const struct insn_row *row)
 		b[n++] = 0xc4;
 		/* Elsewhere two bits of it tell VEX from LES and LDS. */
 		b[n++] = (uint8_t)((code_size() == 8 ? below(8) : 6 + below(2)) << 5 | row->map);
+		if (near_base >= 0 && code_size() == 8)
+			b[n - 1] = (uint8_t)((b[n - 1] & ~0x20) | (near_base & 8 ? 0 : 0x20));
 		b[n++] =
 			(uint8_t)(w << 7 | (vvvv ? below(16) : 15) << 3 | l << 2 | pp[row->prefix]);
 	} else {
@@ -532,6 +542,8 @@ static unsigned encode(uint8_t *b, const struct insn_row *row)
 	b[n++] = modrm;
 	for (unsigned i = 0; i < 12; i++)
 		b[n++] = below(4) ? (uint8_t)rnd() : 0;
+	if (near_base >= 0)
+		b[n - 12] = (uint8_t)(8 * below(8));
 	return n;
 }
 
@@ -745,7 +757,7 @@ static void aim(const struct insn *in)
 	in_state.gpr[in->base] = wanted - index - (uint64_t)in->disp;
 }
 
-static const struct insn_row *last_row[8];
+static const struct insn_row *last_row[16];
 static unsigned rows_in_case;
 /* A fault may come after some of the stores; 80-bit operands are accessed in two parts, each of
  * which wraps around in its segment. */
@@ -755,6 +767,34 @@ static uint16_t undefined, undefined_once; /* flags at the end, and at any time 
 static unsigned gather_index;		   /* the register of a case that begins with a gather */
 static uint64_t case_end;		   /* rip */
 static uint64_t code_at;		   /* linear */
+
+/*
+ * A row for a case of neighbours: much that moves data, and jumps to what comes next anyway, so that
+ * blocks have several ways out.
+ */
+static const struct insn_row *neighbour(void)
+{
+	static const uint8_t kinds[] = { K_PUSH, K_POP, K_JCC, K_INCDEC, K_LEA, K_CMPXCHG };
+	unsigned kind = kinds[below(ARRAY_LEN(kinds))];
+	const struct insn_row *row;
+
+	do
+		row = &x86_rows[below(x86_row_count)];
+	while (below(2) ? row->kind != kind
+			: row->map != MAP_1 || row->vex || row->kind != K_T || row->attr & A_FPU);
+	return row;
+}
+
+/* The jump leads to the next instruction. */
+static bool jump_nowhere(struct insn *in, uint8_t *bytes)
+{
+	unsigned size = in->opcode >= 0x80 && in->row->map == MAP_0F ? MIN_OF(in->operand_size, 4u) : 1;
+
+	if (in->row->kind != K_JCC)
+		return false;
+	memset(bytes + in->len - size, 0, size);
+	return true;
+}
 
 /* Fills the code page; the first instruction is of the given row. False: try again. */
 static bool make_case(const struct insn_row *row)
@@ -771,6 +811,14 @@ static bool make_case(const struct insn_row *row)
 	if (!below(32))
 		at = 4096 - 1 - below(8);
 	choose_segments();
+	near_base = -1;
+	if (below(3) == 0) {
+		near_base = (int)below(code_size() == 8 ? 16 : 8);
+		if ((near_base & 7) == RSP || code_size() == 2)
+			near_base = -1;
+		else
+			want = 2 + below(12);
+	}
 	code_at = CODE + at;
 	in_state.rip = code_at - segment_base(SEG_CS);
 	rows_in_case = 0;
@@ -783,7 +831,13 @@ static bool make_case(const struct insn_row *row)
 		in_state.gpr[RSP] |= (uint64_t)below(65536) << 16;
 	if (below(4) == 0)
 		in_state.gpr[RBP] = in_state.gpr[RSP] + below(256);
+	if (near_base >= 0)
+		in_state.gpr[near_base] =
+			SANDBOX - segment_base(SEG_DS) +
+			(below(4) ? rnd() & 0xfff8 : 4096 * (1 + below(15)) - below(80));
 	for (unsigned n = 0; n < want && !case_branches; n++) {
+		if (n && near_base >= 0)
+			row = neighbour();
 		encode(b, row);
 		if (x86_decode(&in, b, 15, code_size()) != INSN_OK || !tested(&in)) {
 			if (n == 0)
@@ -807,7 +861,9 @@ static bool make_case(const struct insn_row *row)
 			in_state.gpr[RAX] = below(4) ? below(8) : 7;
 			in_state.gpr[RDX] = 0;
 		}
-		if (branches(&in)) {
+		if (near_base >= 0 && jump_nowhere(&in, b)) {
+			;
+		} else if (branches(&in)) {
 			if (n)
 				break;
 			case_branches = true;
@@ -834,7 +890,7 @@ static bool make_case(const struct insn_row *row)
 		memcpy(code + at, b, in.len);
 		at += in.len;
 		last_row[rows_in_case++] = in.row;
-		if (n == 0 && !reads_ldt)
+		if (n == 0 && !reads_ldt && near_base < 0)
 			aim(&in);
 		if (n == 0 && in.row->kind == K_GATHER)
 			gather_index = (unsigned)in.index;

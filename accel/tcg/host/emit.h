@@ -260,14 +260,6 @@ static inline void e_alu_load(struct emit *e, unsigned n, unsigned size, int reg
 	e_op_mem(e, &op, (unsigned)reg, m);
 }
 
-static inline void e_cmp_mem_imm(struct emit *e, unsigned size, struct host_mem m, int8_t imm)
-{
-	struct host_op op = host_op(size == 1 ? 0x80 : 0x83, size);
-
-	e_op_mem(e, &op, 7, m);
-	e_byte(e, (uint8_t)imm);
-}
-
 static inline void e_test_mem8(struct emit *e, struct host_mem m, unsigned imm)
 {
 	struct host_op op = host_op(0xf6, 1);

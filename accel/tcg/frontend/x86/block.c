@@ -93,7 +93,9 @@ static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, boo
 	unsigned i;
 
 	t->e.at = start;
-	t->stubs = 0;
+	t->stubs = t->groups = 0;
+	t->grouped = false;
+	t->offset = 0;
 	t->no_room = t->ended = t->recover = false;
 	t->flags = FLAGS_SAVED;
 	t->source = (struct flag_source) { 0 };
@@ -106,6 +108,7 @@ static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, boo
 	}
 	for (i = 0; i < t->n && !t->ended; i++) {
 		const struct insn *in = &t->insn[i];
+		unsigned grouped;
 
 		t->i = i;
 		t->next_rip = t->rip + in->len;
@@ -114,6 +117,11 @@ static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, boo
 		/* Room for this one's stub and the block's end. */
 		if (t->stubs + 8 > MOST_STUBS)
 			break;
+		grouped = translate_group(t);
+		if (grouped) {
+			i += grouped - 1;
+			continue;
+		}
 		translate_one(t, in);
 		t->rip = t->next_rip;
 	}

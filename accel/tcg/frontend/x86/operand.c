@@ -9,12 +9,6 @@ static const int8_t host_of[GPRS] = {
 	[R12] = HOST_R11,  [R13] = HOST_NONE, [R14] = HOST_NONE, [R15] = HOST_NONE,
 };
 
-static bool pext_is_fast;
-__attribute__((constructor)) static void look_at_host(void)
-{
-	pext_is_fast = __builtin_cpu_is("intel") && __builtin_cpu_supports("bmi2");
-}
-
 int host_reg(unsigned guest)
 {
 	return host_of[guest];
@@ -176,20 +170,36 @@ uint32_t new_site(struct tr *t, unsigned segment, unsigned size, bool read, bool
 	return n;
 }
 
-/* T1 = the index of the TLB entry for T0. BEXTR takes Intel's processors two operations. */
+/* T1 = the index of the TLB entry for T0. */
 static void tlb_index(struct emit *e, int tlb)
 {
-	struct host_op op = { .opcode = OPC_0F38 | 0xf7, .vex = true };
+	struct host_op op = { .opcode = OPC_0F38 | 0xf7, .vex = true, .vvvv = (uint8_t)tlb };
 
-	if (pext_is_fast) {
+	if (tcg_pext_is_fast) {
 		op.opcode = OPC_0F38 | 0xf5;
 		op.prefix = 0xf3;
 		op.vvvv = T0;
-		e_op_mem(e, &op, T1, ENV(page_mask));
+		e_op_reg(e, &op, T1, (unsigned)tlb);
 	} else {
-		op.vvvv = (uint8_t)tlb;
 		e_op_reg(e, &op, T1, T0);
 	}
+}
+
+struct host_mem tlb_tag(int tlb)
+{
+	return mem_index(tlb, T1, 3, -tcg_tlb_bias());
+}
+
+void check_access(struct tr *t, struct stub *s, int tlb, unsigned size)
+{
+	struct emit *e = &t->e;
+
+	tlb_index(e, tlb);
+	e_alu_load(e, 6, 8, T0, tlb_tag(tlb));
+	e_alu_imm(e, 7, 8, T0, (int32_t)(4096 - size));
+	s->jumps[0] = e_jump(e, 7); /* above */
+	e_load(e, 8, T1, mem_index(tlb, T1, 3, TLB_ENTRIES * 8 - tcg_tlb_bias()));
+	s->xored = true;
 }
 
 void access_memory(struct tr *t, const struct insn *in, unsigned segment, unsigned size, bool read,
@@ -207,12 +217,7 @@ void access_memory(struct tr *t, const struct insn *in, unsigned segment, unsign
 	if (t->mode & MODE_REFERENCE) {
 		s->jumps[0] = e_jump(e, -1);
 	} else {
-		tlb_index(e, tlb);
-		e_alu_load(e, 6, 8, T0, mem_index(tlb, T1, 3, TLB_TAG_DISP));
-		e_alu_imm(e, 7, 8, T0, (int32_t)(4096 - size));
-		s->jumps[0] = e_jump(e, 7); /* above */
-		e_load(e, 8, T1, mem_index(tlb, T1, 3, TLB_HOST_DISP));
-		s->xored = true;
+		check_access(t, s, tlb, size);
 	}
 	s->after = e->at;
 	s->tlb = tlb;
@@ -236,12 +241,11 @@ struct layout {
 	int temp_guest[3], temp_host[3];
 	bool temp_write[3], temp_read[3];
 	unsigned temps;
+	const int8_t *from; /* which those are */
 };
 
-static int place(struct layout *l, unsigned guest, bool read, bool write, bool memory)
+static int place(struct layout *l, unsigned guest, bool read, bool write)
 {
-	static const int8_t without[] = { T1, T0, STORE_TLB }, with[] = { T1, STORE_TLB, LOAD_TLB };
-
 	if (host_of[guest] != HOST_NONE)
 		return host_of[guest];
 	for (unsigned i = 0; i < l->temps; i++) {
@@ -252,7 +256,7 @@ static int place(struct layout *l, unsigned guest, bool read, bool write, bool m
 		}
 	}
 	l->temp_guest[l->temps] = (int)guest;
-	l->temp_host[l->temps] = memory ? with[l->temps] : without[l->temps];
+	l->temp_host[l->temps] = l->from[l->temps];
 	l->temp_read[l->temps] = read;
 	l->temp_write[l->temps] = write;
 	return l->temp_host[l->temps++];
@@ -266,12 +270,14 @@ static void operand_access(const struct insn *in, unsigned i, bool *read, bool *
 	*read = !*write || a == ACC_RW || a == ACC_WW;
 }
 
-static void lay_out(const struct insn *in, struct layout *l)
+static void lay_out(const struct insn *in, bool grouped, struct layout *l)
 {
+	static const int8_t all[] = { T1, T0, STORE_TLB }, not_t0[] = { T1, STORE_TLB, LOAD_TLB };
 	unsigned rex_r = in->rex & INSN_REX_R ? 8 : 0, rex_b = in->rex & INSN_REX_B ? 8 : 0;
 
 	memset(l, 0, sizeof(*l));
 	l->reg = l->rm = l->vvvv = l->opcode_reg = -1;
+	l->from = grouped || in->mem ? not_t0 : all;
 	for (unsigned i = 0; i < 4; i++) {
 		unsigned kind = OPERAND_KIND(in->row->operand[i]);
 		unsigned size = insn_size(in, OPERAND_SIZE(in->row->operand[i]));
@@ -287,7 +293,7 @@ static void lay_out(const struct insn *in, struct layout *l)
 				l->high_reg = true;
 				l->reg = in->reg;
 			} else {
-				l->reg = place(l, in->reg | rex_r, read, write, in->mem);
+				l->reg = place(l, in->reg | rex_r, read, write);
 			}
 			break;
 		case OPK_E:
@@ -299,11 +305,11 @@ static void lay_out(const struct insn *in, struct layout *l)
 				l->high_rm = true;
 				l->rm = in->rm;
 			} else {
-				l->rm = place(l, in->rm | rex_b, read, write, in->mem);
+				l->rm = place(l, in->rm | rex_b, read, write);
 			}
 			break;
 		case OPK_B:
-			l->vvvv = place(l, in->vvvv, read, write, in->mem);
+			l->vvvv = place(l, in->vvvv, read, write);
 			break;
 		case OPK_Z:
 			l->byte_rm = byte;
@@ -312,7 +318,7 @@ static void lay_out(const struct insn *in, struct layout *l)
 				l->opcode_reg = in->opcode & 7;
 			} else {
 				l->opcode_reg =
-					place(l, (in->opcode & 7) | rex_b, read, write, in->mem);
+					place(l, (in->opcode & 7) | rex_b, read, write);
 			}
 			break;
 		case OPK_V:
@@ -412,7 +418,8 @@ void template_op(struct tr *t, const struct insn *in, int with_flags)
 	};
 	struct emit *e = &t->e;
 	const struct insn_row *row = in->row;
-	bool memory = insn_mem_bytes(in) != 0, needs_rex, by_prefix = has_size(in, SZ_v, SZ_z);
+	bool memory = insn_mem_bytes(in) != 0, needs_rex, by_prefix = has_size(in, SZ_v, SZ_z),
+	     joined;
 	struct host_op op = {
 		.opcode = (uint16_t)(maps[row->map] | in->opcode),
 		.prefix = prefixes[row->prefix],
@@ -423,12 +430,14 @@ void template_op(struct tr *t, const struct insn *in, int with_flags)
 	struct layout l;
 	int swapped = 0;
 
-	lay_out(in, &l);
+	lay_out(in, t->grouped, &l);
+	/* Processors recognize stores that are read again by a base register alone. */
+	joined = !t->grouped && (l.temps || with_flags || insn_mem_written(in));
 	op.opsize16 = by_prefix && in->operand_size == 2;
 	op.w = template_w(t, in, by_prefix);
 	if (row->map == MAP_1 && in->opcode == 0x82)
 		op.opcode = 0x80; /* the alias that 64-bit mode lacks */
-	if (memory && (l.temps || with_flags))
+	if (memory && joined)
 		e_lea(e, 8, T0, mem_index(T0, T1, 0, 0));
 	if (with_flags)
 		restore_flags(e);
@@ -468,7 +477,7 @@ void template_op(struct tr *t, const struct insn *in, int with_flags)
 		e_opcode(e, &op, rex);
 	} else if (memory) {
 		e_op_mem(e, &op, (unsigned)l.reg,
-			 l.temps || with_flags ? mem_at(T0, 0) : mem_index(T0, T1, 0, 0));
+			 joined ? mem_at(T0, 0) : checked_memory(t));
 	} else {
 		e_op_reg(e, &op, (unsigned)l.reg, (unsigned)l.rm);
 	}

@@ -64,7 +64,7 @@ static unsigned opcode_reg(const struct insn *in)
 }
 
 /* The exception that using the instruction in this mode is, or -1. */
-static int refused(const struct tr *t, const struct insn *in)
+int refused(const struct tr *t, const struct insn *in)
 {
 	const struct insn_row *row = in->row;
 	bool mmx = row->feature == FEAT_MMX, simd = false;
@@ -138,11 +138,26 @@ static struct flag_source flag_source(const struct insn *in)
 	return f;
 }
 
-/* Guest registers that an instruction of the plain kinds below writes. */
-static unsigned written_registers(const struct insn *in)
+/* Those that are no operands. */
+static unsigned implied_registers(const struct insn *in)
 {
-	unsigned mask = in->row->kind == K_PUSH || in->row->kind == K_POP ? BIT(RSP) : 0,
-		 access = in->row->access;
+	const struct insn_row *row = in->row;
+
+	if (row->kind == K_PUSH || row->kind == K_POP)
+		return BIT(RSP);
+	if (row->kind == K_CMPXCHG)
+		return BIT(RAX);
+	if (row->map == MAP_1 && (row->opcode | 1) == 0xf7 && row->ext > 4)
+		return BIT(RAX) | BIT(RDX); /* MUL to IDIV */
+	if (row->map == MAP_0F3A && (row->opcode == 0x61 || row->opcode == 0x63))
+		return BIT(RCX); /* PCMPESTRI, PCMPISTRI */
+	return 0;
+}
+
+/* Guest registers that an instruction of the plain kinds below writes, or a CMPXCHG. */
+unsigned written_registers(const struct insn *in)
+{
+	unsigned mask = implied_registers(in), access = in->row->access;
 
 	for (unsigned i = 0; i < 2; i++) {
 		unsigned kind = OPERAND_KIND(in->row->operand[i]), n;
@@ -170,7 +185,7 @@ static unsigned written_registers(const struct insn *in)
 	return mask;
 }
 
-static bool may_fault_on_host(const struct insn *in)
+bool may_fault_on_host(const struct insn *in)
 {
 	return in->row->flags == FL_DIV || in->row->attr & A_FPU || in->row->kind == K_FWAIT ||
 	       (in->row->feature >= FEAT_MMX && in->row->feature <= FEAT_F16C);
@@ -291,7 +306,7 @@ static void describe_flags(struct tr *t)
 }
 
 /* Before code that destroys the host's flags for its own purposes. */
-static void spend_flags(struct tr *t)
+void spend_flags(struct tr *t)
 {
 	if (t->recover)
 		return;
@@ -413,11 +428,12 @@ static bool links(const struct tr *t, uint64_t target)
 /* Where the guest could loop it looks whether somebody wants it to leave. */
 static void poll(struct tr *t, uint64_t target)
 {
+	struct host_op cmp = host_op(0x39, 4); /* with a register it is one operation with the jump */
 	struct stub *s;
 
 	if (target > t->rip)
 		return;
-	e_cmp_mem_imm(&t->e, 4, ENV(exit_request), 0);
+	e_op_mem(&t->e, &cmp, LOAD_TLB, ENV(exit_request));
 	s = new_stub(t, STUB_POLL);
 	s->jumps[0] = e_jump(&t->e, 5);
 	s->rip = target;
@@ -477,7 +493,7 @@ void emit_stubs(struct tr *t)
 			}
 			e_here(e, s->jumps[0]);
 			if (s->xored)
-				e_alu_load(e, 6, 8, T0, mem_index(s->tlb, T1, 3, TLB_TAG_DISP));
+				e_alu_load(e, 6, 8, T0, tlb_tag(s->tlb));
 			e_mov_imm(e, T1, s->site);
 			if (call)
 				e_here(e, call);
@@ -530,6 +546,11 @@ void emit_stubs(struct tr *t)
 			emit_save(e);
 			exit_block(t, s->rip, E_JMP);
 			break;
+		case STUB_GROUP:
+			e_here(e, s->jumps[0]);
+			translate_ungrouped(t, s->group);
+			e_jump_to(e, E_JMP, s->after);
+			break;
 		case STUB_FAR:
 			e_here(e, s->jumps[0]);
 			if (s->save)
@@ -542,13 +563,13 @@ void emit_stubs(struct tr *t)
 
 /* Stack. */
 
-static unsigned stack_size(const struct tr *t)
+unsigned stack_size(const struct tr *t)
 {
 	return t->code_size == 8 ? 8 : t->mode & MODE_STACK32 ? 4 : 2;
 }
 
 /* T0 = stack pointer + disp, an offset in SS. */
-static void stack_address(struct tr *t, int32_t disp)
+void stack_address(struct tr *t, int32_t disp)
 {
 	unsigned size = stack_size(t);
 
@@ -557,7 +578,7 @@ static void stack_address(struct tr *t, int32_t disp)
 		e_movzx16(&t->e, T0, T0);
 }
 
-static void move_stack(struct tr *t, int32_t by)
+void move_stack(struct tr *t, int32_t by)
 {
 	unsigned size = stack_size(t);
 
@@ -575,11 +596,11 @@ static void op_store_reg(struct tr *t, const struct insn *in, int arg)
 
 	(void)in;
 	if (host_reg(guest) == HOST_NONE) {
-		e_lea(&t->e, 8, T0, mem_index(T0, T1, 0, 0));
+		e_lea(&t->e, 8, T0, checked_memory(t));
 		e_load(&t->e, 8, T1, ENV_GPR(guest));
 		e_store(&t->e, size, mem_at(T0, 0), T1);
 	} else {
-		e_store(&t->e, size, mem_index(T0, T1, 0, 0), host_reg(guest));
+		e_store(&t->e, size, checked_memory(t), host_reg(guest));
 	}
 }
 
@@ -587,7 +608,7 @@ static void op_store_reg(struct tr *t, const struct insn *in, int arg)
 static void op_store_tmp(struct tr *t, const struct insn *in, int size)
 {
 	(void)in;
-	e_lea(&t->e, 8, T0, mem_index(T0, T1, 0, 0));
+	e_lea(&t->e, 8, T0, checked_memory(t));
 	e_load(&t->e, 8, T1, ENV(tmp[0]));
 	e_store(&t->e, (unsigned)size, mem_at(T0, 0), T1);
 }
@@ -595,23 +616,23 @@ static void op_store_tmp(struct tr *t, const struct insn *in, int size)
 static void op_load_tmp(struct tr *t, const struct insn *in, int size)
 {
 	(void)in;
-	e_load(&t->e, (unsigned)size, T1, mem_index(T0, T1, 0, 0));
+	e_load(&t->e, (unsigned)size, T1, checked_memory(t));
 	e_store(&t->e, 8, ENV(tmp[0]), T1);
 }
 
 static void op_load_t0(struct tr *t, const struct insn *in, int size)
 {
 	(void)in;
-	e_load(&t->e, (unsigned)size, T0, mem_index(T0, T1, 0, 0));
+	e_load(&t->e, (unsigned)size, T0, checked_memory(t));
 }
 
 /* What push_value pushes, in 32 bits that are extended. */
-static void op_store_imm(struct tr *t, const struct insn *in, int imm)
+void op_store_imm(struct tr *t, const struct insn *in, int imm)
 {
 	unsigned size = in->operand_size;
 	struct host_op op = host_op(0xc7, size);
 
-	e_op_mem(&t->e, &op, 0, mem_index(T0, T1, 0, 0));
+	e_op_mem(&t->e, &op, 0, checked_memory(t));
 	e_le(&t->e, (uint32_t)imm, size == 2 ? 2 : 4);
 }
 
@@ -633,6 +654,11 @@ static void push_value(struct tr *t, const struct insn *in, uint64_t v)
 	move_stack(t, -(int32_t)size);
 }
 
+unsigned pushed_register(const struct insn *in)
+{
+	return OPERAND_KIND(in->row->operand[0]) == OPK_Z ? opcode_reg(in) : modrm_rm(in);
+}
+
 static void translate_push(struct tr *t, const struct insn *in)
 {
 	unsigned size = in->operand_size, kind = OPERAND_KIND(in->row->operand[0]);
@@ -651,14 +677,14 @@ static void translate_push(struct tr *t, const struct insn *in)
 		access_memory(t, in, SEG_SS, size, false, true, op_store_tmp, (int)size);
 	else
 		access_memory(t, in, SEG_SS, size, false, true, op_store_reg,
-			      (int)(size << 8 | (kind == OPK_Z ? opcode_reg(in) : modrm_rm(in))));
+			      (int)(size << 8 | pushed_register(in)));
 	move_stack(t, -(int32_t)size);
 }
 
 static void translate_pop(struct tr *t, const struct insn *in)
 {
 	unsigned size = in->operand_size;
-	unsigned guest = OPERAND_KIND(in->row->operand[0]) == OPK_Z ? opcode_reg(in) : modrm_rm(in);
+	unsigned guest = pushed_register(in);
 
 	spend_flags(t);
 	stack_address(t, 0);
@@ -969,7 +995,7 @@ static void op_cmpxchg_high(struct tr *t, const struct insn *in, int arg)
 			      .byte_reg = true };
 
 	(void)arg;
-	e_lea(&t->e, 8, T0, mem_index(T0, T1, 0, 0));
+	e_lea(&t->e, 8, T0, checked_memory(t));
 	e_store(&t->e, 8, ENV(tmp[0]), in->reg - 4);
 	e_load(&t->e, 1, T1, mem_gs(offsetof(struct tcg_env, tmp) + 1));
 	e_op_mem(&t->e, &op, T1, mem_at(T0, 0));
@@ -995,7 +1021,7 @@ static void op_btm(struct tr *t, const struct insn *in, int size)
 	struct host_op op = host_op(OPC_0F | in->opcode, (unsigned)size);
 
 	op.lock = keeps_lock(t, in);
-	e_lea(&t->e, 8, T0, mem_index(T0, T1, 0, 0));
+	e_lea(&t->e, 8, T0, checked_memory(t));
 	restore_flags(&t->e);
 	e_load(&t->e, 4, T1, ENV(tmp[0]));
 	e_op_mem(&t->e, &op, T1, mem_at(T0, 0));
@@ -1065,8 +1091,17 @@ static void translate_salc(struct tr *t)
 	t->flags = FLAGS_SAVED;
 }
 
+/* C has jumped: on at env->rip, with the new level's tables, if the helper did not say to leave. */
+static void follow_jump(struct tr *t)
+{
+	e_load(&t->e, 8, T0, ENV(rip));
+	go_to_t0(t);
+}
+
+enum after { GOES_ON, JUMPED, LEAVES };
+
 /* Leaves to C, which does the whole instruction. */
-static void translate_helper(struct tr *t, const struct insn *in, tcg_helper fn, bool ends)
+static void translate_helper(struct tr *t, const struct insn *in, tcg_helper fn, enum after after)
 {
 	unsigned size = in->operand_size;
 	union insn_arg a = { .word = 0 };
@@ -1108,7 +1143,9 @@ static void translate_helper(struct tr *t, const struct insn *in, tcg_helper fn,
 		e_store(&t->e, 8, ENV(tmp[0]), T0);
 	}
 	call_helper(t, fn, a.word);
-	if (ends) {
+	if (after == JUMPED) {
+		follow_jump(t);
+	} else if (after == LEAVES) {
 		e_jmp_mem(&t->e, ENV(thunk_exit_main));
 		t->ended = true;
 	}
@@ -1161,8 +1198,16 @@ static void translate_vzero(struct tr *t, const struct insn *in)
 	}
 }
 
+void flags_before(struct tr *t, const struct insn *in)
+{
+	struct flag_class f = insn_flags(in);
+
+	if (f.use || (f.def && f.def != FLAGS_ALL))
+		need_flags(t);
+}
+
 /* The instruction's flags are the host's after it. */
-static void finish_flags(struct tr *t, const struct insn *in)
+void finish_flags(struct tr *t, const struct insn *in)
 {
 	if (!insn_flags(in).def)
 		return;
@@ -1174,7 +1219,6 @@ static void finish_flags(struct tr *t, const struct insn *in)
 
 void translate_one(struct tr *t, const struct insn *in)
 {
-	struct flag_class f = insn_flags(in);
 	int vector = refused(t, in);
 
 	if (vector >= 0) {
@@ -1213,8 +1257,8 @@ void translate_one(struct tr *t, const struct insn *in)
 			 in->row->kind == K_FWAIT ||
 			 (in->row->feature >= FEAT_MMX && in->row->feature <= FEAT_F16C))
 			save_flags(t);
-		if (!insn_mem_bytes(in) && (f.use || (f.def && f.def != FLAGS_ALL)))
-			need_flags(t);
+		if (!insn_mem_bytes(in))
+			flags_before(t, in);
 		translate_template(t, in);
 		finish_flags(t, in);
 		return;
@@ -1287,7 +1331,7 @@ void translate_one(struct tr *t, const struct insn *in)
 	case K_JMPF_M:
 	case K_RETF:
 	case K_IRET:
-		translate_helper(t, in, helper_far, true);
+		translate_helper(t, in, helper_far, JUMPED);
 		return;
 	case K_FXSAVE:
 	case K_FXRSTOR:
@@ -1297,7 +1341,7 @@ void translate_one(struct tr *t, const struct insn *in)
 	case K_FNSAVE:
 	case K_XSAVE:
 	case K_XRSTOR:
-		translate_helper(t, in, helper_fpu, false);
+		translate_helper(t, in, helper_fpu, GOES_ON);
 		return;
 	case K_MASKMOV:
 	case K_VMASKMOV:
@@ -1354,9 +1398,15 @@ void translate_one(struct tr *t, const struct insn *in)
 	case K_AC:
 	case K_MONITOR:
 	case K_MWAIT:
-		translate_helper(t, in, helper_system, false);
+		translate_helper(t, in, helper_system, GOES_ON);
+		return;
+	case K_SYSCALL:
+	case K_SYSRET:
+	case K_SYSENTER:
+	case K_SYSEXIT:
+		translate_helper(t, in, helper_system, JUMPED);
 		return;
 	default:
-		translate_helper(t, in, helper_system, true);
+		translate_helper(t, in, helper_system, LEAVES);
 	}
 }

@@ -19,6 +19,18 @@
 /* Where the guest's arithmetic flags are. */
 enum flags_at { FLAGS_HOST = 1, FLAGS_SAVED = 2, FLAGS_BOTH = 3 };
 
+/* Instructions of a block whose memory operands lie together (group.c). */
+struct group {
+	unsigned first, end; /* their numbers */
+	uint64_t rip;	     /* of the first */
+	/* The flags before them, and after. */
+	enum flags_at flags, flags_after;
+	struct flag_source source;
+	unsigned source_insn;
+	bool recover;
+};
+#define MOST_GROUPS (BLOCK_INSNS / 2)
+
 struct tr;
 /* Emits what an instruction does with the memory at [T0 + T1]; may be emitted twice. */
 typedef void (*memory_op)(struct tr *t, const struct insn *in, int arg);
@@ -33,6 +45,7 @@ enum stub_kind {
 	STUB_RET,	/* a return to T0 that was not predicted */
 	STUB_SAVE_EXIT, /* saves the flags, then jumps as `exit` does */
 	STUB_FAR,	/* to `rip` on another page; saves the flags first if `save` */
+	STUB_GROUP,	/* a group whose common check failed: one by one; `group` */
 };
 
 struct stub {
@@ -48,6 +61,7 @@ struct stub {
 	uint64_t rip;
 	bool has_rip; /* it goes to T0 first */
 	bool save;
+	const struct group *group;
 	struct block_exit *exit;
 };
 
@@ -76,9 +90,14 @@ struct tr {
 	struct flag_source source;
 	unsigned source_insn;
 	bool recover; /* sites tell it instead of finding them saved */
+	/* In a group (group.c): T0 stays, and the operand is so far from where it points. */
+	bool grouped;
+	int32_t offset;
 	bool ended, no_room;
 	struct stub stub[MOST_STUBS];
 	unsigned stubs;
+	struct group group[MOST_GROUPS];
+	unsigned groups;
 };
 
 /* The host register that holds a guest register, or HOST_NONE. */
@@ -97,6 +116,8 @@ void restore_flags(struct emit *e);
 void effective_address(struct tr *t, const struct insn *in, int dst, int64_t extra);
 /* T0, an offset in `segment`, becomes linear. Offsets past the limit go to the slow path. */
 void add_segment(struct tr *t, unsigned segment, unsigned size, uint8_t **slow);
+/* The tag of the entry that T1 is the index of. */
+struct host_mem tlb_tag(int tlb);
 /*
  * An access to the memory at offset T0 of a segment: checks it, then emits `op`. Flags that the
  * host holds must be saved before.
@@ -111,6 +132,28 @@ void translate_template(struct tr *t, const struct insn *in);
  */
 void template_op(struct tr *t, const struct insn *in, int with_flags);
 
+/* The memory that was checked, while T0 and T1 are as the check left them, or T0 as in a group. */
+static inline struct host_mem checked_memory(const struct tr *t)
+{
+	return t->grouped ? mem_at(T0, t->offset) : mem_index(T0, T1, 0, 0);
+}
+/* Emits the check of [T0, T0 + size): T0 and T1 together are then where it is. */
+void check_access(struct tr *t, struct stub *s, int tlb, unsigned size);
+/* T0, an offset in SS, is so far from the stack pointer. */
+void stack_address(struct tr *t, int32_t disp);
+void move_stack(struct tr *t, int32_t by);
+unsigned stack_size(const struct tr *t);
+/* What instructions do, by their rows. */
+bool may_fault_on_host(const struct insn *in);
+unsigned written_registers(const struct insn *in);
+int refused(const struct tr *t, const struct insn *in);
+void spend_flags(struct tr *t);
+/* The flags that an instruction reads, or leaves as they are, are in the host's register. */
+void flags_before(struct tr *t, const struct insn *in);
+void finish_flags(struct tr *t, const struct insn *in);
+/* The register of a PUSH or POP by its opcode or ModRM. */
+unsigned pushed_register(const struct insn *in);
+void op_store_imm(struct tr *t, const struct insn *in, int imm);
 /* Guest registers to and from host registers, whole. */
 void get_reg(struct tr *t, int dst, unsigned guest);
 void put_reg(struct tr *t, unsigned guest, unsigned size, int src);
@@ -129,6 +172,10 @@ uint32_t new_site(struct tr *t, unsigned segment, unsigned size, bool read, bool
 enum insn_result decode_one(struct tr *t, struct insn *in, const uint8_t *bytes, size_t n);
 /* Emits one instruction (translate.c), and what the block has out of line. */
 void translate_one(struct tr *t, const struct insn *in);
+/* Emits the group that begins here, if there is one; how many instructions. */
+unsigned translate_group(struct tr *t);
+/* Its instructions with checks of their own. */
+void translate_ungrouped(struct tr *t, const struct group *g);
 void emit_stubs(struct tr *t);
 static inline uint64_t mask_rip(unsigned size, uint64_t rip)
 {
