@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "accel/tcg/host/emit.h"
 #include "accel/tcg/tcg.h"
 #include "core/error.h"
 
@@ -14,14 +15,19 @@
 #define PAGE_HASH_BITS 14
 #define MOST_BLOCKS (1u << 18)
 #define MOST_SITES (1u << 21)
-/* A block's code is at most this long. */
-#define BLOCK_ROOM 32768
+/* What else there is to say of blocks: exits, places, parts. */
+#define NOTES_SIZE (MOST_BLOCKS * UINT64_C(1024))
+#define NOTES_ROOM 8192 /* for one block */
+#define THUNK_SIZE 16
+#define THUNKS_SIZE (THUNKS * THUNK_SIZE)
 
 struct tcg_cache {
 	struct tcg_world world;
 	struct jump_cache_entry *no_jumps;
 	uint8_t *write, *run;
 	size_t size, used;
+	uint8_t *notes;
+	size_t notes_used;
 	uint64_t generation;
 	uint64_t count[TCG_COUNTS];
 	struct block *blocks; /* reserved, made as needed */
@@ -45,6 +51,25 @@ static void *reserve(size_t bytes)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+/* Each jumps to one of host/thunks.S. */
+static void write_thunks(struct tcg_cache *c)
+{
+	static char *const thunks[] = {
+#define X(name) [THUNK_##name] = tcg_thunk_##name,
+		TCG_THUNKS(X)
+#undef X
+	};
+
+	for (unsigned i = 0; i < THUNKS; i++) {
+		struct emit e = { .at = c->write + i * THUNK_SIZE };
+
+		/* jmp [rip + 0], and the address */
+		e_le(&e, 0x25ff, 6);
+		e_le(&e, (uintptr_t)thunks[i], 8);
+	}
+	c->used = THUNKS_SIZE;
+}
+
 struct tcg_cache *tcg_cache_new(size_t bytes, GError **err)
 {
 	struct tcg_cache *c = g_new0(struct tcg_cache, 1);
@@ -63,14 +88,17 @@ struct tcg_cache *tcg_cache_new(size_t bytes, GError **err)
 	c->blocks = reserve(MOST_BLOCKS * sizeof(*c->blocks));
 	c->sites = reserve(MOST_SITES * sizeof(*c->sites));
 	c->cold = reserve(MOST_SITES * sizeof(*c->cold));
+	c->notes = reserve(NOTES_SIZE);
 	c->no_jumps = reserve(JUMP_CACHE_ENTRIES * sizeof(*c->no_jumps));
-	if (!c->write || !c->run || !c->blocks || !c->sites || !c->cold || !c->no_jumps) {
+	if (!c->write || !c->run || !c->blocks || !c->sites || !c->cold || !c->notes ||
+	    !c->no_jumps) {
 		error(err, "tcg: the host cannot map %zu bytes of translated code", bytes);
 		goto failed;
 	}
 	close(fd);
 	for (unsigned i = 0; i < JUMP_CACHE_ENTRIES; i++)
 		c->no_jumps[i].rip = jump_cache_none(i);
+	write_thunks(c);
 	return c;
 failed:
 	if (fd >= 0)
@@ -91,6 +119,8 @@ void tcg_cache_free(struct tcg_cache *c)
 		munmap(c->sites, MOST_SITES * sizeof(*c->sites));
 	if (c->cold)
 		munmap(c->cold, MOST_SITES * sizeof(*c->cold));
+	if (c->notes)
+		munmap(c->notes, NOTES_SIZE);
 	if (c->no_jumps)
 		munmap(c->no_jumps, JUMP_CACHE_ENTRIES * sizeof(*c->no_jumps));
 	g_free(c);
@@ -143,12 +173,30 @@ struct block *tcg_block_begin(struct tcg_cache *c)
 {
 	struct block *b;
 
-	if (c->nblocks == MOST_BLOCKS || c->size - c->used < BLOCK_ROOM)
+	if (c->nblocks == MOST_BLOCKS || c->size - c->used < TCG_BLOCK_ROOM ||
+	    NOTES_SIZE - c->notes_used < NOTES_ROOM)
 		return NULL;
 	b = &c->blocks[c->nblocks];
-	memset(b, 0, offsetof(struct block, insn_host));
-	b->index = c->nblocks;
+	*b = (struct block) {
+		.index = c->nblocks,
+		.exit = (struct block_exit *)(void *)(c->notes + c->notes_used),
+	};
 	return b;
+}
+
+static void *take_notes(struct tcg_cache *c, size_t bytes)
+{
+	void *at = c->notes + c->notes_used;
+
+	c->notes_used += align_up(bytes, 8);
+	return at;
+}
+
+void tcg_block_places(struct tcg_cache *c, struct block *b, const struct insn_place *p, unsigned n)
+{
+	take_notes(c, b->exits * sizeof(*b->exit));
+	b->place = take_notes(c, n * sizeof(*p));
+	memcpy(b->place, p, n * sizeof(*p));
 }
 
 void tcg_block_finish(struct tcg_cache *c, struct block *b)
@@ -180,8 +228,9 @@ static struct code_part **page_slot(struct tcg_cache *c, uint64_t host)
 void tcg_block_part(struct tcg_cache *c, struct block *b, const void *host, size_t bytes)
 {
 	uint64_t at = (uint64_t)(uintptr_t)host;
-	struct code_part **slot = page_slot(c, at), *p = &b->part[b->parts++];
+	struct code_part **slot = page_slot(c, at), *p = take_notes(c, sizeof(*p));
 
+	b->parts++;
 	*p = (struct code_part) { .block = b, .start = at, .end = at + bytes, .next = *slot };
 	*slot = p;
 }
@@ -225,10 +274,29 @@ void tcg_code_written(struct tcg_cache *c, const void *host, unsigned size)
 	tcg_unlock(&c->world);
 }
 
-uint8_t *tcg_code_room(struct tcg_cache *c, uint8_t **end)
+uint8_t *tcg_code_room(struct tcg_cache *c)
 {
-	*end = c->write + c->used + BLOCK_ROOM;
 	return c->write + c->used;
+}
+
+uint32_t tcg_code_offset(const struct tcg_cache *c, const uint8_t *written)
+{
+	return (uint32_t)(written - c->write);
+}
+
+const uint8_t *tcg_code_thunk(const struct tcg_cache *c, unsigned thunk)
+{
+	return c->write + thunk * THUNK_SIZE;
+}
+
+uint32_t tcg_exit_name(const struct tcg_cache *c, const struct block_exit *x)
+{
+	return (uint32_t)((const uint8_t *)x - c->notes);
+}
+
+struct block_exit *tcg_exit_named(const struct tcg_cache *c, uint32_t name)
+{
+	return (struct block_exit *)(void *)(c->notes + name);
 }
 
 uint8_t *tcg_code_run(struct tcg_cache *c, uint8_t *written)
@@ -292,9 +360,9 @@ struct block *tcg_insn_of_code(struct tcg_cache *c, const void *host_pc, uint64_
 		return NULL;
 	offset = (uint32_t)((const uint8_t *)host_pc - b->code);
 	if (offset < b->hot_size) {
-		while (i + 1 < b->insns && b->insn_host[i + 1] <= offset)
+		while (i + 1 < b->insns && b->place[i + 1].host <= offset)
 			i++;
-		*rip = b->rip + b->insn_offset[i];
+		*rip = b->rip + b->place[i].guest;
 		return b;
 	}
 	while (high - low > 1) {
@@ -311,11 +379,10 @@ struct block *tcg_insn_of_code(struct tcg_cache *c, const void *host_pc, uint64_
 
 /* Points a direct exit's jump. Its displacement is aligned, so other vCPUs see the old or the new.
  */
-static void patch(struct tcg_cache *c, const struct block_exit *x, const uint8_t *to)
+static void patch(struct tcg_cache *c, const struct block_exit *x, uint32_t to)
 {
-	int32_t d = (int32_t)(to - tcg_code_run(c, x->jump));
-
-	__atomic_store_n((int32_t *)(void *)(x->jump - 4), d, __ATOMIC_RELEASE);
+	__atomic_store_n((uint32_t *)(void *)(c->write + x->jump - 4), to - x->jump,
+			 __ATOMIC_RELEASE);
 }
 
 void tcg_link(struct tcg_cache *c, struct block_exit *x, struct block *to)
@@ -326,7 +393,7 @@ void tcg_link(struct tcg_cache *c, struct block_exit *x, struct block *to)
 	x->to = to;
 	x->next = to->incoming;
 	to->incoming = x;
-	patch(c, x, to->code);
+	patch(c, x, (uint32_t)(to->code - c->run));
 }
 
 void tcg_block_kill(struct tcg_cache *c, struct block *b)
@@ -368,6 +435,7 @@ void tcg_cache_flush(struct tcg_cache *c)
 	memset(c->pages, 0, sizeof(c->pages));
 	c->generation++;
 	c->count[TCG_COUNT_FLUSHES]++;
-	c->used = 0;
+	c->used = THUNKS_SIZE;
+	c->notes_used = 0;
 	c->nblocks = c->nsites = c->ncold = 0;
 }

@@ -2,6 +2,7 @@
 /* The translator as an engine: its accel_ops, the memory map, vCPU state to and from the fields. */
 #include <cpuid.h>
 #include <stdlib.h>
+#include <signal.h>
 #include <string.h>
 
 #include "accel/tcg/engine.h"
@@ -429,6 +430,18 @@ static void physical_io(struct tcg_env *env, uint64_t phys, void *data, unsigned
 	tcg_outside_end(env);
 }
 
+/* Handlers would run on the stack of predicted returns: other threads take what is not a fault. */
+static void block_signals(void)
+{
+	static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
+	sigset_t set;
+
+	sigfillset(&set);
+	for (unsigned i = 0; i < ARRAY_LEN(faults); i++)
+		sigdelset(&set, faults[i]);
+	pthread_sigmask(SIG_SETMASK, &set, NULL);
+}
+
 static bool tcg_vcpu_create(struct vcpu *v, GError **err)
 {
 	struct tcg *t = tcg_of(v->accel);
@@ -447,6 +460,7 @@ static bool tcg_vcpu_create(struct vcpu *v, GError **err)
 	tcg_find_hot_msrs(env);
 	set_features(env);
 	v->engine = env;
+	block_signals();
 	tcg_env_enter_thread(env);
 	return true;
 }

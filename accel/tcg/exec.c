@@ -400,8 +400,9 @@ static bool must_leave(struct tcg_env *env)
 	       (unlikely(env->debug.code) && tcg_debug_code_page(env, code_linear(env, env->rip)));
 }
 
-void *tcg_exit_direct(struct tcg_env *env, struct block_exit *x)
+void *tcg_exit_direct(struct tcg_env *env, uint32_t exit)
 {
+	struct block_exit *x = tcg_exit_named(env->cache, exit);
 	uint64_t target = x->target;
 	uint64_t generation = tcg_cache_generation(env->cache);
 	struct block *b;
@@ -705,14 +706,6 @@ struct tcg_env *tcg_env_new(struct tcg_cache *c)
 			abort();
 		env->code[k].log[0].n = FILL_LOG + 1;
 	}
-	env->thunk_load = tcg_thunk_load;
-	env->thunk_store = tcg_thunk_store;
-	env->thunk_commit = tcg_thunk_commit;
-	env->thunk_helper = tcg_thunk_helper;
-	env->thunk_exit_direct = tcg_thunk_exit_direct;
-	env->thunk_exit_indirect = tcg_thunk_exit_indirect;
-	env->thunk_exit_main = tcg_thunk_exit_main;
-	env->thunk_ret_miss = tcg_thunk_ret_miss;
 	env->cc = CC_SAVED;
 	env->exit_request = tcg_exit_none();
 	make_ret_stacks(env);

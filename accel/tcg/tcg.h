@@ -288,13 +288,18 @@ static inline unsigned mode_segment(unsigned mode, unsigned seg)
 #define BLOCK_INSNS 64
 #define BLOCK_EXITS 6
 
-/* A direct way out of a block. */
+/* A direct way out of a block; places in the code cache by their distance from its start. */
 struct block_exit {
 	struct block *from, *to;
 	struct block_exit *next; /* of those that lead to the same block */
-	uint8_t *jump;		 /* after the displacement of the jump, condition or call */
-	uint8_t *stub;
-	uint64_t target; /* rip */
+	uint64_t target;	 /* rip */
+	uint32_t jump;		 /* after the displacement of the jump, condition or call */
+	uint32_t stub;
+};
+
+/* Where an instruction of a block is, in bytes from both starts; for host faults. */
+struct insn_place {
+	uint16_t host, guest;
 };
 
 /* A block's part on one page of host memory. */
@@ -310,23 +315,19 @@ struct block {
 	uint64_t rip, phys;
 	uint32_t mode, index;
 	uint16_t bytes, insns;
-	uint8_t *code;
-	uint32_t code_size, hot_size; /* the rest is out of line */
-	uint8_t head; /* so much before `code` is where a dead block's entry jumps */
-	bool dead;
-	bool device; /* some of it is not in RAM */
-	struct block *hash_next;
-	struct code_part part[2];
-	unsigned parts;
 	/* Bytes on its first page, from `rip`, that it depends on: what it jumps to is looked at
 	 * too. */
 	int16_t look_first, look_end;
-	struct block_exit exit[BLOCK_EXITS];
-	unsigned exits;
+	uint8_t *code;
+	uint32_t code_size, hot_size; /* the rest is out of line */
+	uint8_t head; /* so much before `code` is where a dead block's entry jumps */
+	uint8_t exits, parts;
+	bool dead;
+	bool device; /* some of it is not in RAM */
+	struct block *hash_next;
+	struct block_exit *exit; /* room for BLOCK_EXITS until it is finished */
 	struct block_exit *incoming;
-	/* Where each instruction's host code begins, from `code`; for host faults. */
-	uint16_t insn_host[BLOCK_INSNS + 1];
-	uint16_t insn_offset[BLOCK_INSNS + 1];
+	struct insn_place *place; /* insns + 1 */
 };
 
 enum tcg_translated {
@@ -371,6 +372,8 @@ struct block *tcg_block_find(struct tcg_cache *c, uint64_t phys, uint64_t rip, u
 /* A block to fill, its code where writing it is possible; NULL when the cache is full. */
 struct block *tcg_block_begin(struct tcg_cache *c);
 void tcg_block_finish(struct tcg_cache *c, struct block *b);
+/* Sets b->place to a copy of n of them. */
+void tcg_block_places(struct tcg_cache *c, struct block *b, const struct insn_place *p, unsigned n);
 /* Forgets everything; no vCPU may be inside. */
 void tcg_cache_flush(struct tcg_cache *c);
 /* The vCPUs that share it; its lock guards blocks, links and pages with code. */
@@ -381,10 +384,26 @@ struct jump_cache_entry *tcg_cache_no_jumps(const struct tcg_cache *c);
 uint64_t tcg_cache_generation(const struct tcg_cache *c);
 void tcg_block_kill(struct tcg_cache *c, struct block *b);
 void tcg_link(struct tcg_cache *c, struct block_exit *x, struct block *to);
-/* Room for code: [*at, *end) is where it is written; `tcg_code_run` gives its executable address.
- */
-uint8_t *tcg_code_room(struct tcg_cache *c, uint8_t **end);
+/* Where the code of a block is written, up to TCG_BLOCK_ROOM bytes; `tcg_code_run` gives its
+ * executable address, tcg_code_offset its distance from the start of all. */
+#define TCG_BLOCK_ROOM 32768
+uint8_t *tcg_code_room(struct tcg_cache *c);
 uint8_t *tcg_code_run(struct tcg_cache *c, uint8_t *written);
+uint32_t tcg_code_offset(const struct tcg_cache *c, const uint8_t *written);
+/* How translated code names an exit, and the way back. */
+uint32_t tcg_exit_name(const struct tcg_cache *c, const struct block_exit *x);
+struct block_exit *tcg_exit_named(const struct tcg_cache *c, uint32_t name);
+/* The thunks, as near to translated code as it is to itself: at the start of the cache. */
+#define TCG_THUNKS(X)                                                                              \
+	X(load) X(store) X(commit) X(helper) X(exit_direct) X(exit_indirect) X(exit_main)          \
+	X(leave_to_t0) X(ret_miss)
+enum {
+#define X(name) THUNK_##name,
+	TCG_THUNKS(X)
+#undef X
+		THUNKS
+};
+const uint8_t *tcg_code_thunk(const struct tcg_cache *c, unsigned thunk);
 /* The out-of-line copy of an instruction, for host faults in it: from `code` on it is site n's. */
 void tcg_cold_add(struct tcg_cache *c, uint8_t *code, uint32_t site);
 /* The instruction whose code `host_pc` is in: its block, and its rip. */
@@ -500,14 +519,14 @@ void tcg_probe_store(struct tcg_env *env, uint64_t va, unsigned size);
 void *tcg_slow_load(struct tcg_env *env, uint64_t va, uint32_t site);
 void *tcg_slow_store(struct tcg_env *env, uint64_t va, uint32_t site);
 int tcg_slow_commit(struct tcg_env *env);
-void *tcg_exit_direct(struct tcg_env *env, struct block_exit *x);
+void *tcg_exit_direct(struct tcg_env *env, uint32_t exit);
 void *tcg_exit_indirect(struct tcg_env *env, uint64_t rip);
 
 /* host/thunks.S */
 void tcg_enter(struct tcg_env *env, void *code);
-extern char tcg_thunk_load[], tcg_thunk_store[], tcg_thunk_commit[], tcg_thunk_helper[];
-extern char tcg_thunk_exit_direct[], tcg_thunk_exit_indirect[], tcg_thunk_exit_main[];
-extern char tcg_thunk_ret_miss[];
+#define X(name) extern char tcg_thunk_##name[];
+TCG_THUNKS(X)
+#undef X
 
 /* Helpers of instructions without a template (helper.c). */
 int helper_raise(struct tcg_env *env, uint64_t vector);

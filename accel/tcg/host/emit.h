@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * An assembler for the x86-64 host: just enough for translated code. Bytes go to e->at; a buffer
- * that is too small sets `full` and drops the rest, so callers check once at the end.
+ * An assembler for the x86-64 host: just enough for translated code. Bytes go to e->at, without
+ * looking whether there is room: callers do, once for many instructions.
  */
 #pragma once
 
@@ -30,8 +30,7 @@ enum {
 };
 
 struct emit {
-	uint8_t *at, *end;
-	bool full;
+	uint8_t *at;
 };
 
 /* A memory operand: [base + index << scale + disp], or gs:[disp32] without registers. */
@@ -63,16 +62,13 @@ static inline struct host_mem mem_gs(size_t disp)
 
 static inline void e_byte(struct emit *e, unsigned b)
 {
-	if (likely(e->at < e->end))
-		*e->at++ = (uint8_t)b;
-	else
-		e->full = true;
+	*e->at++ = (uint8_t)b;
 }
 
 static inline void e_le(struct emit *e, uint64_t v, unsigned size)
 {
-	for (unsigned i = 0; i < size; i++)
-		e_byte(e, (uint8_t)(v >> (8 * i)));
+	memcpy(e->at, &v, sizeof(v));
+	e->at += size;
 }
 
 /* What comes before the opcode, and where the opcode lies. */
@@ -326,10 +322,8 @@ static inline uint8_t *e_short_jump(struct emit *e, int cc)
 
 static inline void e_here_short(const struct emit *e, uint8_t *jump)
 {
-	if (!e->full) {
-		assert(e->at - jump < 128);
-		jump[-1] = (uint8_t)(e->at - jump);
-	}
+	assert(e->at - jump < 128);
+	jump[-1] = (uint8_t)(e->at - jump);
 }
 
 static inline void e_push(struct emit *e, int reg)
@@ -346,21 +340,19 @@ static inline void e_push_imm(struct emit *e, int32_t imm)
 	e_le(e, (uint32_t)imm, 4);
 }
 
-static inline void e_link(const struct emit *e, uint8_t *jump, const uint8_t *target)
+static inline void e_link(uint8_t *jump, const uint8_t *target)
 {
-	if (!e->full) {
-		int32_t d = (int32_t)(target - jump);
+	int32_t d = (int32_t)(target - jump);
 
-		memcpy(jump - 4, &d, 4);
-	}
+	memcpy(jump - 4, &d, 4);
 }
 
 static inline void e_here(const struct emit *e, uint8_t *jump)
 {
-	e_link(e, jump, e->at);
+	e_link(jump, e->at);
 }
 
 static inline void e_jump_to(struct emit *e, int cc, const uint8_t *target)
 {
-	e_link(e, e_jump(e, cc), target);
+	e_link(e_jump(e, cc), target);
 }

@@ -8,7 +8,7 @@
 	.text
 
 	.set	GPR, 0
-	.set	RIP, 128
+	.set	GUEST_RIP, 128
 	.set	CC, 136
 	.set	LOAD_BASE, 144
 	.set	STORE_BASE, 152
@@ -91,7 +91,10 @@ function tcg_enter
 	from_c
 	jmp	r12
 
-/* Leaves translated code; gs:[RIP] says where the guest is. */
+/* Leaves translated code for guest rip r13. */
+function tcg_thunk_leave_to_t0
+	mov	gs:[GUEST_RIP], r13
+/* Leaves translated code; gs:[GUEST_RIP] says where the guest is. */
 function tcg_thunk_exit_main
 	save_guest
 	to_c
@@ -106,7 +109,11 @@ leave:
 	pop	rbx
 	ret
 
-/* r13: address, r12: site. Returns r12: 0 (try the TLB again, r13 is the address) or where the bytes are. */
+/*
+ * r13: address, r12: site. After the call stand distances from there: to where the TLB is tried again, with
+ * the address in r13, and, for loads, to where it goes on, with the bytes at [r13 + r12]. Stores go on behind
+ * them.
+ */
 	.macro	slow_access name fn
 function \name
 	called
@@ -118,8 +125,22 @@ function \name
 	mov	edx, r12d
 	call	\fn
 	mov	r12, rax
-	from_c
+	mov	rcx, gs:[RETURN_TO]
+	xor	r13d, r13d
+	test	rax, rax
+	jz	1f
+	.ifc	\name, tcg_thunk_load
+	movsxd	rdx, dword ptr [rcx + 4]
+	add	rcx, rdx
+	.else
+	add	rcx, 4
+	.endif
+	jmp	2f
+1:	movsxd	rdx, dword ptr [rcx]
+	add	rcx, rdx
 	mov	r13, gs:[SLOW_VA]
+2:	mov	gs:[RETURN_TO], rcx
+	from_c
 	return
 	.endm
 
@@ -182,7 +203,7 @@ function \name
 	jmp	r12
 	.endm
 
-/* r12: struct block_exit. */
+/* r12: the exit's name. */
 find_way tcg_thunk_exit_direct, tcg_exit_direct, r12
 /* r13: guest rip. */
 find_way tcg_thunk_exit_indirect, tcg_exit_indirect, r13

@@ -10,8 +10,10 @@ enum insn_result decode_one(struct tr *t, struct insn *in, const uint8_t *bytes,
 
 	/* A processor without TZCNT or LZCNT ignores the F3: the next row is BSF or BSR. */
 	if (r == INSN_OK && in->row->flags == FL_ZCNT &&
-	    !(t->env->features >> in->row->feature & 1))
+	    !(t->env->features >> in->row->feature & 1)) {
 		in->row++;
+		in->flags = x86_flag_class[in->row->flags];
+	}
 	return r;
 }
 
@@ -66,10 +68,12 @@ static enum insn_result decode_block(struct tr *t, const uint8_t *bytes, size_t 
 }
 
 /* Where the entry of a dead block jumps: to whoever is at its address now. */
-static void emit_head(struct emit *e, uint64_t rip)
+static void emit_head(struct tr *t, uint64_t rip)
 {
+	struct emit *e = &t->e;
+
 	e_mov_imm(e, T0, rip);
-	e_jmp_mem(e, ENV(thunk_exit_indirect));
+	e_jump_to(e, E_JMP, thunk(t, THUNK_exit_indirect));
 	while ((uintptr_t)e->at & 15)
 		e_byte(e, 0xcc);
 }
@@ -86,13 +90,26 @@ static bool one_byte(uint8_t opcode)
 	       opcode == 0xc3 || opcode == 0xc9 || opcode == 0xcc || opcode == 0xd7;
 }
 
+void set_place(struct tr *t, unsigned i)
+{
+	t->place[i] = (struct insn_place) { .host = (uint16_t)(t->e.at - t->start),
+					    .guest = (uint16_t)(t->rip - t->b->rip) };
+}
+
+/*
+ * A block is done before it could have more code than there is room for: what follows this much is
+ * one instruction, or a group of them, and what is out of line.
+ */
+#define MOST_HOT 8192
+static_assert(MOST_HOT + 4096 + MOST_STUBS * 64 < TCG_BLOCK_ROOM, "code of a block");
+
 /* Emits the decoded instructions at `start`; how many. */
 static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, bool pad)
 {
 	struct block *b = t->b;
 	unsigned i;
 
-	t->e.at = start;
+	t->e.at = t->start = start;
 	t->stubs = t->groups = 0;
 	t->grouped = false;
 	t->offset = 0;
@@ -112,10 +129,8 @@ static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, boo
 
 		t->i = i;
 		t->next_rip = t->rip + in->len;
-		b->insn_host[i] = (uint16_t)(t->e.at - start);
-		b->insn_offset[i] = (uint16_t)(t->rip - b->rip);
-		/* Room for this one's stub and the block's end. */
-		if (t->stubs + 8 > MOST_STUBS)
+		set_place(t, i);
+		if (t->e.at - start > MOST_HOT)
 			break;
 		grouped = translate_group(t);
 		if (grouped) {
@@ -128,8 +143,7 @@ static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, boo
 	if (!t->ended) {
 		t->i = i;
 		t->next_rip = t->rip;
-		b->insn_host[i] = (uint16_t)(t->e.at - start);
-		b->insn_offset[i] = (uint16_t)(t->rip - b->rip);
+		set_place(t, i);
 		if (i < t->n || r == INSN_OK || r == INSN_NEED_MORE)
 			go_to(t, mask_rip(t->code_size, t->rip));
 		else
@@ -143,7 +157,7 @@ enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const ui
 {
 	static _Thread_local struct tr t;
 	enum insn_result r;
-	uint8_t *head, *start, *end;
+	uint8_t *head, *start;
 	unsigned insns;
 
 	t.env = env;
@@ -157,9 +171,9 @@ enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const ui
 	r = decode_block(&t, bytes, n, most);
 	if (r == INSN_NEED_MORE && !t.n)
 		return TRANSLATE_MORE;
-	head = tcg_code_room(env->cache, &end);
-	t.e = (struct emit) { .at = head, .end = end };
-	emit_head(&t.e, b->rip);
+	head = tcg_code_room(env->cache);
+	t.e.at = head;
+	emit_head(&t, b->rip);
 	start = t.e.at;
 	insns = emit_block(&t, start, r, false);
 	if (one_byte(*start))
@@ -172,8 +186,10 @@ enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const ui
 	b->head = (uint8_t)(start - head);
 	b->code = tcg_code_run(env->cache, start);
 	b->code_size = (uint32_t)(t.e.at - start);
-	if (t.e.full || t.no_room)
+	assert(t.e.at - head <= TCG_BLOCK_ROOM);
+	if (t.no_room)
 		return TRANSLATE_FULL;
+	tcg_block_places(env->cache, b, t.place, insns + 1);
 	if (tcg_inspecting())
 		tcg_log_block(b, bytes, t.insn, insns);
 	tcg_perf_map_add(b);

@@ -14,6 +14,7 @@ static struct {
 } slots[2][MAPS][256];
 static uint16_t order[2048];
 static bool has_modrm[2][MAPS][256];
+static uint8_t row_registers[2048];
 
 static bool operand_in_modrm(unsigned kind)
 {
@@ -31,6 +32,28 @@ static bool row_has_modrm(const struct insn_row *r)
 	return false;
 }
 
+static unsigned find_registers(const struct insn_row *row)
+{
+	unsigned found = row->feature == FEAT_MMX ? ROW_MMX : 0;
+
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned kind = OPERAND_KIND(row->operand[i]);
+
+		if (kind == OPK_P || kind == OPK_Q || kind == OPK_N)
+			found |= ROW_MMX;
+		if (kind == OPK_V || kind == OPK_W || kind == OPK_U || kind == OPK_H)
+			found |= ROW_SIMD;
+	}
+	if (row->kind == K_LDMXCSR || row->kind == K_STMXCSR || row->kind == K_VZERO)
+		found |= ROW_SIMD;
+	return found;
+}
+
+unsigned x86_row_registers(const struct insn_row *row)
+{
+	return row_registers[row - x86_rows];
+}
+
 __attribute__((constructor)) static void sort_rows(void)
 {
 	unsigned n = 0;
@@ -41,6 +64,7 @@ __attribute__((constructor)) static void sort_rows(void)
 
 		slots[r->vex][r->map][r->opcode].count++;
 		has_modrm[r->vex][r->map][r->opcode] |= row_has_modrm(r);
+		row_registers[i] = (uint8_t)find_registers(r);
 	}
 	for (unsigned i = 0; i < 2 * MAPS * 256; i++) {
 		unsigned vex = i / (MAPS * 256), map = i / 256 % MAPS, opcode = i % 256;
@@ -361,62 +385,6 @@ static bool special_rules(const struct insn *in)
 	return !in->lock || (row->attr & A_LOCK && in->mem);
 }
 
-enum insn_result x86_decode(struct insn *in, const uint8_t *bytes, size_t n, unsigned code_size)
-{
-	struct reader r = { .bytes = bytes, .n = MIN_OF(n, LONGEST) };
-	unsigned map = MAP_1, vex_prefix = 0;
-	bool good = true;
-	uint8_t opcode;
-
-	memset(in, 0, sizeof(*in));
-	in->segment_override = 0xff;
-	opcode = read_prefixes(&r, in, code_size);
-	if (!r.short_of && (opcode == 0xc4 || opcode == 0xc5) &&
-	    (code_size == 8 || (r.at < r.n && bytes[r.at] >= 0xc0))) {
-		good = read_vex(&r, in, opcode, code_size, &map, &vex_prefix);
-		opcode = next(&r);
-	} else if (opcode == 0x0f) {
-		opcode = next(&r);
-		map = MAP_0F;
-		if (opcode == 0x38 || opcode == 0x3a) {
-			map = opcode == 0x38 ? MAP_0F38 : MAP_0F3A;
-			opcode = next(&r);
-		}
-	}
-	in->opcode = opcode;
-	if (code_size == 8)
-		in->address_size = in->addrsize ? 4 : 8;
-	else
-		in->address_size = in->addrsize ? (uint8_t)(6 - code_size) : (uint8_t)code_size;
-	if (good && !r.short_of) {
-		good = false;
-		if (has_modrm[in->vex][map][opcode])
-			read_modrm(&r, in);
-		for (unsigned i = 0; i < slots[in->vex][map][opcode].count; i++) {
-			in->row = &x86_rows[order[slots[in->vex][map][opcode].first + i]];
-			/* MOV to and from control registers ignores mod. */
-			if (in->row->kind >= K_MOVCR_R && in->row->kind <= K_MOVDR_W)
-				in->mod = 3;
-			if (row_fits(in->row, in, vex_prefix, code_size)) {
-				good = true;
-				break;
-			}
-		}
-		if (good) {
-			set_sizes(in, code_size);
-			if (in->has_modrm && in->mod != 3)
-				read_address(&r, in, code_size);
-			good = read_operands(&r, in) && special_rules(in);
-		}
-	}
-	if (r.short_of) {
-		in->len = (uint8_t)r.n;
-		return r.n == LONGEST ? INSN_TOO_LONG : INSN_NEED_MORE;
-	}
-	in->len = (uint8_t)r.at;
-	return good && in->row->kind != K_UD ? INSN_OK : INSN_UNDEFINED;
-}
-
 unsigned insn_size(const struct insn *in, unsigned code)
 {
 	static const uint8_t fixed[] = { [SZ_b] = 1,   [SZ_w] = 2,   [SZ_d] = 4, [SZ_q] = 8,
@@ -472,29 +440,17 @@ static int mem_operand(const struct insn *in)
 	return -1;
 }
 
-unsigned insn_mem_bytes(const struct insn *in)
-{
-	int i = mem_operand(in);
-
-	return i < 0 || in->row->access == ACC_N ? 0
-						 : insn_size(in, OPERAND_SIZE(in->row->operand[i]));
-}
-
-bool insn_mem_written(const struct insn *in)
+static void find_memory(struct insn *in)
 {
 	unsigned access = in->row->access;
 	int i = mem_operand(in);
 
-	return (i == 0 && access != ACC_R && access != ACC_N) ||
-	       (i == 1 && (access == ACC_WW || access == ACC_W2));
-}
-
-bool insn_mem_read(const struct insn *in)
-{
-	unsigned access = in->row->access;
-	int i = mem_operand(in);
-
-	return i >= 0 && access != ACC_N && !(i == 0 && access == ACC_W);
+	if (i < 0 || access == ACC_N)
+		return;
+	in->mem_bytes = (uint16_t)insn_size(in, OPERAND_SIZE(in->row->operand[i]));
+	in->mem_written = (i == 0 && access != ACC_R) ||
+			  (i == 1 && (access == ACC_WW || access == ACC_W2));
+	in->mem_read = !(i == 0 && access == ACC_W);
 }
 
 bool insn_mem_aligned(const struct insn *in)
@@ -527,7 +483,7 @@ uint16_t insn_cc_flags(unsigned cc)
 	return used[cc >> 1 & 7];
 }
 
-struct flag_class insn_flags(const struct insn *in)
+static struct flag_class find_flags(const struct insn *in)
 {
 	struct flag_class f = x86_flag_class[in->row->flags];
 	const struct insn_row *row = in->row;
@@ -568,4 +524,64 @@ struct flag_class insn_flags(const struct insn *in)
 		break;
 	}
 	return f;
+}
+
+enum insn_result x86_decode(struct insn *in, const uint8_t *bytes, size_t n, unsigned code_size)
+{
+	struct reader r = { .bytes = bytes, .n = MIN_OF(n, LONGEST) };
+	unsigned map = MAP_1, vex_prefix = 0;
+	bool good = true;
+	uint8_t opcode;
+
+	memset(in, 0, sizeof(*in));
+	in->segment_override = 0xff;
+	opcode = read_prefixes(&r, in, code_size);
+	if (!r.short_of && (opcode == 0xc4 || opcode == 0xc5) &&
+	    (code_size == 8 || (r.at < r.n && bytes[r.at] >= 0xc0))) {
+		good = read_vex(&r, in, opcode, code_size, &map, &vex_prefix);
+		opcode = next(&r);
+	} else if (opcode == 0x0f) {
+		opcode = next(&r);
+		map = MAP_0F;
+		if (opcode == 0x38 || opcode == 0x3a) {
+			map = opcode == 0x38 ? MAP_0F38 : MAP_0F3A;
+			opcode = next(&r);
+		}
+	}
+	in->opcode = opcode;
+	if (code_size == 8)
+		in->address_size = in->addrsize ? 4 : 8;
+	else
+		in->address_size = in->addrsize ? (uint8_t)(6 - code_size) : (uint8_t)code_size;
+	if (good && !r.short_of) {
+		good = false;
+		if (has_modrm[in->vex][map][opcode])
+			read_modrm(&r, in);
+		for (unsigned i = 0; i < slots[in->vex][map][opcode].count; i++) {
+			in->row = &x86_rows[order[slots[in->vex][map][opcode].first + i]];
+			/* MOV to and from control registers ignores mod. */
+			if (in->row->kind >= K_MOVCR_R && in->row->kind <= K_MOVDR_W)
+				in->mod = 3;
+			if (row_fits(in->row, in, vex_prefix, code_size)) {
+				good = true;
+				break;
+			}
+		}
+		if (good) {
+			set_sizes(in, code_size);
+			if (in->has_modrm && in->mod != 3)
+				read_address(&r, in, code_size);
+			good = read_operands(&r, in) && special_rules(in);
+		}
+	}
+	if (r.short_of) {
+		in->len = (uint8_t)r.n;
+		return r.n == LONGEST ? INSN_TOO_LONG : INSN_NEED_MORE;
+	}
+	in->len = (uint8_t)r.at;
+	if (!good || in->row->kind == K_UD)
+		return INSN_UNDEFINED;
+	find_memory(in);
+	in->flags = find_flags(in);
+	return INSN_OK;
 }

@@ -248,7 +248,6 @@ static unsigned start_group(struct tr *t, unsigned end)
 
 unsigned translate_group(struct tr *t)
 {
-	uint8_t *start = t->e.at - t->b->insn_host[t->i];
 	const struct insn *first = &t->insn[t->i];
 	struct range r;
 	unsigned end, members;
@@ -278,8 +277,7 @@ unsigned translate_group(struct tr *t)
 
 		t->i = i;
 		t->next_rip = t->rip + in->len;
-		t->b->insn_host[i] = (uint16_t)(t->e.at - start);
-		t->b->insn_offset[i] = (uint16_t)(t->rip - t->b->rip);
+		set_place(t, i);
 		emit_member(t, in, r.low, &stack);
 		t->rip = t->next_rip;
 	}

@@ -287,6 +287,10 @@ struct insn {
 	int64_t disp;
 	uint64_t imm;
 	uint16_t imm2; /* ENTER's second; a far pointer's selector */
+	/* What follows from all that; the functions below explain. */
+	uint16_t mem_bytes;
+	bool mem_read, mem_written;
+	struct flag_class flags;
 };
 
 /* Code size of the mode: 2, 4 or 8 bytes. */
@@ -300,15 +304,31 @@ enum insn_result x86_decode(struct insn *in, const uint8_t *bytes, size_t n, uns
 /* Bytes of an operand's size code for this instruction; 0 for none. */
 unsigned insn_size(const struct insn *in, unsigned size_code);
 /* Bytes of the memory operand; 0 when there is none or its contents are not touched. */
-unsigned insn_mem_bytes(const struct insn *in);
-bool insn_mem_written(const struct insn *in);
-bool insn_mem_read(const struct insn *in);
+static inline unsigned insn_mem_bytes(const struct insn *in)
+{
+	return in->mem_bytes;
+}
+static inline bool insn_mem_written(const struct insn *in)
+{
+	return in->mem_written;
+}
+static inline bool insn_mem_read(const struct insn *in)
+{
+	return in->mem_read;
+}
 /* Whether a memory operand that is not naturally aligned is #GP (SDM volume 1, 10.4.1 and 14.9). */
 bool insn_mem_aligned(const struct insn *in);
 /* The flags that a condition code (0 to 15) reads. */
 uint16_t insn_cc_flags(unsigned cc);
 /* What it reads, sets and leaves undefined, with the condition and immediate taken into account. */
-struct flag_class insn_flags(const struct insn *in);
+static inline struct flag_class insn_flags(const struct insn *in)
+{
+	return in->flags;
+}
+
+/* Whether a row has MMX or XMM and YMM registers among its operands. */
+enum { ROW_MMX = 1, ROW_SIMD = 2 };
+unsigned x86_row_registers(const struct insn_row *row);
 
 extern const struct insn_row x86_rows[];
 extern const unsigned x86_row_count;

@@ -122,14 +122,10 @@ bool keeps_lock(const struct tr *t, const struct insn *in)
 
 struct stub *new_stub(struct tr *t, enum stub_kind kind)
 {
-	struct stub *s = &t->stub[t->stubs];
+	struct stub *s = &t->stub[t->stubs++];
 
-	if (t->stubs == MOST_STUBS - 1)
-		t->no_room = true;
-	else
-		t->stubs++;
-	memset(s, 0, sizeof(*s));
-	s->kind = kind;
+	assert(t->stubs < MOST_STUBS);
+	*s = (struct stub) { .kind = kind };
 	return s;
 }
 

@@ -67,7 +67,7 @@ static unsigned opcode_reg(const struct insn *in)
 int refused(const struct tr *t, const struct insn *in)
 {
 	const struct insn_row *row = in->row;
-	bool mmx = row->feature == FEAT_MMX, simd = false;
+	bool mmx, simd;
 
 	if (row->attr & A_PM && !(t->mode & MODE_PROTECTED))
 		return 6;
@@ -79,13 +79,8 @@ int refused(const struct tr *t, const struct insn *in)
 		return 13;
 	if (row->attr & A_FPU)
 		return t->mode & (MODE_TS | MODE_EM) ? 7 : -1;
-	for (unsigned i = 0; i < 4; i++) {
-		unsigned kind = OPERAND_KIND(row->operand[i]);
-
-		mmx |= kind == OPK_P || kind == OPK_Q || kind == OPK_N;
-		simd |= kind == OPK_V || kind == OPK_W || kind == OPK_U || kind == OPK_H;
-	}
-	simd |= row->kind == K_LDMXCSR || row->kind == K_STMXCSR || row->kind == K_VZERO;
+	mmx = x86_row_registers(row) & ROW_MMX;
+	simd = x86_row_registers(row) & ROW_SIMD;
 	if (in->vex) {
 		if (!(t->mode & MODE_PROTECTED))
 			return 6;
@@ -334,7 +329,7 @@ void call_helper(struct tr *t, tcg_helper fn, uint64_t arg)
 	set_rip(t, t->rip);
 	e_mov_imm(&t->e, T1, (uint64_t)(uintptr_t)fn);
 	e_mov_imm(&t->e, T0, arg);
-	e_call_mem(&t->e, ENV(thunk_helper));
+	e_jump_to(&t->e, E_CALL, thunk(t, THUNK_helper));
 }
 
 void raise_here(struct tr *t, unsigned vector)
@@ -367,18 +362,16 @@ static bool alone(const struct tr *t)
 void go_to_t0(struct tr *t)
 {
 	struct emit *e = &t->e;
-	struct stub *s;
 
 	spend_flags(t);
 	t->ended = true;
 	if (alone(t)) {
 		e_store(e, 8, ENV(rip), T0);
-		e_jmp_mem(e, ENV(thunk_exit_main));
+		e_jump_to(e, E_JMP, thunk(t, THUNK_exit_main));
 		return;
 	}
 	look_up_t0(e);
-	s = new_stub(t, STUB_INDIRECT);
-	s->jumps[0] = e_jump(e, 5);
+	e_jump_to(e, 5, thunk(t, THUNK_exit_indirect));
 	e_jmp_mem(e, mem_at(T1, 8));
 }
 
@@ -392,6 +385,7 @@ static struct stub *look_up(struct tr *t, uint64_t target, enum stub_kind kind, 
 	struct emit *e = &t->e;
 	struct stub *s = new_stub(t, kind);
 
+	s->rip = target;
 	*entry = (int32_t)(jump_cache_index(target) * sizeof(struct jump_cache_entry));
 	e_load(e, 8, T1, ENV(jump_cache));
 	if ((int64_t)target == (int32_t)target) {
@@ -399,7 +393,6 @@ static struct stub *look_up(struct tr *t, uint64_t target, enum stub_kind kind, 
 
 		e_op_mem(e, &cmp, 7, mem_at(T1, *entry));
 		e_le(e, target, 4);
-		s->rip = target;
 		s->has_rip = true;
 	} else {
 		e_mov_imm(e, T0, target);
@@ -447,7 +440,8 @@ static void exit_block(struct tr *t, uint64_t target, int cc)
 
 	*x = (struct block_exit) { .from = t->b, .target = target };
 	s->exit = x;
-	x->jump = s->jumps[0] = e_patchable_jump(&t->e, cc);
+	s->jumps[0] = e_patchable_jump(&t->e, cc);
+	x->jump = tcg_code_offset(t->env->cache, s->jumps[0]);
 }
 
 void go_to(struct tr *t, uint64_t target)
@@ -458,7 +452,7 @@ void go_to(struct tr *t, uint64_t target)
 	if (alone(t)) {
 		spend_flags(t);
 		set_rip(t, target);
-		e_jmp_mem(e, ENV(thunk_exit_main));
+		e_jump_to(e, E_JMP, thunk(t, THUNK_exit_main));
 		return;
 	}
 	if (!links(t, target)) {
@@ -474,85 +468,80 @@ void go_to(struct tr *t, uint64_t target)
 	exit_block(t, target, E_JMP);
 }
 
+/* T0 is the address of an access that failed its check. */
+static void slow_access(struct tr *t, struct stub *s)
+{
+	struct emit *e = &t->e;
+	bool store = s->kind == STUB_STORE;
+	uint8_t *call = NULL, *from;
+
+	if (s->jumps[1]) {
+		e_here(e, s->jumps[1]);
+		e_mov_imm(e, T1, s->site | SITE_OFFSET);
+		call = e_jump(e, E_JMP);
+	}
+	e_here(e, s->jumps[0]);
+	if (s->xored)
+		e_alu_load(e, 6, 8, T0, tlb_tag(s->tlb));
+	e_mov_imm(e, T1, s->site);
+	if (call)
+		e_here(e, call);
+	e_jump_to(e, E_CALL, thunk(t, store ? THUNK_store : THUNK_load));
+	from = e->at;
+	e_le(e, (uint64_t)(s->retry - from), 4);
+	if (!store) {
+		e_le(e, (uint64_t)(s->after - from), 4);
+		return;
+	}
+	tcg_cold_add(t->env->cache, e->at, s->site);
+	s->op(t, s->in, s->arg);
+	e_jump_to(e, E_CALL, thunk(t, THUNK_commit));
+	e_jump_to(e, E_JMP, s->after);
+}
+
 /* Emits what jumps out of line. */
 void emit_stubs(struct tr *t)
 {
 	struct emit *e = &t->e;
 
+	/* Some have others. */
 	for (unsigned i = 0; i < t->stubs; i++) {
 		struct stub *s = &t->stub[i];
-		uint8_t *call = NULL, *hit;
 
+		if (s->kind == STUB_LOAD || s->kind == STUB_STORE) {
+			slow_access(t, s);
+			continue;
+		}
+		e_here(e, s->jumps[0]);
 		switch (s->kind) {
-		case STUB_LOAD:
-		case STUB_STORE:
-			if (s->jumps[1]) {
-				e_here(e, s->jumps[1]);
-				e_mov_imm(e, T1, s->site | SITE_OFFSET);
-				call = e_jump(e, -1);
-			}
-			e_here(e, s->jumps[0]);
-			if (s->xored)
-				e_alu_load(e, 6, 8, T0, tlb_tag(s->tlb));
-			e_mov_imm(e, T1, s->site);
-			if (call)
-				e_here(e, call);
-			e_call_mem(e, s->kind == STUB_LOAD ? ENV(thunk_load) : ENV(thunk_store));
-			/* T1: where the bytes are. */
-			e_byte(e, 0x4d); /* test r12, r12 */
-			e_byte(e, 0x85);
-			e_byte(e, 0xe4);
-			hit = s->retry;
-			e_jump_to(e, 4, hit);
-			e_mov_imm(e, T0, 0);
-			if (s->kind == STUB_LOAD) {
-				e_jump_to(e, -1, s->after);
-				break;
-			}
-			tcg_cold_add(t->env->cache, e->at, s->site);
-			s->op(t, s->in, s->arg);
-			e_call_mem(e, ENV(thunk_commit));
-			e_jump_to(e, -1, s->after);
-			break;
 		case STUB_EXIT:
-			e_here(e, s->jumps[0]);
-			s->exit->stub = tcg_code_run(t->env->cache, e->at);
-			e_mov_imm(e, T1, (uint64_t)(uintptr_t)s->exit);
-			e_jmp_mem(e, ENV(thunk_exit_direct));
+			s->exit->stub = tcg_code_offset(t->env->cache, e->at);
+			e_mov_imm(e, T1, tcg_exit_name(t->env->cache, s->exit));
+			e_jump_to(e, E_JMP, thunk(t, THUNK_exit_direct));
 			break;
 		case STUB_POLL:
-			e_here(e, s->jumps[0]);
-			set_rip(t, s->rip);
-			e_jmp_mem(e, ENV(thunk_exit_main));
+			e_mov_imm(e, T0, s->rip);
+			e_jump_to(e, E_JMP, thunk(t, THUNK_leave_to_t0));
 			break;
 		case STUB_INDIRECT:
+			e_mov_imm(e, T0, s->rip);
+			e_jump_to(e, E_JMP, thunk(t, THUNK_exit_indirect));
+			break;
 		case STUB_CALL:
-			e_here(e, s->jumps[0]);
 			if (s->has_rip)
 				e_mov_imm(e, T0, s->rip);
-			if (s->kind == STUB_INDIRECT) {
-				e_jmp_mem(e, ENV(thunk_exit_indirect));
-				break;
-			}
-			e_call_mem(e, ENV(thunk_exit_indirect));
+			e_jump_to(e, E_CALL, thunk(t, THUNK_exit_indirect));
 			e_jump_to(e, E_JMP, s->after);
 			break;
-		case STUB_RET:
-			e_here(e, s->jumps[0]);
-			e_jmp_mem(e, ENV(thunk_ret_miss));
-			break;
 		case STUB_SAVE_EXIT:
-			e_here(e, s->jumps[0]);
 			emit_save(e);
 			exit_block(t, s->rip, E_JMP);
 			break;
 		case STUB_GROUP:
-			e_here(e, s->jumps[0]);
 			translate_ungrouped(t, s->group);
 			e_jump_to(e, E_JMP, s->after);
 			break;
-		case STUB_FAR:
-			e_here(e, s->jumps[0]);
+		default: /* STUB_FAR */
 			if (s->save)
 				emit_save(e);
 			go_to_other_page(t, s->rip);
@@ -886,7 +875,6 @@ static void translate_call_r(struct tr *t, const struct insn *in)
 static void translate_ret(struct tr *t, const struct insn *in)
 {
 	unsigned size = in->operand_size;
-	struct stub *s;
 
 	spend_flags(t);
 	stack_address(t, 0);
@@ -897,8 +885,7 @@ static void translate_ret(struct tr *t, const struct insn *in)
 		return;
 	}
 	e_alu_load(&t->e, 7, 8, T0, mem_at(HOST_RSP, 8));
-	s = new_stub(t, STUB_RET);
-	s->jumps[0] = e_jump(&t->e, 5);
+	e_jump_to(&t->e, 5, thunk(t, THUNK_ret_miss));
 	e_byte(&t->e, 0xc2); /* ret 8 */
 	e_le(&t->e, 8, 2);
 	t->ended = true;
@@ -1146,7 +1133,7 @@ static void translate_helper(struct tr *t, const struct insn *in, tcg_helper fn,
 	if (after == JUMPED) {
 		follow_jump(t);
 	} else if (after == LEAVES) {
-		e_jmp_mem(&t->e, ENV(thunk_exit_main));
+		e_jump_to(&t->e, E_JMP, thunk(t, THUNK_exit_main));
 		t->ended = true;
 	}
 }

@@ -40,9 +40,8 @@ enum stub_kind {
 	STUB_STORE,
 	STUB_EXIT,	/* to the block that `exit` leads to, not known yet */
 	STUB_POLL,	/* somebody wants the vCPU to leave; on at `rip` */
-	STUB_INDIRECT,	/* the jump cache does not have T0, or `rip` */
-	STUB_CALL,	/* the same for a call, which returns to `after` */
-	STUB_RET,	/* a return to T0 that was not predicted */
+	STUB_INDIRECT,	/* the jump cache does not have `rip` */
+	STUB_CALL,	/* the same for a call, which returns to `after`; or T0 */
 	STUB_SAVE_EXIT, /* saves the flags, then jumps as `exit` does */
 	STUB_FAR,	/* to `rip` on another page; saves the flags first if `save` */
 	STUB_GROUP,	/* a group whose common check failed: one by one; `group` */
@@ -65,11 +64,12 @@ struct stub {
 	struct block_exit *exit;
 };
 
-#define MOST_STUBS 256
+/* An instruction has two at most, in line or as one of a group that has its own; exits more. */
+#define MOST_STUBS (2 * BLOCK_INSNS + BLOCK_INSNS / 2 + 32)
 
 /* Conditional branches in a block; what follows them may never run. Each has an exit, and the end
  * has two. */
-#define MOST_BRANCHES 4
+#define MOST_BRANCHES 3
 static_assert(MOST_BRANCHES + 2 <= BLOCK_EXITS, "exits of a block");
 
 /* A translation in progress. */
@@ -94,12 +94,20 @@ struct tr {
 	bool grouped;
 	int32_t offset;
 	bool ended, no_room;
+	uint8_t *start; /* of the code */
+	struct insn_place place[BLOCK_INSNS + 1];
 	struct stub stub[MOST_STUBS];
 	unsigned stubs;
 	struct group group[MOST_GROUPS];
 	unsigned groups;
 };
 
+/* Instruction i is the one that is emitted next. */
+void set_place(struct tr *t, unsigned i);
+static inline const uint8_t *thunk(const struct tr *t, unsigned n)
+{
+	return tcg_code_thunk(t->env->cache, n);
+}
 /* The host register that holds a guest register, or HOST_NONE. */
 int host_reg(unsigned guest);
 
