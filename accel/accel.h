@@ -46,6 +46,7 @@ struct msi_message {
 struct accel_ops {
 	const char *name, *desc;
 	const char *default_cpu; /* -cpu where none is named */
+	bool smm;		 /* vCPUs have system management mode */
 	/* Opens the host's facility; an error says what a user can do about it. */
 	bool (*init)(struct accel *a, GError **err);
 	void (*destroy)(struct accel *a);

@@ -63,12 +63,20 @@ struct machine_listener {
 
 #define MACHINE_GSIS 24
 
+/* RAM that the chipset shows to vCPUs in system management mode, where the space has other things. */
+struct smm_ram {
+	uint64_t base, size;
+	struct ram_block *ram; /* NULL: none */
+	uint64_t ram_off;
+};
+
 struct machine {
 	const char *board; /* "pc-i440fx" */
 	char *name;	   /* -name */
 	uint8_t uuid[16];
 	bool uuid_set;
 	struct space mem, ports;
+	struct smm_ram smm_ram; /* changes under the lock */
 	struct clock clocks[CLOCK_KINDS];
 	GPtrArray *devices; /* struct device *, owned, in order of creation */
 	GPtrArray *buses;   /* struct bus *, owned by their devices */

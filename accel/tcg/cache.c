@@ -12,7 +12,7 @@
 #include "core/error.h"
 
 #define HASH_BITS 17
-#define PAGE_HASH_BITS 14
+#define PAGE_HASH_BITS 12
 #define MOST_BLOCKS (1u << 18)
 #define MOST_SITES (1u << 21)
 /* What else there is to say of blocks: exits, places, parts. */
@@ -431,7 +431,8 @@ void tcg_block_kill(struct tcg_cache *c, struct block *b)
 
 void tcg_cache_flush(struct tcg_cache *c)
 {
-	memset(c->hash, 0, sizeof(c->hash));
+	for (uint32_t i = 0; i < c->nblocks; i++)
+		c->hash[hash(c->blocks[i].phys, c->blocks[i].rip, c->blocks[i].mode)] = NULL;
 	memset(c->pages, 0, sizeof(c->pages));
 	c->generation++;
 	c->count[TCG_COUNT_FLUSHES]++;

@@ -47,11 +47,12 @@ static const struct {
 static const struct x86_cpuid xsave_leaves[] = {
 	{ .leaf = 0xd,
 	  .indexed = true,
-	  .eax = TCG_XSAVE_PARTS,
-	  .ebx = TCG_XSAVE_BYTES,
-	  .ecx = TCG_XSAVE_BYTES },
+	  .eax = TCG_XSAVE_PARTS | XSAVE_PKRU_BIT,
+	  .ebx = XSAVE_PKRU + XSAVE_PKRU_BYTES,
+	  .ecx = XSAVE_PKRU + XSAVE_PKRU_BYTES },
 	{ .leaf = 0xd, .subleaf = 1, .indexed = true, .eax = 15, .ebx = TCG_XSAVE_BYTES },
 	{ .leaf = 0xd, .subleaf = 2, .indexed = true, .eax = 256, .ebx = 576 },
+	{ .leaf = 0xd, .subleaf = 9, .indexed = true, .eax = XSAVE_PKRU_BYTES, .ebx = XSAVE_PKRU },
 };
 
 static void make_host_cpuid(struct tcg *t)
@@ -81,12 +82,12 @@ static void make_host_cpuid(struct tcg *t)
 		if (c->leaf == 0x80000008)
 			c->eax = TCG_PHYS_BITS | 57 << 8;
 		/* SPEC_CTRL, with a bit against branch history injection, and ARCH_CAPABILITIES are
-		 * registers of ours, see ARCH_CAPABILITIES. So are SMEP, INVPCID, SMAP, UMIP and
-		 * LA57. */
+		 * registers of ours, see ARCH_CAPABILITIES. So are SMEP, INVPCID, SMAP, UMIP, LA57
+		 * and PKU. */
 		if (c->leaf == 7) {
 			c->eax = 2;
 			c->ebx |= BIT(7) | BIT(10) | BIT(20);
-			c->ecx |= BIT(2) | BIT(16);
+			c->ecx |= BIT(2) | BIT(3) | BIT(16);
 			c->edx |= BIT(26) | BIT(29);
 		}
 		t->host.n++;
@@ -273,6 +274,7 @@ static void tcg_destroy(struct accel *a)
 
 /* The MSRs beside those that have fields of their own; all begin at 0 or as x86_cpu_reset says. */
 static const uint32_t msrs[] = {
+	MSR_SMBASE,
 	MSR_KVM_WALL_CLOCK_OLD,
 	MSR_KVM_SYSTEM_TIME_OLD,
 	MSR_KVM_WALL_CLOCK,
@@ -409,6 +411,7 @@ static void set_features(struct tcg_env *env)
 	env->cr4_allowed |= has(cpu, 7, EBX_, 7) ? CR4_SMEP : 0;
 	env->cr4_allowed |= has(cpu, 7, EBX_, 20) ? CR4_SMAP : 0;
 	env->cr4_allowed |= has(cpu, 7, ECX_, 2) ? CR4_UMIP : 0;
+	env->cr4_allowed |= has(cpu, 7, ECX_, 3) ? CR4_PKE : 0;
 	env->cr4_allowed |= has(cpu, 1, ECX_, 26) ? CR4_OSXSAVE : 0;
 	env->cr4_allowed |= has(cpu, 1, ECX_, 17) ? CR4_PCIDE : 0;
 	env->cr4_allowed |= has(cpu, 7, ECX_, 16) ? CR4_LA57 : 0;
@@ -505,6 +508,29 @@ static uint64_t tcg_tsc(struct vcpu *v, uint64_t *khz)
 	return tcg_guest_tsc(v->engine);
 }
 
+#define XSAVE_BV 512
+static void get_fpu(struct tcg_env *env)
+{
+	uint8_t *area = env->cpu->xsave;
+
+	memcpy(area, env->fpu, sizeof(env->cpu->xsave));
+	store_le(area + XSAVE_PKRU, env->pkru, XSAVE_PKRU_BYTES);
+	store_le(area + XSAVE_BV,
+		 load_le(area + XSAVE_BV, 8) | (env->pkru ? XSAVE_PKRU_BIT : 0), 8);
+}
+
+static void put_fpu(struct tcg_env *env)
+{
+	uint64_t parts = load_le(env->cpu->xsave + XSAVE_BV, 8);
+
+	memcpy(env->fpu, env->cpu->xsave, sizeof(env->cpu->xsave));
+	/* The host's XRSTOR takes no others. */
+	store_le(env->fpu + XSAVE_BV, parts & TCG_XSAVE_PARTS, 8);
+	tcg_set_pkru(env, parts & XSAVE_PKRU_BIT
+				  ? (uint32_t)load_le(env->cpu->xsave + XSAVE_PKRU, 4)
+				  : 0);
+}
+
 static void tcg_vcpu_get(struct vcpu *v, unsigned groups)
 {
 	struct x86_cpu *cpu = (struct x86_cpu *)v;
@@ -518,11 +544,15 @@ static void tcg_vcpu_get(struct vcpu *v, unsigned groups)
 	if (groups & VS_SREGS && v->intc && v->intc->get_tpr)
 		cpu->cr8 = v->intc->get_tpr(v->intc->opaque);
 	if (groups & VS_FPU)
-		memcpy(cpu->xsave, env->fpu, sizeof(cpu->xsave));
+		get_fpu(env);
 	if (groups & VS_MSRS)
 		x86_msr_set(cpu, 0x10, tcg_guest_tsc(env));
 	if (groups & VS_EVENTS) {
+		bool nmi = cpu->events.smm_inside_nmi;
+
 		memset(&cpu->events, 0, sizeof(cpu->events));
+		cpu->events.smm_inside_nmi = nmi;
+		cpu->events.smm = env->smm;
 		cpu->events.nmi_masked = env->nmi_masked;
 		cpu->events.shadow = env->shadow ? 2 : 0;
 	}
@@ -543,12 +573,17 @@ static void tcg_vcpu_put(struct vcpu *v, unsigned groups)
 		tcg_set_flags(env, cpu->rflags);
 	}
 	if (groups & VS_FPU)
-		memcpy(env->fpu, cpu->xsave, sizeof(cpu->xsave));
+		put_fpu(env);
 	if (groups & VS_FULL && x86_msr_find(cpu, 0x10, &tsc))
 		env->tsc_offset = tsc - env->tcg->started_tsc;
 	if (groups & VS_FULL)
 		tcg_pvclock_refresh(env);
 	if (groups & VS_EVENTS) {
+		if (env->smm != cpu->events.smm) {
+			env->smm = cpu->events.smm;
+			tcg_flush_translations(env, true);
+		}
+		tcg_smm_view(env);
 		env->nmi_masked = cpu->events.nmi_masked;
 		env->shadow = cpu->events.shadow;
 	}
@@ -578,6 +613,7 @@ const struct accel_ops accel_tcg = {
 	.name = "tcg",
 	.desc = "binary translator",
 	.default_cpu = "max",
+	.smm = true,
 	.init = tcg_init,
 	.destroy = tcg_destroy,
 	.host_cpuid = tcg_host_cpuid,

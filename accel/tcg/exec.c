@@ -98,6 +98,8 @@ void tcg_check_events(struct tcg_env *env)
 		return;
 	uint32_t ev = __atomic_load_n(&env->cpu->vcpu.events, __ATOMIC_ACQUIRE);
 
+	if (env->smm)
+		ev &= ~(uint32_t)(EV_SMI | EV_INIT);
 	if (ev & ~(uint32_t)EV_INTR || (ev & EV_INTR && env->eflags & BIT64(9)))
 		tcg_ask(env);
 }

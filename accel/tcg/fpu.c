@@ -101,7 +101,7 @@ static void load_environment(struct tcg_env *env, const union insn_arg *a, uint6
 
 /*
  * The XSAVE family (SDM volume 1, chapter 13). Guests may have x87, SSE and AVX, whose places in
- * the standard and the compacted format are the same. The host's XSAVE moves them to and from a
+ * the standard and the compacted format are the same, and PKRU. The host's XSAVE moves them to and from a
  * buffer in standard format.
  */
 #define XCOMP_COMPACT BIT64(63)
@@ -110,6 +110,29 @@ static void load_environment(struct tcg_env *env, const union insn_arg *a, uint6
 #define X87_BIT BIT64(0)
 #define SSE_BIT BIT64(1)
 #define AVX_BIT BIT64(2)
+
+unsigned tcg_xsave_bytes(uint64_t parts, bool compact)
+{
+	unsigned bytes = parts & AVX_BIT ? TCG_XSAVE_BYTES : XSAVE_YMM;
+
+	if (!(parts & XSAVE_PKRU_BIT))
+		return bytes;
+	return (compact ? bytes : XSAVE_PKRU) + XSAVE_PKRU_BYTES;
+}
+
+/* Where PKRU is in an area of these parts. */
+static unsigned pkru_at(uint64_t parts, bool compact)
+{
+	return tcg_xsave_bytes(parts | XSAVE_PKRU_BIT, compact) - XSAVE_PKRU_BYTES;
+}
+
+void tcg_set_pkru(struct tcg_env *env, uint32_t v)
+{
+	if (env->pkru == v)
+		return;
+	env->pkru = v;
+	tcg_tlb_flush(env, true);
+}
 
 static void xsave_host(uint8_t *area)
 {
@@ -120,12 +143,12 @@ static void xsave_host(uint8_t *area)
 		area[i] = 0;
 }
 
-uint64_t tcg_xinuse(void)
+uint64_t tcg_xinuse(const struct tcg_env *env)
 {
 	uint8_t area[TCG_XSAVE_BYTES] __attribute__((aligned(64)));
 
 	xsave_host(area);
-	return load_le(area + XSAVE_HEADER, 8);
+	return load_le(area + XSAVE_HEADER, 8) | (env->pkru ? XSAVE_PKRU_BIT : 0);
 }
 
 static void xsave(struct tcg_env *env, const union insn_arg *a, uint64_t va, uint64_t mask)
@@ -135,9 +158,9 @@ static void xsave(struct tcg_env *env, const union insn_arg *a, uint64_t va, uin
 	unsigned registers = env->mode & MODE_CODE64 ? 16 : 8;
 	uint64_t in_use, wanted, old;
 
-	check_writable(env, va, mask & AVX_BIT ? TCG_XSAVE_BYTES : XSAVE_YMM);
+	check_writable(env, va, tcg_xsave_bytes(mask, compact));
 	xsave_host(area);
-	in_use = load_le(area + XSAVE_HEADER, 8);
+	in_use = load_le(area + XSAVE_HEADER, 8) | (env->pkru ? XSAVE_PKRU_BIT : 0);
 	if (compact && load_le(area + MXCSR_AT, 4) != 0x1f80)
 		in_use |= SSE_BIT;
 	/* All but XSAVE leave the memory of parts in their initial state alone. */
@@ -152,19 +175,22 @@ static void xsave(struct tcg_env *env, const union insn_arg *a, uint64_t va, uin
 		to_guest(env, va + 160, area + 160, 16 * registers);
 	if (wanted & AVX_BIT)
 		to_guest(env, va + XSAVE_YMM, area + XSAVE_YMM, 16 * registers);
+	if (wanted & XSAVE_PKRU_BIT)
+		tcg_store(env, va + pkru_at(mask, compact), env->pkru, XSAVE_PKRU_BYTES);
 	old = compact ? 0 : tcg_load(env, va + XSAVE_HEADER, 8);
 	tcg_store(env, va + XSAVE_HEADER, (old & ~mask) | (in_use & mask), 8);
 	if (compact)
 		tcg_store(env, va + XSAVE_HEADER + 8, mask | XCOMP_COMPACT, 8);
 }
 
-/* The header's rules; the parts present in memory. */
-static uint64_t check_header(struct tcg_env *env, uint64_t va, bool *compact)
+/* The header's rules; the parts present in memory, and those that a compacted area has room for. */
+static uint64_t check_header(struct tcg_env *env, uint64_t va, bool *compact, uint64_t *parts)
 {
 	uint64_t xcr0 = env->cpu->xcr0, present = tcg_load(env, va + XSAVE_HEADER, 8);
 	uint64_t format = tcg_load(env, va + XSAVE_HEADER + 8, 8), reserved = 0;
 
 	*compact = format & XCOMP_COMPACT;
+	*parts = format & ~XCOMP_COMPACT;
 	for (unsigned i = 16; i < (*compact ? 64 : 24); i += 8)
 		reserved |= tcg_load(env, va + XSAVE_HEADER + i, 8);
 	if (*compact ? format & ~XCOMP_COMPACT & ~xcr0 || present & ~format
@@ -179,10 +205,11 @@ static void xrstor(struct tcg_env *env, const union insn_arg *a, uint64_t va, ui
 {
 	uint8_t area[TCG_XSAVE_BYTES] __attribute__((aligned(64)));
 	unsigned registers = env->mode & MODE_CODE64 ? 16 : 8;
-	uint64_t present, old;
+	uint64_t present, old, parts;
+	uint32_t pkru = 0;
 	bool compact;
 
-	present = check_header(env, va, &compact);
+	present = check_header(env, va, &compact, &parts);
 	if (a->opcode == 0xc7 && !compact)
 		tcg_raise_error(env, VECTOR_GP, 0);
 	xsave_host(area);
@@ -202,6 +229,8 @@ static void xrstor(struct tcg_env *env, const union insn_arg *a, uint64_t va, ui
 		from_guest(env, va + 160, area + 160, 16 * registers);
 	if (mask & present & AVX_BIT)
 		from_guest(env, va + XSAVE_YMM, area + XSAVE_YMM, 16 * registers);
+	if (mask & present & XSAVE_PKRU_BIT)
+		pkru = (uint32_t)tcg_load(env, va + pkru_at(parts, compact), 4);
 	if (registers == 8) {
 		/* The other eight stay, so what is initialised is so by hand. */
 		for (unsigned i = 0; i < 128; i++) {
@@ -212,12 +241,15 @@ static void xrstor(struct tcg_env *env, const union insn_arg *a, uint64_t va, ui
 		}
 		present |= mask & old & (SSE_BIT | AVX_BIT);
 	}
-	store_le(area + XSAVE_HEADER, (old & ~mask) | (present & mask), 8);
+	store_le(area + XSAVE_HEADER, ((old & ~mask) | (present & mask)) & TCG_XSAVE_PARTS, 8);
 	__asm__ volatile("xrstor64 (%0)"
 			 :
-			 : "r"(area), "a"(mask | (mask & AVX_BIT ? SSE_BIT : 0)), "d"(0)
+			 : "r"(area),
+			   "a"((mask | (mask & AVX_BIT ? SSE_BIT : 0)) & TCG_XSAVE_PARTS), "d"(0)
 			 : "memory");
 	__asm__ volatile("ldmxcsr (%0)" : : "r"(area + MXCSR_AT) : "memory");
+	if (mask & XSAVE_PKRU_BIT)
+		tcg_set_pkru(env, pkru);
 }
 
 /* Misalignment is found after the first byte's place and before the last's. */

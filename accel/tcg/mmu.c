@@ -23,6 +23,7 @@
 #define ERROR_U BIT(2)
 #define ERROR_RSVD BIT(3)
 #define ERROR_FETCH BIT(4)
+#define ERROR_PK BIT(5)
 
 struct walk {
 	struct tcg_env *env;
@@ -33,6 +34,7 @@ struct walk {
 	bool rw, us, nx;
 	/* What the last entry says. */
 	bool global;
+	unsigned key;
 	uint64_t size;
 };
 
@@ -67,6 +69,8 @@ uint8_t *tcg_ram(struct tcg_env *env, uint64_t phys, bool write)
 	const struct tcg_map *m = __atomic_load_n(&env->tcg->map, __ATOMIC_ACQUIRE);
 	size_t low = 0, high = m->count;
 
+	if (unlikely(phys - env->smram.base < env->smram.size))
+		return env->smram.host + (phys - env->smram.base);
 	while (low < high) {
 		size_t middle = (low + high) / 2;
 		const struct tcg_range *r = &m->range[middle];
@@ -114,6 +118,19 @@ static bool set_bits(struct tcg_env *env, uint64_t phys, unsigned size, uint64_t
 	return done;
 }
 
+/* Data on user pages of long mode (SDM volume 3, 4.6.2). */
+static bool denied_by_key(const struct walk *w)
+{
+	const struct x86_cpu *cpu = w->env->cpu;
+	unsigned rights;
+
+	if (!(cpu->cr4 & CR4_PKE) || !(cpu->efer & EFER_LMA) || !w->us || w->access == ACCESS_FETCH)
+		return false;
+	rights = w->env->pkru >> (2 * w->key);
+	return rights & 1 ||
+	       (rights & 2 && w->access == ACCESS_STORE && (w->user || cpu->cr0 & CR0_WP));
+}
+
 static void check(const struct walk *w)
 {
 	const struct x86_cpu *cpu = w->env->cpu;
@@ -132,8 +149,8 @@ static void check(const struct walk *w)
 		    (w->implicit || !(w->env->eflags & FLAG_AC)))
 			allowed = false;
 	}
-	if (!allowed)
-		page_fault(w, ERROR_P);
+	if (!allowed || denied_by_key(w))
+		page_fault(w, ERROR_P | (denied_by_key(w) ? ERROR_PK : 0));
 }
 
 /* Entries of 8 bytes: PAE, 4 and 5 levels. `level` is that of the table at `table`. */
@@ -165,6 +182,7 @@ static bool walk_long(struct walk *w, uint64_t table, unsigned level, uint64_t *
 	/* In large pages bit 12 is PAT, the others below the address are reserved. */
 	if (level > 1 && entry & low & ~UINT64_C(0x1fff))
 		page_fault(w, ERROR_P | ERROR_RSVD);
+	w->key = entry >> 59 & 15;
 	check(w);
 	w->global = entry & PTE_G && cpu->cr4 & CR4_PGE;
 	w->size = low + 1;

@@ -565,6 +565,10 @@ static uint64_t read_msr(struct tcg_env *env, uint32_t index)
 	case MSR_PLATFORM_ID:
 	case MSR_EBL_CR_POWERON:
 		return 0;
+	case MSR_SMBASE: /* SDM 32.11; outside of the mode it is not there */
+		if (!env->smm)
+			gp(env);
+		return msr(env, MSR_SMBASE);
 	case MSR_ARCH_CAPABILITIES:
 		if (!(env->features >> FEAT_ARCH_CAPABILITIES & 1))
 			gp(env);
@@ -621,6 +625,8 @@ static void write_msr(struct tcg_env *env, uint32_t index, uint64_t v)
 		cpu->seg[index == MSR_FS_BASE ? SEG_FS : SEG_GS].base = v;
 		env->seg_base[index == MSR_FS_BASE ? SEG_FS : SEG_GS] = v;
 		return;
+	case MSR_SMBASE:
+		gp(env);
 	case MSR_SPEC_CTRL: {
 		const struct x86_cpuid *c = x86_cpuid_find(cpu, 7, 2);
 
@@ -695,11 +701,13 @@ static void cpuid(struct tcg_env *env)
 	ecx = c ? c->ecx : 0;
 	if (c && c->leaf == 1)
 		ecx = cpu->cr4 & CR4_OSXSAVE ? ecx | BIT(27) : ecx & ~BIT(27);
+	if (c && c->leaf == 7 && c->subleaf == 0)
+		ecx = cpu->cr4 & CR4_PKE ? ecx | BIT(4) : ecx & ~BIT(4);
 	env->gpr[RAX] = c ? c->eax : 0;
 	env->gpr[RBX] = c ? c->ebx : 0;
 	/* The area's size for what is enabled. */
 	if (c && c->leaf == 0xd && c->subleaf < 2 && env->features >> FEAT_XSAVE & 1)
-		env->gpr[RBX] = cpu->xcr0 & 4 ? TCG_XSAVE_BYTES : 576;
+		env->gpr[RBX] = tcg_xsave_bytes(cpu->xcr0, c->subleaf);
 	env->gpr[RCX] = ecx;
 	env->gpr[RDX] = c ? c->edx : 0;
 }
@@ -901,6 +909,26 @@ static void rdtsc(struct tcg_env *env)
 		gp(env);
 	env->gpr[RAX] = (uint32_t)v;
 	env->gpr[RDX] = v >> 32;
+}
+
+static uint64_t xcr0_allowed(const struct tcg_env *env)
+{
+	return (env->features >> FEAT_AVX & 1 ? TCG_XSAVE_PARTS : 3) |
+	       (env->features >> FEAT_PKU & 1 ? XSAVE_PKRU_BIT : 0);
+}
+
+/* RSM. */
+static void resume(struct tcg_env *env)
+{
+	bool good;
+
+	tcg_outside_begin(env);
+	good = tcg_smm_resume(env);
+	tcg_outside_end(env);
+	if (!good)
+		tcg_raise(env, TCG_SHUTDOWN);
+	if (env->halted)
+		tcg_ask(env);
 }
 
 int helper_system(struct tcg_env *env, uint64_t word)
@@ -1148,7 +1176,7 @@ int helper_system(struct tcg_env *env, uint64_t word)
 			gp(env);
 		v = cpu->xcr0;
 		if ((uint32_t)env->gpr[RCX] == 1)
-			v &= tcg_xinuse();
+			v &= tcg_xinuse(env);
 		env->gpr[RAX] = (uint32_t)v;
 		env->gpr[RDX] = v >> 32;
 		return 0;
@@ -1157,8 +1185,7 @@ int helper_system(struct tcg_env *env, uint64_t word)
 			tcg_raise(env, VECTOR_UD);
 		v = (uint32_t)env->gpr[RAX] | env->gpr[RDX] << 32;
 		if (tcg_cpl(env) || (uint32_t)env->gpr[RCX] || !(v & 1) ||
-		    v & ~(env->features >> FEAT_AVX & 1 ? UINT64_C(7) : UINT64_C(3)) ||
-		    (v & 6) == 4)
+		    v & ~xcr0_allowed(env) || (v & 6) == 4)
 			gp(env);
 		cpu->xcr0 = v;
 		tcg_update_mode(env);
@@ -1169,6 +1196,23 @@ int helper_system(struct tcg_env *env, uint64_t word)
 		env->eflags = a.rm == 3 ? env->eflags | FLAG_AC : env->eflags & ~FLAG_AC;
 		tcg_select(env, env->user, tcg_smap_open(env));
 		return 0;
+	case K_PKRU:
+		if (!(cpu->cr4 & CR4_PKE))
+			tcg_raise(env, VECTOR_UD);
+		if ((uint32_t)env->gpr[RCX] || (a.rm == 7 && (uint32_t)env->gpr[RDX]))
+			gp(env);
+		if (a.rm == 7) {
+			tcg_set_pkru(env, (uint32_t)env->gpr[RAX]);
+		} else {
+			env->gpr[RAX] = env->pkru;
+			env->gpr[RDX] = 0;
+		}
+		return 0;
+	case K_RSM:
+		if (!env->smm)
+			tcg_raise(env, VECTOR_UD);
+		resume(env);
+		return 1;
 	case K_MONITOR:
 	case K_MWAIT:
 		if (tcg_cpl(env))

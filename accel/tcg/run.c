@@ -61,7 +61,8 @@ static bool deliver(struct tcg_env *env, struct tcg_event e)
 /* What ends a HLT. */
 static void set_wakes(struct vcpu *v, const struct tcg_env *env)
 {
-	v->wakes = EV_NMI | EV_INIT | EV_SIPI | EV_SMI | (env->eflags & FLAG_IF ? EV_INTR : 0);
+	v->wakes = EV_NMI | EV_SIPI | (env->smm ? 0 : EV_INIT | EV_SMI) |
+		   (env->eflags & FLAG_IF ? EV_INTR : 0);
 }
 
 /* What devices and other vCPUs asked for while nothing ran: true if the vCPU stays asleep. */
@@ -73,7 +74,8 @@ static bool take_events(struct vcpu *v, struct tcg_env *env, struct tcg_event *e
 	bool interruptible = env->eflags & FLAG_IF && !env->shadow;
 
 	*have_event = false;
-	if (ev & EV_INIT) {
+	/* In system management mode INIT waits. */
+	if (ev & EV_INIT && !env->smm) {
 		__atomic_fetch_and(&v->events, ~(uint32_t)EV_INIT, __ATOMIC_ACQ_REL);
 		vcpu_sync(v, VS_ALL);
 		x86_cpu_init(cpu);
@@ -98,9 +100,15 @@ static bool take_events(struct vcpu *v, struct tcg_env *env, struct tcg_event *e
 		v->accel->ops->vcpu_put(v, v->dirty);
 		v->dirty = v->valid = 0;
 	}
-	set_wakes(v, env);
-	if (ev & EV_SMI)
+	if (ev & EV_SMI && !env->smm && !env->shadow) {
 		__atomic_fetch_and(&v->events, ~(uint32_t)EV_SMI, __ATOMIC_ACQ_REL);
+		tcg_smm_enter(env);
+		v->accel->ops->vcpu_put(v, v->dirty);
+		v->dirty = v->valid = 0;
+		tcg_flush_translations(env, true);
+		interruptible = false;
+	}
+	set_wakes(v, env);
 	if (ev & EV_NMI && !env->nmi_masked && !env->shadow) {
 		__atomic_fetch_and(&v->events, ~(uint32_t)EV_NMI, __ATOMIC_ACQ_REL);
 		env->nmi_masked = true;
@@ -155,6 +163,8 @@ static __attribute__((noinline)) enum outcome run_guest(struct tcg_env *env,
 		vector = tcg_execute(env);
 		if (vector == TCG_UNSUPPORTED)
 			return OUT_UNSUPPORTED;
+		if (vector == TCG_SHUTDOWN)
+			return OUT_TRIPLE;
 		if (vector == TCG_DEBUGGER) {
 			env->cpu->vcpu.debug_exit = (struct vcpu_debug_exit) { VECTOR_BP, 0 };
 			return OUT_DEBUG;

@@ -25,6 +25,7 @@
 #define CR4_OSXSAVE BIT64(18)
 #define CR4_SMEP BIT64(20)
 #define CR4_SMAP BIT64(21)
+#define CR4_PKE BIT64(22)
 #define EFER_SCE BIT64(0)
 #define EFER_NXE BIT64(11)
 #define FLAG_TF BIT64(8)
@@ -142,6 +143,13 @@ void tcg_load_tr(struct tcg_env *env, uint16_t selector);
 bool tcg_probe_segment(struct tcg_env *env, unsigned kind, bool write_or_limit, uint16_t selector,
 		       uint64_t *value);
 int helper_load_segment(struct tcg_env *env, uint64_t arg);
+
+/* smm.c; anything may be called there. An SMI, between two runs; RSM: false if it ends in shutdown. */
+#define MSR_SMBASE 0x9e
+void tcg_smm_enter(struct tcg_env *env);
+bool tcg_smm_resume(struct tcg_env *env);
+/* env->smram, after env->smm changed. */
+void tcg_smm_view(struct tcg_env *env);
 
 /* The vCPU's events: interrupts, requests. EXIT_AGAIN: run on. */
 enum vcpu_exit tcg_vcpu_run(struct vcpu *v);

@@ -236,10 +236,16 @@ struct tcg_env {
 	size_t ret_room_size;
 	struct tcg *tcg;
 	const char *unsupported; /* what the guest wants that there is not */
-	bool nmi_masked, halted;
+	bool nmi_masked, halted, smm;
+	/* What this vCPU sees of RAM instead of what the map has; size 0: nothing. */
+	struct {
+		uint64_t base, size;
+		uint8_t *host;
+	} smram;
 	bool flush_wanted; /* atomic: the memory map changed */
 	uint64_t features; /* FEAT_ bits that the guest's CPUID offers */
 	uint64_t cr4_allowed, efer_allowed;
+	uint32_t pkru;
 	unsigned va_unused; /* upper bits of linear addresses: 16, or 7 */
 	bool shadow; /* after STI and loads of SS: no interrupt before one more instruction */
 	uint64_t tsc_offset;
@@ -472,8 +478,16 @@ void tcg_outside_end(struct tcg_env *env);
 /* The same for who starts and stops executing. */
 #define TCG_XSAVE_PARTS 7 /* x87, SSE and AVX; what the host lacks of them it ignores */
 #define TCG_XSAVE_BYTES 832
+/* PKRU is not the host's; in the standard format it stands where Intel's processors have it. */
+#define XSAVE_PKRU_BIT BIT64(9)
+#define XSAVE_PKRU 2688
+#define XSAVE_PKRU_BYTES 8
 void tcg_fpu_load(const void *area);
 void tcg_fpu_save(void *area);
+/* Takes a new value of PKRU: access to pages by their keys. */
+void tcg_set_pkru(struct tcg_env *env, uint32_t v);
+/* Bytes of an XSAVE area for these parts, in standard or compacted format. */
+unsigned tcg_xsave_bytes(uint64_t parts, bool compact);
 /* Raises #MF if an x87 exception is pending, as instructions that wait do. */
 void tcg_fpu_wait(struct tcg_env *env);
 /* After a save: what C code expects of the FPU. */
@@ -537,7 +551,7 @@ int helper_far(struct tcg_env *env, uint64_t arg);
 int helper_system(struct tcg_env *env, uint64_t arg);
 int helper_fpu(struct tcg_env *env, uint64_t arg);
 /* The parts of the FPU state that are not in their initial state; as XGETBV 1 gives them. */
-uint64_t tcg_xinuse(void);
+uint64_t tcg_xinuse(const struct tcg_env *env);
 /* With a union vector_arg (vector.c). */
 int helper_vector(struct tcg_env *env, uint64_t arg);
 
@@ -569,6 +583,7 @@ static inline void tcg_set_flags(struct tcg_env *env, uint64_t flags)
 #define TCG_DEBUGGER 258 /* its breakpoint */
 #define TCG_TRAP 259	 /* debug registers met: env->debug.hit */
 #define TCG_STEPPED 260	 /* one instruction, in MODE_STEP */
+#define TCG_SHUTDOWN 261 /* as after a triple fault */
 
 /* An instruction for a helper; the memory operand's offset, or a far pointer, is in env->tmp. */
 union insn_arg {

@@ -66,6 +66,17 @@ static bool find_machine(const char *name, GError **err)
 	return error(err, "-machine: no machine '%s'; there are: pc, pc-i440fx-0.1", name);
 }
 
+static bool take_smm(struct vm_config *c, struct optlist *l, GError **err)
+{
+	static const char *const names[] = { "auto", "on", "off", NULL };
+	unsigned mode = c->pc.smm;
+
+	if (!optlist_enum(l, "smm", names, &mode, err))
+		return false;
+	c->pc.smm = mode;
+	return true;
+}
+
 static bool take_machine(struct vm_config *c, struct optlist *l, GError **err)
 {
 	const char *type = optlist_get(l, "type"), *accel = optlist_get(l, "accel");
@@ -76,7 +87,7 @@ static bool take_machine(struct vm_config *c, struct optlist *l, GError **err)
 		g_free(c->accels);
 		c->accels = g_strdup(accel);
 	}
-	return take_irqchip(c, l, err) && optlist_bool(l, "acpi", &c->pc.acpi, err) &&
+	return take_irqchip(c, l, err) && take_smm(c, l, err) && optlist_bool(l, "acpi", &c->pc.acpi, err) &&
 	       optlist_bool(l, "hpet", &c->pc.hpet, err) &&
 	       optlist_bool(l, "pit", &c->pc.pit, err) &&
 	       optlist_bool(l, "i8042", &c->pc.i8042, err);
@@ -92,7 +103,7 @@ static bool opt_machine(void *opaque, const char *arg, GError **err)
 			printf("%-20s %s\n", machines[i].name, machines[i].desc);
 		printf("Options: accel=, kernel-irqchip=on|split|off, acpi=on|off, hpet=on|off, "
 		       "pit=on|off, "
-		       "i8042=on|off\n");
+		       "i8042=on|off, smm=on|off|auto\n");
 		c->done = true;
 		return true;
 	}

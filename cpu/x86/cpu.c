@@ -136,6 +136,9 @@ void x86_cpu_reset(struct x86_cpu *cpu)
 	memset(cpu->msr_value, 0, sizeof(cpu->msr_value));
 	x86_msr_set(cpu, 0x1a0, 1);			       /* IA32_MISC_ENABLE: fast strings */
 	x86_msr_set(cpu, 0x277, UINT64_C(0x0007040600070406)); /* IA32_PAT */
+	for (uint32_t i = 0; i < cpu->msr_count; i++)
+		if (cpu->msr_index[i] == 0x9e) /* IA32_SMBASE */
+			cpu->msr_value[i] = X86_SMBASE;
 	cpu->posted = 0;
 	cpu->vcpu.sipi_vector = 0;
 	cpu->mp_state = bsp ? MP_RUNNABLE : MP_UNINITIALIZED;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * 82371AB (PIIX4) function 3: power management. Source: Intel 82371AB data sheet (290562), 7; ACPI
- * specification 6.4, 4.8 (fixed hardware). Not modelled: the SMBus host, SMM events, device
- * monitors; sleep states other than S5.
+ * specification 6.4, 4.8 (fixed hardware). Not modelled: the SMBus host, SMIs but by
+ * APMC, device monitors; sleep states other than S5.
  */
 #include "hw/acpi/piix4_pm.h"
 
@@ -12,6 +12,7 @@
 
 #define REG_PMBA 0x40
 #define REG_DEVACTB 0x5b
+#define DEVACTB_APMC_EN BIT(1)
 #define REG_PMREGMISC 0x80
 #define PM1_TMR_STS BIT(0)
 #define PM1_GBL_STS BIT(5)
@@ -172,12 +173,14 @@ static void apm_write(void *dev, uint64_t off, uint64_t value, unsigned size)
 		return;
 	}
 	d->apm_control = (uint8_t)value;
-	/* What an SMI handler of the firmware would do; there is no SMM here. */
+	/* What an SMI handler of the firmware would do; nobody writes one for this. */
 	if (value == ACPI_ENABLE_COMMAND)
 		d->pm1_control |= PM1_SCI_EN;
 	else if (value == ACPI_DISABLE_COMMAND)
 		d->pm1_control &= (uint16_t)~PM1_SCI_EN;
 	update_sci(d);
+	if (d->pci.config[REG_DEVACTB] & DEVACTB_APMC_EN && d->smi.set)
+		irq_set(&d->smi, true);
 }
 
 uint16_t piix4_pm_base(const struct piix4_pm *d)
@@ -244,8 +247,8 @@ static void pm_reset(void *dev)
 	pci_set_word(&d->pci, PCI_STATUS, 0x0280);
 	d->pci.config[PCI_INTERRUPT_LINE] = 9;
 	d->pci.config[REG_PMBA] = 1; /* an I/O address */
-	/* APMC_EN as if SMM were set up already: firmware then leaves it alone. */
-	d->pci.config[REG_DEVACTB] = 2;
+	/* Without the mode APMC_EN as if it were set up already: firmware then leaves it alone. */
+	d->pci.config[REG_DEVACTB] = d->smi.set ? 0 : DEVACTB_APMC_EN;
 	d->pci.config[0x90] = 1;
 	timer_cancel(&d->tmr_timer);
 	d->pm1_status = d->pm1_enable = d->pm1_control = 0;
@@ -293,17 +296,19 @@ DEVICE(piix4_pm,
 			   { "acpi-tmr", WIN_PIO, 4, 4, 4, timer_read, NULL }),
 	.state = FIELDS(FO(pci, pci_device_table), F(pm1_status), F(pm1_enable), F(pm1_control), F(gpe_status),
 			F(gpe_enable), F(apm_control), F(apm_status), F(tmr_overflow), F(tmr_timer)),
-	.host = HOST(mapped_base, sci),
+	.host = HOST(mapped_base, sci, smi),
 	.realize = pm_realize,
 	.reset = pm_reset,
 	.reset_lines = pm_reset_lines,
 	.loaded = pm_loaded);
 
-struct piix4_pm *piix4_pm_new(struct machine *m, struct pci_bus *bus, struct irq sci, GError **err)
+struct piix4_pm *piix4_pm_new(struct machine *m, struct pci_bus *bus, struct irq sci,
+			      struct irq smi, GError **err)
 {
 	struct piix4_pm *d = device_new(m, &device_piix4_pm, NULL);
 
 	irq_connect(&d->sci, sci);
+	irq_connect(&d->smi, smi);
 	pci_set_devfn(d, 1, 3);
 	return device_realize(d, &bus->bus, err) ? d : NULL;
 }

@@ -18,10 +18,12 @@ struct piix4_pm {
 	struct timer tmr_timer;
 
 	uint16_t mapped_base; /* 0: off */
-	struct irq sci;
+	struct irq sci, smi;
 };
 
-struct piix4_pm *piix4_pm_new(struct machine *m, struct pci_bus *bus, struct irq sci, GError **err);
+/* Without an `smi` wire firmware is told that nothing need be done for it. */
+struct piix4_pm *piix4_pm_new(struct machine *m, struct pci_bus *bus, struct irq sci,
+			      struct irq smi, GError **err);
 /* The front panel's button; a struct machine powerdown callback. */
 void piix4_pm_power_button(void *pm);
 /* The base that firmware chose, 0 before it did: what the FADT must say. */

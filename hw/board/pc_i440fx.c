@@ -86,8 +86,39 @@ static bool add_interrupt_controllers(struct pc *pc, GError **err)
 	return pc->ioapic && pc->lines;
 }
 
+/* As QEMU's board: the first CPU alone takes those of the APM port. */
+static void raise_smi(void *opaque, int n, int level)
+{
+	struct pc *pc = opaque;
+	struct accel *a = machine_accel(pc->machine);
+
+	(void)n;
+	if (level)
+		vcpu_post(g_ptr_array_index(a->vcpus, 0), EV_SMI);
+}
+
+static bool smi_wire(struct pc *pc, struct irq *wire, GError **err)
+{
+	struct accel *a = machine_accel(pc->machine);
+	bool can = a && a->ops->smm;
+
+	*wire = (struct irq) { 0 };
+	if (pc->config.smm == SMM_ON && !can)
+		return error(err,
+			     "-machine smm=on: the engine '%s' has no system management mode; use "
+			     "-accel tcg, or smm=off",
+			     a ? a->ops->name : "none");
+	if (can && pc->config.smm != SMM_OFF)
+		*wire = (struct irq) { raise_smi, pc, 0 };
+	return true;
+}
+
 static bool add_bridges(struct pc *pc, GError **err)
 {
+	struct irq smi;
+
+	if (!smi_wire(pc, &smi, err))
+		return false;
 	pc->host = i440fx_new(pc->machine, &pc->ram, err);
 	pc->isa = pc->host ? piix3_new(pc->machine, &pc->host->bus, err) : NULL;
 	if (!pc->isa)
@@ -96,7 +127,7 @@ static bool add_bridges(struct pc *pc, GError **err)
 	pc->isa->isa.wires = pc;
 	for (unsigned n = 0; n < ISA_IRQS; n++)
 		irq_connect(&pc->isa->pirq_out[n], gsi_wire(pc, n));
-	pc->pm = piix4_pm_new(pc->machine, &pc->host->bus, gsi_wire(pc, 9), err);
+	pc->pm = piix4_pm_new(pc->machine, &pc->host->bus, gsi_wire(pc, 9), smi, err);
 	if (!pc->pm)
 		return false;
 	pc->machine->powerdown = piix4_pm_power_button;

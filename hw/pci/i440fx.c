@@ -3,7 +3,7 @@
  * 82441FX PCI and memory controller: host bridge 00.0, configuration mechanism 1 at ports CF8h and
  * CFCh, programmable attribute maps, SMRAM control. Source: Intel 82441FX data sheet (290549),
  * chapters 3.2 and
- * 4. Not modelled: DRAM timing registers (they store), the AGP-less error reporting.
+ * 4. Not modelled: D_CLS, DRAM timing registers (they store), the AGP-less error reporting.
  */
 #include "hw/pci/i440fx.h"
 
@@ -52,6 +52,11 @@ static void update_pam(struct i440fx *d)
 	/* Open SMRAM shows RAM where the display's window is (3.2.20). */
 	region_set_enabled(&d->smram, (d->pci.config[REG_SMRAM] & (SMRAM_OPEN | SMRAM_ENABLE)) ==
 					      (SMRAM_OPEN | SMRAM_ENABLE));
+	/* Closed, those in system management mode still see it. */
+	d->pci.dev.machine->smm_ram = (struct smm_ram) { 0 };
+	if (d->pci.config[REG_SMRAM] & SMRAM_ENABLE)
+		d->pci.dev.machine->smm_ram =
+			(struct smm_ram) { 0xa0000, 0x20000, d->ram->ram, 0xa0000 };
 	space_commit(mem);
 }
 

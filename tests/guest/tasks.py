@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""32-bit programs for the bare machine: task switches, task gates, V86 mode and its virtual interrupts, code in devices."""
+"""32-bit programs for the bare machine: task switches, task gates, V86 mode and its virtual interrupts, code in devices,
+system management mode."""
 from bare import *
 from moa import *
 
@@ -565,6 +566,106 @@ main:	mov ebp, 0xff000ff0
 1:	jmp good
 """
 
+# The first SMI comes to 38000h and moves the base to A0000h, which the chipset then closes. WIDE is 1 where the state is
+# saved as processors with long mode do.
+SMM = HARNESS + """
+	.set STATE_EAX, 0x8000 + 0x7ff8 * WIDE + 0x7fd0 * (1 - WIDE)
+	.set STATE_EBX, 0x8000 + 0x7fe0 * WIDE + 0x7fdc * (1 - WIDE)
+	.set STATE_CR0, 0x8000 + 0x7f58 * WIDE + 0x7ffc * (1 - WIDE)
+	.set STATE_BASE, 0x8000 + 0x7f00 * WIDE + 0x7ef8 * (1 - WIDE)
+	.set REVISION, 0x20000 + 0x64 * WIDE
+	.macro config address, port, value
+	mov dx, 0xcf8
+	mov eax, \\address
+	out dx, eax
+	mov dx, \\port
+	mov al, \\value
+	out dx, al
+	.endm
+	.macro install handler, size, at
+	mov esi, offset \\handler
+	mov edi, \\at
+	mov ecx, \\size
+	rep movsb
+	.endm
+	.text
+main:	awaits 1, 6, 0, 1f			# not here
+	.byte 0x0f, 0xaa
+	jmp fail
+1:	install first, first_end-first, 0x38000
+	config 0x80000070, 0xcfe, 0x4a		# SMRAM: open, enabled
+	install second, second_end-second, 0xa8000
+	mov eax, [0xa8000]
+	expect eax, [second], 2
+	mov dword ptr [0x600], 0
+	config 0x80000b58, 0xcff, 2		# DEVACTB: APMC_EN
+	mov al, 1
+	out 0xb2, al				# to `first`
+	expect dword ptr [0x600], 0x1111, 3
+	expect dword ptr [0x604], REVISION, 4
+	config 0x80000070, 0xcfe, 0x0a		# closed
+	mov eax, [0xa8000]
+	mov byte ptr [number], 5
+	cmp eax, [second]
+	je fail
+	mov ebx, 0x12345678
+	mov ebp, esp
+	mov eax, 0x77
+	std
+	stc
+	out 0xb2, al				# to `second`
+	jnc fail
+	cld
+	expect eax, 0x12345678, 6		# what `second` left for us
+	expect ebx, 0x12345678, 7
+	expect esp, ebp, 8
+	expect dword ptr [0x600], 1, 9
+	mov eax, cr0
+	expect eax, [0x604], 10
+	mov word ptr [gdt + 0x5c], 0x8500	# the segments' hidden parts are back
+	push ds
+	pop ds
+	mov dword ptr [0xfee00310], 0		# by the local APIC
+	mov dword ptr [0xfee00300], 0x200
+1:	cmp dword ptr [0x600], 2
+	jne 1b
+	out 0xb2, al
+	expect dword ptr [0x600], 3, 13
+	config 0x80000070, 0xcfe, 0x1a		# locked: not to be opened any more
+	config 0x80000070, 0xcfe, 0x4a
+	mov eax, [0xa8000]
+	mov byte ptr [number], 14
+	cmp eax, [second]
+	je fail
+	out 0xb2, al
+	expect dword ptr [0x600], 4, 15
+	jmp good
+	.code16
+first:	mov dword ptr [0x600], 0x1111
+	mov ecx, cs:[0xfefc]
+	mov [0x604], ecx
+	mov dword ptr cs:[STATE_BASE], 0xa0000
+	.byte 0x0f, 0xaa
+first_end:
+second:	mov ax, cs
+	cmp ax, 0xa000
+1:	jne 1b
+	mov eax, cs:[STATE_CR0]
+	mov [0x604], eax
+	mov eax, cs:[STATE_EBX]
+	mov cs:[STATE_EAX], eax
+	inc word ptr counter - second + cs:[0x8000]
+	movzx eax, word ptr counter - second + cs:[0x8000]
+	mov [0x600], eax
+	# Flat data segments, and 32-bit operands and addresses with prefixes.
+	mov edi, 0x100000
+	cmp dword ptr [edi], 0x1badb002
+1:	jne 1b
+	.byte 0x0f, 0xaa
+counter: .word 0
+second_end:
+"""
+
 
 def program(tmp, text, name):
     # "expect A, B, STEP" fails with STEP unless A equals B.
@@ -588,6 +689,20 @@ def code_in_a_device(tmp):
 @test
 def v86_mode(tmp):
     ends_well(program(tmp, V86, "v86"), engines=("tcg",))
+
+
+@test
+def system_management_mode(tmp):
+    for wide, cpu in ((1, "max"), (0, "max,-lm")):
+        ends_well(program(tmp, SMM.replace("WIDE", str(wide)), f"smm{wide}"), "-cpu", cpu, engines=("tcg",))
+
+
+@test
+def smm_is_refused_where_the_engine_lacks_it(tmp):
+    if not os.access("/dev/kvm", os.W_OK):
+        raise Skip("no /dev/kvm")
+    status, out, err = run("-accel", "kvm", "-machine", "pc,smm=on", "-display", "none")
+    assert status == 1 and "smm=on: the engine 'kvm' has no system management mode" in err, err
 
 
 main()

@@ -53,6 +53,15 @@ def glibc_computes_the_same(tmp):
 
 
 @test
+def protection_keys(tmp):
+    # The host need not have them.
+    subprocess.run(["gcc", "-O2", "-static", "-o", f"{tmp}/pkeys", f"{HERE}/pkeys.c"], check=True)
+    files = {"pkeys": (0o100755, open(f"{tmp}/pkeys", "rb").read())}
+    # Beside another that spoils what is not switched.
+    same_in_guest(tmp, "printf 'PKEYS OK\\n%.0s' 1 2 3 4 5", "for i in 1 2 3 4 5; do /pkeys & done; wait", files)
+
+
+@test
 def python_computes_the_same(tmp):
     need(PYTHON)
     script = f"{HERE}/selftest.py"

@@ -183,7 +183,7 @@ unsigned written_registers(const struct insn *in)
 bool may_fault_on_host(const struct insn *in)
 {
 	return in->row->flags == FL_DIV || in->row->attr & A_FPU || in->row->kind == K_FWAIT ||
-	       (in->row->feature >= FEAT_MMX && in->row->feature <= FEAT_F16C);
+	       (in->row->feature >= FEAT_MMX && in->row->feature <= FEAT_GFNI);
 }
 
 /* Instructions of which written_registers tells all, and that do nothing else of interest. */
@@ -1240,9 +1240,7 @@ void translate_one(struct tr *t, const struct insn *in)
 		 * check. */
 		if (insn_mem_bytes(in))
 			spend_flags(t);
-		else if (in->row->flags == FL_DIV || in->row->attr & A_FPU ||
-			 in->row->kind == K_FWAIT ||
-			 (in->row->feature >= FEAT_MMX && in->row->feature <= FEAT_F16C))
+		else if (may_fault_on_host(in))
 			save_flags(t);
 		if (!insn_mem_bytes(in))
 			flags_before(t, in);
@@ -1339,7 +1337,6 @@ void translate_one(struct tr *t, const struct insn *in)
 		translate_vzero(t, in);
 		return;
 	case K_HYPERCALL:
-	case K_RSM:
 		raise_here(t, 6);
 		return;
 	case K_SETPM:
@@ -1385,6 +1382,7 @@ void translate_one(struct tr *t, const struct insn *in)
 	case K_AC:
 	case K_MONITOR:
 	case K_MWAIT:
+	case K_PKRU:
 		translate_helper(t, in, helper_system, GOES_ON);
 		return;
 	case K_SYSCALL:
