@@ -69,6 +69,11 @@ struct vcpu_intc {
 	/* The local APIC's MSRs: base, TSC deadline, x2APIC. False: #GP. */
 	bool (*msr_read)(void *opaque, uint32_t msr, uint64_t *value);
 	bool (*msr_write)(void *opaque, uint32_t msr, uint64_t value);
+	/*
+	 * KVM's paravirtual EOI: where in guest memory the guest finds whether an interrupt's end
+	 * need not be written to the APIC; 0: nowhere.
+	 */
+	void (*pv_eoi)(void *opaque, uint64_t address);
 	void *opaque;
 };
 

@@ -97,9 +97,12 @@ static void make_host_cpuid(struct tcg *t)
 	};
 	for (unsigned i = 0; i < ARRAY_LEN(xsave_leaves); i++)
 		t->leaves[t->host.n++] = xsave_leaves[i];
-	/* KVM's: both clocks and their stable bit, no delays after port I/O. */
-	t->leaves[t->host.n++] = (struct x86_cpuid) { .leaf = 0x40000001,
-						      .eax = BIT(0) | BIT(1) | BIT(3) | BIT(24) };
+	/* KVM's: both clocks and their stable bit, no delays after port I/O, PV EOI, steal time. */
+	t->leaves[t->host.n++] = (struct x86_cpuid) {
+		.leaf = 0x40000001,
+		.eax = BIT(0) | BIT(1) | BIT(3) | BIT(6) | BIT(24) |
+		       (tcg_steal_time_known() ? BIT(5) : 0),
+	};
 	t->host.paravirtual = true;
 	t->host.leaves = t->leaves;
 }
@@ -279,6 +282,8 @@ static const uint32_t msrs[] = {
 	MSR_KVM_SYSTEM_TIME_OLD,
 	MSR_KVM_WALL_CLOCK,
 	MSR_KVM_SYSTEM_TIME,
+	MSR_KVM_STEAL_TIME,
+	MSR_KVM_PV_EOI,
 	0x48,
 	0x10,
 	0x3b,
@@ -391,6 +396,8 @@ static void set_features(struct tcg_env *env)
 		{ FEAT_KVMCLOCK, EAX_, 0, 0x40000001 },
 		{ FEAT_KVMCLOCK_NEW, EAX_, 3, 0x40000001 },
 		{ FEAT_KVMCLOCK_STABLE, EAX_, 24, 0x40000001 },
+		{ FEAT_KVM_STEAL_TIME, EAX_, 5, 0x40000001 },
+		{ FEAT_KVM_PV_EOI, EAX_, 6, 0x40000001 },
 		{ FEAT_XSAVEOPT, EAX_, 0, 0xd },
 		{ FEAT_XSAVEC, EAX_, 1, 0xd },
 		{ FEAT_XSAVES, EAX_, 3, 0xd },

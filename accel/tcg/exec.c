@@ -666,7 +666,7 @@ static void make_ret_stacks(struct tcg_env *env)
 /* A table at an address that ends as it must: in whatever 4 GiB of the address space have room. */
 static struct tlb_table *make_tlb(void)
 {
-	static uint32_t next = 16;
+	static uint32_t next = 0x35; /* no power of two: wild pointers are often one */
 
 	for (;;) {
 		uint32_t high = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED);
@@ -726,6 +726,8 @@ void tcg_env_free(struct tcg_env *env)
 {
 	tcg_world_remove(env->world, env);
 	munmap(env->device_code, DEVICE_CODE_BYTES);
+	if (env->steal.file > 0)
+		close(env->steal.file);
 	for (unsigned k = 0; k < ARRAY_LEN(env->data); k++)
 		for (unsigned store = 0; store < 2; store++)
 			munmap(env->data[k].tlb[store], sizeof(struct tlb_table));

@@ -590,9 +590,11 @@ static uint64_t read_msr(struct tcg_env *env, uint32_t index)
 	}
 }
 
-static void write_clock_msr(struct tcg_env *env, unsigned feature, uint32_t index, uint64_t v)
+/* `reserved` bits are #GP. */
+static void write_clock_msr(struct tcg_env *env, unsigned feature, uint64_t reserved, uint32_t index,
+			    uint64_t v)
 {
-	if (!(env->features >> feature & 1))
+	if (!(env->features >> feature & 1) || v & reserved)
 		gp(env);
 	tcg_outside_begin(env);
 	tcg_pvclock_written(env, index, v);
@@ -640,11 +642,17 @@ static void write_msr(struct tcg_env *env, uint32_t index, uint64_t v)
 		return;
 	case MSR_KVM_WALL_CLOCK_OLD:
 	case MSR_KVM_SYSTEM_TIME_OLD:
-		write_clock_msr(env, FEAT_KVMCLOCK, index, v);
+		write_clock_msr(env, FEAT_KVMCLOCK, 0, index, v);
 		break;
 	case MSR_KVM_WALL_CLOCK:
 	case MSR_KVM_SYSTEM_TIME:
-		write_clock_msr(env, FEAT_KVMCLOCK_NEW, index, v);
+		write_clock_msr(env, FEAT_KVMCLOCK_NEW, 0, index, v);
+		break;
+	case MSR_KVM_STEAL_TIME:
+		write_clock_msr(env, FEAT_KVM_STEAL_TIME, 0x3e, index, v);
+		break;
+	case MSR_KVM_PV_EOI:
+		write_clock_msr(env, FEAT_KVM_PV_EOI, 2, index, v);
 		break;
 	case MSR_LSTAR:
 	case MSR_CSTAR:

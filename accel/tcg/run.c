@@ -237,6 +237,8 @@ enum vcpu_exit tcg_vcpu_run(struct vcpu *v)
 
 	if (take_events(v, env, &event, &have_event))
 		return EXIT_HALT;
+	if (unlikely(env->steal.address))
+		tcg_steal_time_update(env);
 	if (env->debug.inject_bp) {
 		env->debug.inject_bp = false;
 		event = (struct tcg_event) { .vector = VECTOR_BP,

@@ -162,6 +162,12 @@ uint64_t tcg_host_tsc_khz(const struct tcg *t);
 #define MSR_KVM_SYSTEM_TIME_OLD 0x12
 #define MSR_KVM_WALL_CLOCK 0x4b564d00
 #define MSR_KVM_SYSTEM_TIME 0x4b564d01
+#define MSR_KVM_STEAL_TIME 0x4b564d03
+#define MSR_KVM_PV_EOI 0x4b564d04
+/* Whether the host tells how long a thread waited for a processor. */
+bool tcg_steal_time_known(void);
+/* Tells the guest how long the vCPU waited, if it wants to know and the last time is a while ago. */
+void tcg_steal_time_update(struct tcg_env *env);
 void tcg_pvclock_written(struct tcg_env *env, uint32_t index, uint64_t v);
 void tcg_pvclock_refresh(struct tcg_env *env);
 bool tcg_clock_get(struct accel *a, uint64_t *ns);

@@ -249,6 +249,11 @@ struct tcg_env {
 	unsigned va_unused; /* upper bits of linear addresses: 16, or 7 */
 	bool shadow; /* after STI and loads of SS: no interrupt before one more instruction */
 	uint64_t tsc_offset;
+	/* KVM's steal time: where in guest memory (0: nowhere), what of it was told, and when. */
+	struct {
+		uint64_t address, told_ns, tsc;
+		int file;
+	} steal;
 	uint64_t *hot_msr[HOT_MSRS]; /* where cpu->msr_value has them */
 	unsigned pauses;	     /* PAUSE instructions executed */
 	/* The exception that ends the current instruction. */

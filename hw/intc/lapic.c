@@ -166,7 +166,8 @@ static void update(struct lapic *d)
 {
 	if (!d->vcpu)
 		return;
-	if (lapic_has_interrupt(d))
+	/* The interrupt in service may have ended without a word: the vCPU looks. */
+	if (lapic_has_interrupt(d) || (d->pv_eoi_offered && highest(d, APIC_IRR) >= 0))
 		vcpu_post(d->vcpu, EV_INTR);
 	else
 		__atomic_fetch_and(&d->vcpu->events, ~(uint32_t)EV_INTR, __ATOMIC_ACQ_REL);
@@ -381,6 +382,49 @@ static void end_of_interrupt(struct lapic *d)
 			d->bus->eoi(d->bus->eoi_opaque, v);
 	}
 	update(d);
+}
+
+/*
+ * Paravirtual EOI (Linux Documentation/virt/kvm/x86/msr.rst, MSR_KVM_EOI_EN): bit 0 of a word in guest
+ * memory tells the guest that it may end the interrupt in service by clearing the bit. On the vCPU's
+ * thread, or while it does not run: the guest's own access to the word is not atomic.
+ */
+#define PV_EOI_BIT 1
+
+static void take_pv_eoi(struct lapic *d)
+{
+	struct space *mem = &d->dev.machine->mem;
+	bool ended;
+
+	if (!d->pv_eoi_offered)
+		return;
+	d->pv_eoi_offered = false;
+	ended = !(space_read_le(mem, d->pv_eoi_address, 4) & PV_EOI_BIT);
+	space_write_le(mem, d->pv_eoi_address, 0, 4);
+	if (ended)
+		end_of_interrupt(d);
+}
+
+/* Not where the end matters to others: to the IOAPIC, or for what waits behind it. */
+static void offer_pv_eoi(struct lapic *d, unsigned vector)
+{
+	unsigned in_service = 0;
+
+	for (unsigned i = 0; i < 8; i++)
+		in_service += (unsigned)__builtin_popcount(get(d, APIC_ISR + i * 16));
+	if (!d->pv_eoi_address || in_service != 1 || !get_bit(d, APIC_ISR, vector) ||
+	    get_bit(d, APIC_TMR, vector) || highest(d, APIC_IRR) >= 0)
+		return;
+	space_write_le(&d->dev.machine->mem, d->pv_eoi_address, PV_EOI_BIT, 4);
+	d->pv_eoi_offered = true;
+}
+
+static void intc_pv_eoi(void *opaque, uint64_t address)
+{
+	struct lapic *d = opaque;
+
+	take_pv_eoi(d);
+	d->pv_eoi_address = address;
 }
 
 /* timer: the bus clock is 1 GHz, so a count is `divider` ns. */
@@ -610,6 +654,8 @@ static uint64_t page_read(void *dev, uint64_t off, unsigned size)
 	unsigned reg = off & 0xff0;
 
 	(void)size;
+	if (d->vcpu && vcpu_current() == d->vcpu)
+		take_pv_eoi(d);
 	if (off > 0xfff || !hw_enabled(d) || x2apic(d))
 		return UINT32_MAX;
 	if (off & 0xf || !register_exists(reg)) {
@@ -629,6 +675,8 @@ static void page_write(void *dev, uint64_t off, uint64_t value, unsigned size)
 		receive_msi(d->bus, off, (uint32_t)value);
 		return;
 	}
+	if (d->vcpu && vcpu_current() == d->vcpu)
+		take_pv_eoi(d);
 	if (!hw_enabled(d) || x2apic(d) || off & 0xf)
 		return;
 	if (!write_register(d, reg, (uint32_t)value) && !register_exists(reg))
@@ -738,7 +786,14 @@ bool lapic_set_base(struct lapic *d, uint64_t base)
 
 static int intc_ack(void *opaque)
 {
-	return lapic_ack(opaque);
+	struct lapic *d = opaque;
+	int v;
+
+	take_pv_eoi(d);
+	v = lapic_ack(d);
+	if (v >= 0)
+		offer_pv_eoi(d, (unsigned)v);
+	return v;
 }
 
 static uint8_t intc_get_tpr(void *opaque)
@@ -773,6 +828,7 @@ static bool intc_msr_read(void *opaque, uint32_t msr, uint64_t *value)
 {
 	struct lapic *d = opaque;
 
+	take_pv_eoi(d);
 	if (msr != MSR_APIC_BASE)
 		return lapic_msr_read(d, msr, value);
 	*value = d->base;
@@ -783,6 +839,7 @@ static bool intc_msr_write(void *opaque, uint32_t msr, uint64_t value)
 {
 	struct lapic *d = opaque;
 
+	take_pv_eoi(d);
 	return msr == MSR_APIC_BASE ? lapic_set_base(d, value) : lapic_msr_write(d, msr, value);
 }
 
@@ -857,6 +914,8 @@ static void lapic_reset(void *dev)
 	d->base = LAPIC_BASE | APIC_BASE_ENABLE | (d->vcpu && d->vcpu->index ? 0 : APIC_BASE_BSP);
 	reset_registers(d);
 	d->lint = 0;
+	d->pv_eoi_offered = false;
+	d->pv_eoi_address = 0;
 	d->wait_for_sipi = d->vcpu && d->vcpu->index != 0;
 	/* Firmware expects the BSP in virtual wire mode: the PIC's interrupts pass through LINT0.
 	 */
@@ -892,6 +951,7 @@ static void lapic_saving(void *dev)
 		vcpu_sync(d->vcpu, VS_SREGS);
 		d->base = ((struct x86_cpu *)d->vcpu)->apic_base;
 	} else {
+		take_pv_eoi(d);
 		set(d, APIC_TIMER_CURRENT, current_count(d));
 	}
 }
@@ -905,6 +965,7 @@ static bool lapic_loaded(void *dev, GError **err)
 			     "saved state: '%s': APIC base 0x%" PRIx64 " is no mode of an APIC",
 			     d->dev.path, d->base);
 	d->lint &= 3;
+	d->pv_eoi_offered = false;
 	if (d->in_kernel) {
 		put_to_kernel(d);
 		return true;
@@ -968,7 +1029,7 @@ DEVICE(lapic,
 	.windows = WINDOWS({ "apic-msi", WIN_MMIO, 0x100000, 4, 4, window_read, window_write }),
 	.state = FIELDS(FO(s, chip_lapic_table), F(base), F(tsc_deadline), F(lint), F(wait_for_sipi),
 			F(esr_pending)),
-	.host = HOST(timer, vcpu, intc, bus, in_kernel),
+	.host = HOST(timer, vcpu, intc, bus, in_kernel, pv_eoi_address, pv_eoi_offered),
 	.realize = lapic_realize,
 	.unrealize = lapic_unrealize,
 	.reset = lapic_reset,
@@ -996,6 +1057,7 @@ struct lapic *lapic_new(struct machine *m, struct apic_bus *bus, struct vcpu *v,
 				       .set_base = intc_set_base,
 				       .msr_read = intc_msr_read,
 				       .msr_write = intc_msr_write,
+				       .pv_eoi = intc_pv_eoi,
 				       .opaque = d };
 	if (accel_kernel_lapic(a))
 		d->intc = (struct vcpu_intc) { .ack = split_ack, .opaque = d };

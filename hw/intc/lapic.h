@@ -35,6 +35,8 @@ struct lapic {
 	struct vcpu_intc intc;
 	struct apic_bus *bus;
 	bool in_kernel;
+	uint64_t pv_eoi_address; /* what the vCPU's MSR holds; 0: none */
+	bool pv_eoi_offered;	 /* the guest was told; what it did is not looked at yet */
 };
 
 /* Makes vCPU v's APIC and hands it to the vCPU. */

@@ -312,3 +312,70 @@ BENCH(lapic_virtual_wire)
 	rig_gsi(r, 4, 1);
 	CHECK_EQ(rig_ack(r), -1);
 }
+
+/* Linux msr.rst, MSR_KVM_EOI_EN: the guest ends an interrupt by clearing a bit in its memory. */
+#define EOI_WORD 0x5000
+static int ack(struct rig *r)
+{
+	return bsp(r)->intc.ack(bsp(r));
+}
+
+static uint32_t eoi_word(struct rig *r)
+{
+	return (uint32_t)space_read_le(&r->m.mem, EOI_WORD, 4);
+}
+
+static void begin_pv_eoi(struct rig *r)
+{
+	enable(r);
+	vcpu_set_current(bsp(r)->vcpu);
+	space_write_le(&r->m.mem, EOI_WORD, 0, 4);
+	bsp(r)->intc.pv_eoi(bsp(r), EOI_WORD);
+}
+
+BENCH(lapic_pv_eoi_is_taken)
+{
+	begin_pv_eoi(r);
+	set(r, 0x300, 0x40000 | 0x61);
+	CHECK_EQ(ack(r), 0x61);
+	CHECK_EQ(eoi_word(r), 1);
+	space_write_le(&r->m.mem, EOI_WORD, 0, 4);
+	CHECK_EQ(get(r, 0x100 + 3 * 16), 0); /* ISR */
+	set(r, 0x300, 0x40000 | 0x61);
+	CHECK_EQ(ack(r), 0x61);
+	bsp(r)->intc.pv_eoi(bsp(r), 0);
+	vcpu_set_current(NULL);
+}
+
+/* The guest has not ended it when something else comes: it is asked to write the register. */
+BENCH(lapic_pv_eoi_is_withdrawn)
+{
+	begin_pv_eoi(r);
+	set(r, 0x300, 0x40000 | 0x61);
+	CHECK_EQ(ack(r), 0x61);
+	CHECK_EQ(eoi_word(r), 1);
+	CHECK_EQ(get(r, 0x100 + 3 * 16), 1u << 1);
+	CHECK_EQ(eoi_word(r), 0);
+	set(r, 0xb0, 0);
+	CHECK_EQ(get(r, 0x100 + 3 * 16), 0);
+	vcpu_set_current(NULL);
+}
+
+/* Whoever waits behind it, or at the IOAPIC, must hear of its end. */
+BENCH(lapic_pv_eoi_is_not_offered)
+{
+	begin_pv_eoi(r);
+	set(r, 0x300, 0x40000 | 0x61);
+	set(r, 0x300, 0x40000 | 0x41);
+	CHECK_EQ(ack(r), 0x61);
+	CHECK_EQ(eoi_word(r), 0);
+	CHECK_EQ(ack(r), -1);
+	set(r, 0xb0, 0);
+	CHECK_EQ(ack(r), 0x41);
+	CHECK_EQ(eoi_word(r), 1);
+	/* A nested one: two are in service. */
+	set(r, 0x300, 0x40000 | 0x71);
+	CHECK_EQ(ack(r), 0x71);
+	CHECK_EQ(eoi_word(r), 0);
+	vcpu_set_current(NULL);
+}

@@ -59,6 +59,29 @@ def a_32_bit_kernel_with_pae_boots_to_a_shell(tmp):
 
 
 @test
+def the_guest_sees_stolen_time(tmp):
+    need_file = "/proc/self/schedstat"
+    if not os.path.exists(need_file):
+        raise Skip(f"no {need_file}: this host does not tell how long threads wait")
+    # Everything on one processor, beside a process that never sleeps.
+    cpu = {sorted(os.sched_getaffinity(0))[0]}
+    busy = subprocess.Popen(["sh", "-c", "while :; do :; done"], preexec_fn=lambda: os.sched_setaffinity(0, cpu))
+    try:
+        with boot(tmp, "-append", "console=ttyS0 panic=-1 quiet") as vm:
+            for task in os.listdir(f"/proc/{vm.process.pid}/task"):
+                os.sched_setaffinity(int(task), cpu)
+            console = Console(tmp)
+            console.expect("COMMANDS DONE", 200)
+            console.send("(while :; do :; done) & sleep 2; set -- $(head -1 /proc/stat); echo $9 STOLE\"\"N")
+            console.expect("STOLEN")
+            stolen = int(re.findall(r"(\d+) STOLEN", console.text)[-1])
+            assert stolen > 20, console.text[-300:]
+    finally:
+        busy.kill()
+        busy.wait()
+
+
+@test
 def the_paravirtual_clock_stands_still_with_the_vm(tmp):
     with boot(tmp, "-append", "console=ttyS0 panic=-1 quiet", "-smp", "2") as vm:
         console = Console(tmp)

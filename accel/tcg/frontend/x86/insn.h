@@ -222,8 +222,11 @@ enum insn_feature {
 	FEAT_KVMCLOCK,
 	FEAT_KVMCLOCK_NEW,
 	FEAT_KVMCLOCK_STABLE,
-	FEATURES,
+	FEAT_KVM_STEAL_TIME,
+	FEAT_KVM_PV_EOI,
+	FEATURES, /* 64 at most: env->features */
 };
+static_assert(FEATURES <= 64, "a bit for each");
 
 /* How it is translated: a template is re-encoded for the host; everything else has code of its own.
  */
