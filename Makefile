@@ -23,7 +23,7 @@ LDLIBS := -Wl,--as-needed $(DEPS_LIBS) -lutil -lm
 
 core := access.c clock.c device.c error.c field.c lock.c log.c loop.c machine.c memory.c options.c ram.c state.c
 cpu := cpu.c
-cpu/x86 := cpu.c features.c models.c
+cpu/x86 := cpu.c features.c models.c pages.c
 accel := accel.c vcpu.c
 accel/tcg := cache.c debug.c engine.c exec.c fpu.c helper.c inspect.c mmu.c privileged.c pvclock.c run.c segment.c smm.c task.c tlb.c v86.c vector.c world.c
 accel/tcg/frontend/x86 := block.c decode.c group.c operand.c table.c translate.c
@@ -54,7 +54,7 @@ CMD_OBJS := cmd/moa/main.o cmd/moa/cmdline.o
 include $(SRC)/tests/Makefile.inc
 
 # The host's compiler may not find generated headers before they are made.
-GENERATED := gen/dsdt.h
+GENERATED := gen/dsdt.h gen/linuxboot.h
 
 all: moa fields.ok
 
@@ -87,6 +87,12 @@ devices.c: $(DEVICE_SRCS) $(SRC)/scripts/gen-registry
 gen/dsdt.h: hw/acpi/dsdt.asl | dirs
 	$(Q)iasl -vs -oa -p gen/dsdt $< >gen/dsdt.log 2>&1 || { cat gen/dsdt.log; exit 1; }
 	$(Q)$(SRC)/scripts/bin-to-header dsdt_aml <gen/dsdt.aml >$@
+
+gen/linuxboot.h: pc-bios/linuxboot.S $(SRC)/scripts/option-rom $(SRC)/scripts/bin-to-header | dirs
+	$(Q)$(CC) -m32 -c -o gen/linuxboot.o $<
+	$(Q)$(LD) -m elf_i386 -Ttext 0 -e 0 --oformat binary -o gen/linuxboot.bin gen/linuxboot.o
+	$(Q)$(SRC)/scripts/option-rom <gen/linuxboot.bin >gen/linuxboot.rom
+	$(Q)$(SRC)/scripts/bin-to-header linuxboot_rom <gen/linuxboot.rom >$@
 
 # Every member of a device's struct is saved, a property, or named as the host's.
 list-fields: scripts/list-fields.o libmoa.a

@@ -352,6 +352,8 @@ const struct command monitor_commands[] = {
 	{ NULL, "info lapic", "", "", "local APICs", info_lapic },
 	{ NULL, "info clocks", "", "", "clocks, timers and lost ticks", info_clocks },
 	{ NULL, "info kvm", "", "", "KVM: use, capabilities", info_kvm },
+	{ NULL, "info tlb", "", "", "the pages that the first vCPU's page tables map", info_tlb },
+	{ NULL, "info mem", "", "", "the same in stretches of equal rights", info_mem },
 	{ NULL, "info jit", "", "", "the translator's counters", info_jit },
 	{ NULL, "info exits", "", "", "why vCPUs left the guest, counted", info_exits },
 	{ NULL, "info pci", "", "", "PCI devices", info_pci },

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cpu/x86/cpu.h"
 #include "monitor/monitor.h"
 
 static struct accel *engine(struct call *c)
@@ -209,6 +210,28 @@ bool info_kvm(struct call *c, GError **err)
 	else
 		a->ops->print(a, c->text);
 	return true;
+}
+
+/* Of the first vCPU, as the other commands that need one. */
+static bool print_pages(struct call *c, bool ranges, GError **err)
+{
+	struct accel *a = engine(c);
+
+	if (!a || !a->vcpus->len)
+		return error(err, "this machine has no engine: there are no vCPUs");
+	vcpu_sync(a->vcpus->pdata[0], VS_ALL);
+	x86_print_pages(a->vcpus->pdata[0], ranges, c->text);
+	return true;
+}
+
+bool info_tlb(struct call *c, GError **err)
+{
+	return print_pages(c, false, err);
+}
+
+bool info_mem(struct call *c, GError **err)
+{
+	return print_pages(c, true, err);
 }
 
 bool info_jit(struct call *c, GError **err)

@@ -93,6 +93,8 @@ bool info_lapic(struct call *c, GError **err);
 bool info_clocks(struct call *c, GError **err);
 bool info_kvm(struct call *c, GError **err);
 bool info_exits(struct call *c, GError **err);
+bool info_tlb(struct call *c, GError **err);
+bool info_mem(struct call *c, GError **err);
 bool info_jit(struct call *c, GError **err);
 bool info_pci(struct call *c, GError **err);
 

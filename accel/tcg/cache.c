@@ -35,7 +35,7 @@ struct tcg_cache {
 	struct site *sites;
 	uint32_t nsites;
 	struct cold {
-		const uint8_t *code; /* where it runs */
+		uint32_t code; /* where it runs, from the start of all */
 		uint32_t site;
 	} * cold; /* by address */
 	uint32_t ncold;
@@ -347,7 +347,7 @@ void tcg_cold_add(struct tcg_cache *c, uint8_t *code, uint32_t site)
 {
 	/* There are no more of them than sites. */
 	if (c->ncold < MOST_SITES)
-		c->cold[c->ncold++] = (struct cold) { tcg_code_run(c, code), site };
+		c->cold[c->ncold++] = (struct cold) { tcg_code_offset(c, code), site };
 }
 
 struct block *tcg_insn_of_code(struct tcg_cache *c, const void *host_pc, uint64_t *rip)
@@ -368,7 +368,7 @@ struct block *tcg_insn_of_code(struct tcg_cache *c, const void *host_pc, uint64_
 	while (high - low > 1) {
 		uint32_t middle = low + (high - low) / 2;
 
-		if (c->cold[middle].code <= (const uint8_t *)host_pc)
+		if (c->cold[middle].code <= (uint32_t)((const uint8_t *)host_pc - c->run))
 			low = middle;
 		else
 			high = middle;

@@ -95,6 +95,8 @@ static void make_host_cpuid(struct tcg *t)
 	t->leaves[t->host.n++] = (struct x86_cpuid) {
 		.leaf = 7, .subleaf = 2, .indexed = true, .edx = BIT(4)
 	};
+	/* The local APIC's timer always runs: ARAT. */
+	t->leaves[t->host.n++] = (struct x86_cpuid) { .leaf = 6, .eax = BIT(2) };
 	for (unsigned i = 0; i < ARRAY_LEN(xsave_leaves); i++)
 		t->leaves[t->host.n++] = xsave_leaves[i];
 	/* KVM's: both clocks and their stable bit, no delays after port I/O, PV EOI, steal time. */
@@ -104,6 +106,8 @@ static void make_host_cpuid(struct tcg *t)
 		       (tcg_steal_time_known() ? BIT(5) : 0),
 	};
 	t->host.paravirtual = true;
+	/* MWAIT does not sleep: guests that idle with it would keep a processor busy. */
+	t->host.on_request = BIT(3);
 	t->host.leaves = t->leaves;
 }
 

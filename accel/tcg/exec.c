@@ -666,7 +666,7 @@ static void make_ret_stacks(struct tcg_env *env)
 /* A table at an address that ends as it must: in whatever 4 GiB of the address space have room. */
 static struct tlb_table *make_tlb(void)
 {
-	static uint32_t next = 0x35; /* no power of two: wild pointers are often one */
+	static uint32_t next = 0x33; /* wild pointers are often powers of two */
 
 	for (;;) {
 		uint32_t high = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED);

@@ -244,14 +244,13 @@ static void bound(struct tcg_env *env, const union insn_arg *a)
 	uint64_t second = (env->tmp[0] + a->size) & ones(a->address_size);
 	uint64_t at = operand_address(env, a, a->size, false);
 	unsigned shift = 64 - 8 * a->size;
-	int64_t low = (int64_t)(tcg_load(env, at, a->size) << shift) >> shift, high;
-
-	at = tcg_linear(env, a->segment, second, a->size, false);
-	high = (int64_t)(tcg_load(env, at, a->size) << shift) >> shift;
-
 	int64_t v = (int64_t)(env->gpr[a->reg] << shift) >> shift;
 
-	if (v < low || v > high)
+	/* The second bound is not read if the first decides. */
+	if (v < (int64_t)(tcg_load(env, at, a->size) << shift) >> shift)
+		tcg_raise(env, 5);
+	at = tcg_linear(env, a->segment, second, a->size, false);
+	if (v > (int64_t)(tcg_load(env, at, a->size) << shift) >> shift)
 		tcg_raise(env, 5);
 }
 
@@ -1222,10 +1221,19 @@ int helper_system(struct tcg_env *env, uint64_t word)
 		resume(env);
 		return 1;
 	case K_MONITOR:
+		if (tcg_cpl(env))
+			tcg_raise(env, VECTOR_UD);
+		if ((uint32_t)env->gpr[RCX])
+			gp(env);
+		return 0;
 	case K_MWAIT:
 		if (tcg_cpl(env))
 			tcg_raise(env, VECTOR_UD);
-		return 0;
+		if (env->gpr[RCX] & ~UINT64_C(1))
+			gp(env);
+		/* A hint: others may run, then it is as if something had woken it. */
+		tcg_yield();
+		return leave_if_asked(env, &a);
 	default:
 		env->unsupported = "an instruction that the translator does not have yet";
 		tcg_raise(env, TCG_UNSUPPORTED);

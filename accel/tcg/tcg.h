@@ -116,15 +116,16 @@ struct site {
 	uint16_t offset; /* of the instruction from the block's start */
 	uint8_t length;	 /* of the instruction */
 	uint8_t size;	 /* bytes accessed, up to 64 */
-	uint8_t segment;
-	bool read, write;
-	bool aligned;		  /* must be */
-	bool locked;		  /* LOCK, or XCHG */
-	bool fpu_waits;		  /* a pending x87 exception comes first */
 	struct flag_source flags; /* of the flags before it; kind 0: they are in env->cc */
-	bool ends;		  /* the store is the instruction's last act */
-	bool flags_after;	  /* a store: the guest's flags are in the host's when it is done */
+	uint8_t segment;
+	bool read : 1, write : 1;
+	bool aligned : 1;     /* must be */
+	bool locked : 1;      /* LOCK, or XCHG */
+	bool fpu_waits : 1;   /* a pending x87 exception comes first */
+	bool ends : 1;	      /* the store is the instruction's last act */
+	bool flags_after : 1; /* a store: the guest's flags are in the host's when it is done */
 };
+static_assert(sizeof(struct site) == 20, "there are hundreds of thousands");
 
 /* With a site's number: the address is an offset in its segment, not checked yet. */
 #define SITE_OFFSET BIT(31)

@@ -726,7 +726,7 @@ static const struct option options[] = {
 	{ "rtc", "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]", "the real-time clock", opt_rtc },
 	{ NULL, NULL, "Firmware and boot:", NULL },
 	{ "bios", "FILE", "the firmware (default bios-256k.bin, SeaBIOS)", opt_bios },
-	{ "kernel", "FILE", "boot this kernel without firmware: Linux bzImage, multiboot 1 and 2, PVH, ELF", opt_kernel },
+	{ "kernel", "FILE", "boot this kernel: Linux bzImage, multiboot 1 and 2, PVH, ELF; a bzImage also by firmware that is named", opt_kernel },
 	{ "initrd", "FILE", "its initial RAM disk", opt_initrd },
 	{ "append", "TEXT", "its command line", opt_append },
 	{ "L", "DIR", "search firmware here first; -L help prints the search path", opt_firmware_dir },
@@ -821,8 +821,6 @@ bool config_parse(struct vm_config *c, int argc, char **argv, GError **err)
 	if (!c->kernel && (c->initrd || c->append))
 		return error(err, "-%s is for a kernel: give one with -kernel",
 			     c->initrd ? "initrd" : "append");
-	if (c->kernel && (c->pc.bios || c->pc.pflash[0].file))
-		return error(err, "-kernel boots without firmware: leave -bios and if=pflash out");
 	if (c->pc.bios && c->pc.pflash[0].file)
 		return error(
 			err,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The x86 vCPU as a device: reset state, saved fields, register dumps, page-table walks for
- * debuggers. Source: Intel SDM 3, 10.1.1 (reset state), chapter 5 (paging).
+ * The x86 vCPU as a device: reset state, saved fields, register dumps, page-table walks
+ * are in pages.c. Source: Intel SDM 3, 10.1.1 (reset state).
  */
 #include "cpu/x86/cpu.h"
 
@@ -282,82 +282,3 @@ DEVICE(x86_cpu,
 	.saving = cpu_saving,
 	.loaded = cpu_loaded,
 	.print = cpu_print);
-
-static uint64_t read_entry(struct x86_cpu *cpu, uint64_t pa, unsigned size)
-{
-	return space_read_le(&cpu->vcpu.dev.machine->mem, pa, size);
-}
-
-#define PTE_P BIT64(0)
-#define PTE_PS BIT64(7)
-#define PTE_ADDR UINT64_C(0x000ffffffffff000)
-
-/* 32-bit paging, two levels of 1024 four-byte entries, 4 MiB pages with PSE (SDM 3, 5.3). */
-static bool walk_32bit(struct x86_cpu *cpu, uint32_t va, uint64_t *pa)
-{
-	uint64_t pde = read_entry(cpu, (cpu->cr3 & 0xfffff000) + 4 * (va >> 22), 4), pte;
-
-	if (!(pde & PTE_P))
-		return false;
-	if (pde & PTE_PS && cpu->cr4 & CR4_PSE) {
-		/* PSE-36: bits 20..13 are address bits 39..32. */
-		*pa = (pde & 0xffc00000) | ((pde >> 13 & 0xff) << 32) | (va & 0x3fffff);
-		return true;
-	}
-	pte = read_entry(cpu, (pde & 0xfffff000) + 4 * (va >> 12 & 0x3ff), 4);
-	*pa = (pte & 0xfffff000) | (va & 0xfff);
-	return pte & PTE_P;
-}
-
-/* The tables of 512 eight-byte entries: `levels` of them below the root (SDM 3, 5.4 and 5.5). */
-static bool walk_64bit(struct x86_cpu *cpu, uint64_t va, uint64_t root, int levels, uint64_t *pa)
-{
-	uint64_t entry = root;
-
-	for (int level = levels; level > 0; level--) {
-		unsigned shift = 12 + 9 * (unsigned)(level - 1);
-		uint64_t page = (UINT64_C(1) << shift) - 1;
-
-		entry = read_entry(cpu, (entry & PTE_ADDR) + 8 * (va >> shift & 0x1ff), 8);
-		if (!(entry & PTE_P))
-			return false;
-		if (level == 1 || (level <= 3 && entry & PTE_PS)) {
-			*pa = (entry & PTE_ADDR & ~page) | (va & page);
-			return true;
-		}
-	}
-	return false;
-}
-
-bool x86_translate(struct x86_cpu *cpu, uint64_t va, uint64_t *pa)
-{
-	if (!(cpu->cr0 & CR0_PG)) {
-		*pa = va & 0xffffffff;
-		return true;
-	}
-	if (!(cpu->cr4 & CR4_PAE))
-		return walk_32bit(cpu, (uint32_t)va, pa);
-	if (cpu->efer & EFER_LMA)
-		return walk_64bit(cpu, va, cpu->cr3, cpu->cr4 & CR4_LA57 ? 5 : 4, pa);
-	uint64_t pdpte = read_entry(cpu, (cpu->cr3 & 0xffffffe0) + 8 * (va >> 30 & 3), 8);
-
-	return pdpte & PTE_P && walk_64bit(cpu, va & 0x3fffffff, pdpte, 2, pa);
-}
-
-bool x86_read_virtual(struct x86_cpu *cpu, uint64_t va, void *buf, size_t len)
-{
-	uint8_t *p = buf;
-
-	while (len) {
-		size_t n = MIN_OF(len, (size_t)(PAGE_SIZE_4K - (va & (PAGE_SIZE_4K - 1))));
-		uint64_t pa;
-
-		if (!x86_translate(cpu, va, &pa))
-			return false;
-		space_read(&cpu->vcpu.dev.machine->mem, pa, p, n);
-		p += n;
-		va += n;
-		len -= n;
-	}
-	return true;
-}

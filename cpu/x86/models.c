@@ -29,6 +29,19 @@ struct x86_model {
 		"bmi1 avx2 smep "                                                                  \
 		"bmi2 erms invpcid abm rdtscp xsaveopt arat "
 
+#define PENRYN PPRO "sse3 ssse3 cx16 sse4.1 lahf-lm syscall nx lm hypervisor "
+#define WESTMERE NEHALEM "pclmulqdq aes arat "
+#define SANDY_BRIDGE WESTMERE "x2apic tsc-deadline xsave avx rdtscp xsaveopt "
+#define IVY_BRIDGE SANDY_BRIDGE "f16c rdrand fsgsbase smep erms "
+#define BROADWELL HASWELL "rdseed adx smap 3dnowprefetch "
+#define SKYLAKE BROADWELL "clflushopt xsavec xgetbv1 spec-ctrl "
+#define OPTERON_G1 PPRO "sse3 syscall nx lm hypervisor "
+#define EPYC                                                                                       \
+	PPRO "sse3 pclmulqdq ssse3 fma cx16 sse4.1 sse4.2 x2apic movbe popcnt aes xsave avx f16c " \
+	     "rdrand hypervisor fsgsbase bmi1 avx2 smep bmi2 rdseed adx smap clflushopt sha-ni "  \
+	     "xsaveopt xsavec xgetbv1 arat lahf-lm abm 3dnowprefetch syscall nx pdpe1gb rdtscp "   \
+	     "lm "
+
 static const struct x86_model models[] = {
 	{ "qemu64", "the smallest 64-bit CPU that everything runs on (default)", "AuthenticAMD",
 	  "QEMU Virtual CPU version 2.5+", 15, 107, 1, 13, 0x8000000a,
@@ -39,10 +52,28 @@ static const struct x86_model models[] = {
 	  0x80000004, PPRO "sse3 hypervisor" },
 	{ "486", "Intel 486", "GenuineIntel", "", 4, 8, 0, 1, 0, I486 },
 	{ "pentium", "Intel Pentium", "GenuineIntel", "", 5, 4, 3, 1, 0, PENTIUM },
+	{ "Penryn", "Intel Core 2 Duo P9xxx", "GenuineIntel",
+	  "Intel Core 2 Duo P9xxx (Penryn Class Core 2)", 6, 23, 3, 10, 0x80000008, PENRYN },
 	{ "Nehalem", "Intel Core i7 9xx", "GenuineIntel",
 	  "Intel Core i7 9xx (Nehalem Class Core i7)", 6, 26, 3, 11, 0x80000008, NEHALEM },
+	{ "Westmere", "Intel Xeon E56xx/L56xx/X56xx", "GenuineIntel",
+	  "Westmere E56xx/L56xx/X56xx (Nehalem-C)", 6, 44, 1, 11, 0x80000008, WESTMERE },
+	{ "SandyBridge", "Intel Xeon E312xx", "GenuineIntel", "Intel Xeon E312xx (Sandy Bridge)", 6,
+	  42, 1, 13, 0x80000008, SANDY_BRIDGE },
+	{ "IvyBridge", "Intel Xeon E3-12xx v2", "GenuineIntel",
+	  "Intel Xeon E3-12xx v2 (Ivy Bridge)", 6, 58, 9, 13, 0x80000008, IVY_BRIDGE },
 	{ "Haswell-noTSX", "Intel Core, Haswell without TSX", "GenuineIntel",
 	  "Intel Core Processor (Haswell, no TSX)", 6, 60, 1, 13, 0x80000008, HASWELL },
+	{ "Broadwell-noTSX", "Intel Core, Broadwell without TSX", "GenuineIntel",
+	  "Intel Core Processor (Broadwell, no TSX)", 6, 61, 2, 13, 0x80000008, BROADWELL },
+	{ "Skylake-Client-noTSX-IBRS", "Intel Core, Skylake without TSX", "GenuineIntel",
+	  "Intel Core Processor (Skylake, IBRS, no TSX)", 6, 94, 3, 13, 0x80000008, SKYLAKE },
+	{ "Opteron_G1", "AMD Opteron 240", "AuthenticAMD",
+	  "AMD Opteron 240 (Gen 1 Class Opteron)", 15, 6, 1, 5, 0x80000008, OPTERON_G1 },
+	{ "EPYC", "AMD EPYC", "AuthenticAMD", "AMD EPYC Processor", 23, 1, 2, 13, 0x8000001e,
+	  EPYC },
+	{ "EPYC-Rome", "AMD EPYC, second generation", "AuthenticAMD", "AMD EPYC-Rome Processor", 23,
+	  49, 0, 13, 0x8000001e, EPYC "umip clwb rdpid " },
 	{ "host", "everything this host's engine can give (KVM only)", NULL, NULL, 0, 0, 0, 0, 0,
 	  NULL },
 	{ "max", "everything the engine can give", NULL, NULL, 0, 0, 0, 0, 0, NULL },
@@ -53,7 +84,7 @@ char *x86_models_help(void)
 	GString *s = g_string_new("Models:\n");
 
 	for (size_t i = 0; i < ARRAY_LEN(models); i++)
-		g_string_append_printf(s, "  %-16s %s\n", models[i].name, models[i].desc);
+		g_string_append_printf(s, "  %-26s %s\n", models[i].name, models[i].desc);
 	g_string_append(s, "Features (+NAME, -NAME or NAME=on|off):\n ");
 	for (const struct x86_feature *f = x86_features; f->name; f++)
 		g_string_append_printf(s, " %s", f->name);
@@ -273,6 +304,8 @@ static bool filter_features(struct x86_cpu *cpu, const struct x86_cpu_config *c,
 
 			have = *x86_cpuid_reg(&copy, f->reg);
 		}
+		if (f->leaf == 1 && f->reg == REG_ECX)
+			have |= host->on_request;
 		reg = x86_cpuid_reg(mine, f->reg);
 		lost = *reg & ~(have | always_given(f->leaf, f->reg));
 		if (!lost)
@@ -426,6 +459,19 @@ static void build_xsave(struct x86_cpu *cpu, const struct x86_host_cpuid *host)
 	c->ecx = c->edx = 0;
 }
 
+/* MONITOR's line is that of CLFLUSH; MWAIT has no sub-states to name. */
+static void build_monitor(struct x86_cpu *cpu)
+{
+	struct x86_cpuid *c;
+
+	if (!(leaf_for(cpu, 1, 0)->ecx & BIT(3)))
+		return;
+	c = leaf_for(cpu, 5, 0);
+	c->eax = c->ebx = 64;
+	c->ecx = BIT(0);
+	c->edx = 0;
+}
+
 /* Linear addresses have 57 bits with LA57 only. */
 static void limit_addresses(struct x86_cpu *cpu)
 {
@@ -511,6 +557,7 @@ bool x86_cpuid_build(struct x86_cpu *cpu, const struct x86_cpu_config *c,
 		return false;
 	build_xsave(cpu, host);
 	limit_addresses(cpu);
+	build_monitor(cpu);
 	build_topology(cpu, t);
 	if (!c->kvm || !host->paravirtual)
 		leaf_for(cpu, 0x40000001, 0)->eax = 0;

@@ -9,6 +9,8 @@ struct x86_host_cpuid {
 	unsigned n;
 	const struct x86_cpuid *leaves;
 	bool paravirtual; /* KVM's leaves may be offered */
+	/* Bits of leaf 1's ECX that are there for who asks with +NAME; no model has them. */
+	uint32_t on_request;
 };
 
 /* -smp */

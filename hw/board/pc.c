@@ -73,6 +73,12 @@ static void add_isa_hole(struct pc *pc)
 	region_add(&pc->machine->mem.root, 0xa0000, 0, hole);
 }
 
+/* A kernel without firmware; where that is named, it boots the kernel. */
+static bool boots_directly(const struct pc *pc)
+{
+	return pc->config.kernel && !pc->config.bios && !pc->config.pflash[0].file;
+}
+
 bool pc_add_firmware(struct pc *pc, GError **err)
 {
 	g_autofree char *path = NULL;
@@ -82,7 +88,7 @@ bool pc_add_firmware(struct pc *pc, GError **err)
 	pc->fw_cfg = fw_cfg_new(pc->machine, err);
 	if (!pc->fw_cfg)
 		return false;
-	if (pc->config.kernel)
+	if (boots_directly(pc))
 		return true;
 	if (!pc->config.pflash[0].file) {
 		path = firmware_find(pc->config.bios ? pc->config.bios : DEFAULT_BIOS, err);
@@ -168,6 +174,7 @@ bool pc_add_fw_cfg_files(struct pc *pc, GError **err)
 {
 	struct fw_cfg *f = pc->fw_cfg;
 	uint8_t irq0 = 1;
+	const char *order;
 
 	fw_cfg_add_u16(f, FW_CFG_NB_CPUS, (uint16_t)pc->config.smp.cpus);
 	fw_cfg_add_u16(f, FW_CFG_MAX_CPUS,
@@ -182,8 +189,9 @@ bool pc_add_fw_cfg_files(struct pc *pc, GError **err)
 	if (pc->config.acpi)
 		add_acpi(pc);
 	add_smbios(pc);
-	/* No disk or network card can be named yet, so there is no order among them. */
-	fw_cfg_set_file(f, "bootorder", "", 1);
+	/* No disk or network card can be named yet: the kernel comes first, if it is for firmware. */
+	order = pc->config.kernel && !boots_directly(pc) ? "/rom@" LINUXBOOT_ROM : "";
+	fw_cfg_set_file(f, "bootorder", order, strlen(order) + 1);
 	for (guint i = 0; pc->config.fw_cfg && i < pc->config.fw_cfg->len; i++)
 		if (!fw_cfg_add_blob(f, pc->config.fw_cfg->pdata[i], err))
 			return false;
@@ -253,5 +261,8 @@ bool pc_add_kernel(struct pc *pc, GError **err)
 		.bsp = &pc->cpus[0]->vcpu,
 	};
 
-	return !pc->config.kernel || direct_boot_new(pc->machine, &c, err);
+	if (!pc->config.kernel)
+		return true;
+	return boots_directly(pc) ? direct_boot_new(pc->machine, &c, err)
+				  : direct_boot_offer(pc->fw_cfg, &c, err);
 }

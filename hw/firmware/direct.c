@@ -277,16 +277,37 @@ static bool find_protocol(struct direct_boot *b, GError **err)
 		     b->c.kernel);
 }
 
+static bool read_files(struct direct_boot *b, const struct direct_config *c, GError **err)
+{
+	b->c = *c;
+	return firmware_read("-kernel", c->kernel, 1, 1 * GIB, 1, &b->kernel, &b->kernel_size,
+			     err) &&
+	       (!c->initrd || firmware_read("-initrd", c->initrd, 1, 2 * GIB, 1, &b->initrd,
+					    &b->initrd_size, err));
+}
+
 bool direct_boot_new(struct machine *m, const struct direct_config *c, GError **err)
 {
 	struct direct_boot *b = device_new(m, &device_direct_boot, NULL);
 
-	b->c = *c;
-	if (!firmware_read("-kernel", c->kernel, 1, 1 * GIB, 1, &b->kernel, &b->kernel_size, err))
-		return false;
-	if (c->initrd &&
-	    !firmware_read("-initrd", c->initrd, 1, 2 * GIB, 1, &b->initrd, &b->initrd_size, err))
+	if (!read_files(b, c, err))
 		return false;
 	make_map(b);
 	return find_protocol(b, err) && b->protocol->place(b, err) && device_realize(b, NULL, err);
+}
+
+bool direct_boot_offer(struct fw_cfg *f, const struct direct_config *c, GError **err)
+{
+	struct direct_boot b = { 0 };
+	bool ok = read_files(&b, c, err) && find_protocol(&b, err);
+
+	if (ok && b.protocol != &boot_linux)
+		ok = error(err,
+			   "-kernel '%s': a %s kernel boots without firmware only: leave -bios and "
+			   "if=pflash out",
+			   c->kernel, b.protocol->name);
+	ok = ok && linux_offer(&b, f, err);
+	g_free(b.kernel);
+	g_free(b.initrd);
+	return ok;
 }

@@ -26,6 +26,14 @@ struct direct_config {
  */
 bool direct_boot_new(struct machine *m, const struct direct_config *c, GError **err);
 
+struct fw_cfg;
+/*
+ * For firmware to boot it instead: a Linux bzImage, taken apart for fw_cfg. UEFI firmware looks there by
+ * itself, a BIOS by the option ROM that comes with it.
+ */
+bool direct_boot_offer(struct fw_cfg *f, const struct direct_config *c, GError **err);
+#define LINUXBOOT_ROM "genroms/linuxboot.bin"
+
 /* Between direct.c and the protocols. */
 
 enum { E820_RAM = 1, E820_RESERVED, E820_ACPI };
@@ -68,6 +76,8 @@ struct boot_protocol {
 	/* At reset: puts everything into RAM, and the BSP at the entry (direct_enter). */
 	void (*put)(struct direct_boot *b);
 };
+/* Checks a bzImage and hands its parts over. */
+bool linux_offer(struct direct_boot *b, struct fw_cfg *f, GError **err);
 extern const struct boot_protocol boot_linux, boot_multiboot, boot_multiboot2, boot_pvh, boot_elf;
 
 /* Low memory that protocols may use for what they hand over. */

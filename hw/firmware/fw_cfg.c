@@ -64,6 +64,14 @@ void fw_cfg_add_u16(struct fw_cfg *f, uint16_t key, uint16_t v)
 	fw_cfg_add(f, key, b, 2);
 }
 
+void fw_cfg_add_u32(struct fw_cfg *f, uint16_t key, uint32_t v)
+{
+	uint8_t b[4];
+
+	store_le(b, v, 4);
+	fw_cfg_add(f, key, b, 4);
+}
+
 void fw_cfg_add_u64(struct fw_cfg *f, uint16_t key, uint64_t v)
 {
 	uint8_t b[8];

@@ -13,8 +13,21 @@
 #define FW_CFG_RAM_SIZE 0x03
 #define FW_CFG_NOGRAPHIC 0x04
 #define FW_CFG_NB_CPUS 0x05
+/* A kernel for firmware to boot: where its parts are to go, and the parts. */
+#define FW_CFG_KERNEL_ADDR 0x07
+#define FW_CFG_KERNEL_SIZE 0x08
+#define FW_CFG_INITRD_ADDR 0x0a
+#define FW_CFG_INITRD_SIZE 0x0b
 #define FW_CFG_BOOT_MENU 0x0e
 #define FW_CFG_MAX_CPUS 0x0f
+#define FW_CFG_KERNEL_DATA 0x11
+#define FW_CFG_INITRD_DATA 0x12
+#define FW_CFG_CMDLINE_ADDR 0x13
+#define FW_CFG_CMDLINE_SIZE 0x14
+#define FW_CFG_CMDLINE_DATA 0x15
+#define FW_CFG_SETUP_ADDR 0x16
+#define FW_CFG_SETUP_SIZE 0x17
+#define FW_CFG_SETUP_DATA 0x18
 #define FW_CFG_FILE_DIR 0x19
 #define FW_CFG_FILE_FIRST 0x20
 #define FW_CFG_ARCH 0x8000
@@ -53,6 +66,7 @@ struct fw_cfg *fw_cfg_new(struct machine *m, GError **err);
 /* Data is copied. */
 void fw_cfg_add(struct fw_cfg *f, uint16_t key, const void *data, size_t len);
 void fw_cfg_add_u16(struct fw_cfg *f, uint16_t key, uint16_t v);
+void fw_cfg_add_u32(struct fw_cfg *f, uint16_t key, uint32_t v);
 void fw_cfg_add_u64(struct fw_cfg *f, uint16_t key, uint64_t v);
 /* Adds or replaces the file; new ones only before the guest runs. */
 void fw_cfg_set_file(struct fw_cfg *f, const char *name, const void *data, size_t len);

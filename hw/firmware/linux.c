@@ -8,7 +8,9 @@
 
 #include "core/error.h"
 #include "cpu/x86/cpu.h"
+#include "gen/linuxboot.h"
 #include "hw/firmware/direct.h"
+#include "hw/firmware/fw_cfg.h"
 
 /* Offsets in the image's setup header, which is at the same place in the zero page. */
 #define SETUP_SECTS 0x1f1
@@ -20,6 +22,7 @@
 #define CODE32_START 0x214
 #define RAMDISK_IMAGE 0x218
 #define RAMDISK_SIZE 0x21c
+#define HEAP_END_PTR 0x224
 #define CMD_LINE_PTR 0x228
 #define INITRD_ADDR_MAX 0x22c
 #define RELOCATABLE 0x234
@@ -28,6 +31,7 @@
 #define PREF_ADDRESS 0x258
 #define INIT_SIZE 0x260
 #define XLF_KERNEL_64 BIT(0)
+#define LOADFLAGS_CAN_USE_HEAP BIT(7)
 /* In the zero page only. */
 #define ACPI_RSDP_ADDR 0x070
 #define E820_ENTRIES 0x1e8
@@ -120,3 +124,44 @@ static void linux_put(struct direct_boot *b)
 }
 
 const struct boot_protocol boot_linux = { "Linux", linux_matches, linux_place, linux_put };
+
+/* A BIOS keeps tables and its own code at the top of RAM below 4 GiB. */
+#define BIOS_ROOM (2 * MIB)
+/* The real-mode part's heap ends before its stack, which grows down from its segment's end. */
+#define HEAP_END 0xfc00
+
+bool linux_offer(struct direct_boot *b, struct fw_cfg *f, GError **err)
+{
+	const char *append = direct_append(b);
+
+	if (!check_image(b, err))
+		return false;
+	b->load_at = 0x100000;
+	b->load_end = b->load_at + MAX_OF(2 * b->kernel_size, (size_t)header(b, INIT_SIZE, 4));
+	b->acpi_at = b->c.ram_below_4g > BIOS_ROOM ? b->c.ram_below_4g - BIOS_ROOM : 0;
+	if (!direct_check_room(b, err) ||
+	    !direct_place_initrd(b, (uint64_t)header(b, INITRD_ADDR_MAX, 4) + 1, true, err))
+		return false;
+	b->kernel[TYPE_OF_LOADER] = 0xff;
+	b->kernel[LOADFLAGS] |= LOADFLAGS_CAN_USE_HEAP;
+	store_le(b->kernel + HEAP_END_PTR, HEAP_END - 0x200, 2);
+	store_le(b->kernel + CMD_LINE_PTR, BOOT_CMDLINE_AT, 4);
+	store_le(b->kernel + RAMDISK_IMAGE, b->initrd_at, 4);
+	store_le(b->kernel + RAMDISK_SIZE, b->initrd_size, 4);
+	fw_cfg_add_u32(f, FW_CFG_SETUP_ADDR, BOOT_INFO_AT);
+	fw_cfg_add_u32(f, FW_CFG_SETUP_SIZE, (uint32_t)b->setup_size);
+	fw_cfg_add(f, FW_CFG_SETUP_DATA, b->kernel, b->setup_size);
+	fw_cfg_add_u32(f, FW_CFG_KERNEL_ADDR, (uint32_t)b->load_at);
+	fw_cfg_add_u32(f, FW_CFG_KERNEL_SIZE, (uint32_t)(b->kernel_size - b->setup_size));
+	fw_cfg_add(f, FW_CFG_KERNEL_DATA, b->kernel + b->setup_size,
+		   b->kernel_size - b->setup_size);
+	fw_cfg_add_u32(f, FW_CFG_CMDLINE_ADDR, BOOT_CMDLINE_AT);
+	fw_cfg_add_u32(f, FW_CFG_CMDLINE_SIZE, (uint32_t)strlen(append) + 1);
+	fw_cfg_add(f, FW_CFG_CMDLINE_DATA, append, strlen(append) + 1);
+	fw_cfg_add_u32(f, FW_CFG_INITRD_ADDR, (uint32_t)b->initrd_at);
+	fw_cfg_add_u32(f, FW_CFG_INITRD_SIZE, (uint32_t)b->initrd_size);
+	if (b->initrd)
+		fw_cfg_add(f, FW_CFG_INITRD_DATA, b->initrd, b->initrd_size);
+	fw_cfg_set_file(f, LINUXBOOT_ROM, linuxboot_rom, sizeof(linuxboot_rom));
+	return true;
+}

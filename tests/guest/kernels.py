@@ -251,6 +251,14 @@ def pvh_note(tmp):
 
 
 @test
+def firmware_boots_linux_only(tmp):
+    kernel = f"{tmp}/kernel"
+    open(kernel, "wb").write(b"\0" * 64 + struct.pack("<III", 0x1badb002, 0x10000, (-0x1badb002 - 0x10000) & 0xffffffff) + b"\0" * 4096)
+    status, out, err = run("-accel", "tcg", "-display", "none", "-bios", "bios-256k.bin", "-kernel", kernel)
+    assert status == 1 and "boots without firmware only: leave -bios and if=pflash out" in err, err
+
+
+@test
 def plain_elf(tmp):
     boots(tmp, link(tmp, PLAIN))
 

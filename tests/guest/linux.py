@@ -58,6 +58,32 @@ def a_32_bit_kernel_with_pae_boots_to_a_shell(tmp):
     boot_i386(tmp, "686-pae")
 
 
+def boots_by_firmware(tmp, *firmware):
+    with boot(tmp, *firmware, "-append", "console=ttyS0 panic=-1 quiet hello=moa") as vm:
+        console = Console(tmp)
+        console.expect("COMMANDS DONE")
+        for what in ("hello=moa", "SUM 2668667000"):
+            assert what in console.text, f"no '{what}' in:\n{console.text}"
+        # Page tables as people see them.
+        vm.qmp("stop")
+        lines = vm.qmp.hmp("info tlb").splitlines()
+        assert len(lines) > 100 and all(re.fullmatch(r"[0-9a-f]{16}: [0-9a-f]{16} [-X][-G][-P][-D][-A][-C][-T][-U][-W]|\.\.\. and more", x)
+                                        for x in lines), lines[:3]
+        lines = vm.qmp.hmp("info mem").splitlines()
+        assert lines and all(re.fullmatch(r"[0-9a-f]{16}-[0-9a-f]{16} [0-9a-f]{16} [-u]r[-w]|\.\.\. and more", x) for x in lines), lines[:3]
+
+
+@test
+def a_bios_boots_the_kernel(tmp):
+    boots_by_firmware(tmp, "-bios", "bios-256k.bin")
+
+
+@test
+def uefi_boots_the_kernel(tmp):
+    need("/usr/share/OVMF/OVMF_CODE_4M.fd")
+    boots_by_firmware(tmp, "-drive", "if=pflash,format=raw,readonly=on,file=OVMF_CODE_4M.fd")
+
+
 @test
 def the_guest_sees_stolen_time(tmp):
     need_file = "/proc/self/schedstat"
