@@ -440,9 +440,9 @@ static void far_transfer(struct tcg_env *env, uint16_t selector, uint64_t offset
 			struct stack s = current_stack(env);
 
 			/* The pushes see the stack of the code that is called. */
-			if (D_RIGHTS(&d) & DESC_L && long_mode(env) && !s.flat) {
-				s.flat = true;
-				s.mask = UINT64_MAX;
+			if (long_mode(env) && s.flat != !!(D_RIGHTS(&d) & DESC_L)) {
+				s.flat = !s.flat;
+				s.mask = s.flat ? UINT64_MAX : stack_mask(&s.ss);
 				s.use = STACK_DELIVERY;
 			}
 			push(env, &s, env->cpu->seg[SEG_CS].selector, size);
