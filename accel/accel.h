@@ -34,6 +34,11 @@ struct accel_config {
 	bool no_pit; /* the board has none */
 	uint64_t tb_size; /* bytes of the translator's code buffer; 0: its default */
 	bool perf_map;	  /* the translator names its code for perf */
+	bool reference;	  /* the translator's reference mode */
+	/* -icount: the VM clock goes by instructions, 2^count_shift ns each. */
+	bool count;
+	unsigned count_shift;
+	const char *digest; /* a file for digests of the registers of a counted run; may be NULL */
 	unsigned max_vcpus;
 };
 
@@ -46,6 +51,7 @@ struct msi_message {
 struct accel_ops {
 	const char *name, *desc;
 	const char *default_cpu; /* -cpu where none is named */
+	bool translates;	 /* guest code: instructions can be counted */
 	bool smm;		 /* vCPUs have system management mode */
 	/* Opens the host's facility; an error says what a user can do about it. */
 	bool (*init)(struct accel *a, GError **err);

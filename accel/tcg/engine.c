@@ -103,7 +103,7 @@ static void make_host_cpuid(struct tcg *t)
 	t->leaves[t->host.n++] = (struct x86_cpuid) {
 		.leaf = 0x40000001,
 		.eax = BIT(0) | BIT(1) | BIT(3) | BIT(6) | BIT(24) |
-		       (tcg_steal_time_known() ? BIT(5) : 0),
+		       (tcg_steal_time_known() && !t->accel->config.count ? BIT(5) : 0),
 	};
 	t->host.paravirtual = true;
 	/* MWAIT does not sleep: guests that idle with it would keep a processor busy. */
@@ -195,15 +195,23 @@ static void map_commit(struct space_listener *l)
  * The guest's TSC is the host's plus an offset, and stands still with the VM. What a reset or a
  * load left in the fields is true as of the VM's start, so that all vCPUs agree.
  */
+#define COUNTED_TSC_KHZ 1000000 /* a tick a ns */
 uint64_t tcg_host_tsc_khz(const struct tcg *t)
 {
 	uint64_t ns;
 
+	if (t->accel->config.count)
+		return COUNTED_TSC_KHZ;
 	/* A clock's resolution against this: 1 in 20000 at the worst, soon much better. */
 	do
 		ns = (uint64_t)monotonic_ns() - t->first_ns;
 	while (ns < 2000000);
 	return muldiv64(__builtin_ia32_rdtsc() - t->first_tsc, 1000000, ns);
+}
+
+uint64_t tcg_host_tsc(const struct tcg_env *env)
+{
+	return env->count.on ? tcg_count_ns(env) : __builtin_ia32_rdtsc();
 }
 
 static void flush_guest_page(struct accel *a, void *host)
@@ -216,6 +224,7 @@ static bool tcg_init(struct accel *a, GError **err)
 {
 	struct tcg *t = g_new0(struct tcg, 1);
 
+	t->accel = a;
 	__builtin_cpu_init();
 	if (!__builtin_cpu_supports("bmi")) {
 		g_free(t);
@@ -228,7 +237,13 @@ static bool tcg_init(struct accel *a, GError **err)
 			err,
 			"-machine kernel-irqchip: the translator has no kernel irqchip; use 'off'");
 	}
-	if (a->config.perf_map && !tcg_perf_map_open(err)) {
+	if (a->config.count && a->config.max_vcpus > 1) {
+		g_free(t);
+		return error(err, "-icount: counts the instructions of one vCPU, not of %u; use -smp 1",
+			     a->config.max_vcpus);
+	}
+	if ((a->config.perf_map && !tcg_perf_map_open(err)) ||
+	    (a->config.digest && !tcg_count_open(t, a->config.digest, err))) {
 		g_free(t);
 		return false;
 	}
@@ -237,9 +252,10 @@ static bool tcg_init(struct accel *a, GError **err)
 		g_free(t);
 		return false;
 	}
-	t->accel = a;
 	t->first_ns = (uint64_t)monotonic_ns();
-	t->first_tsc = t->stopped_tsc = __builtin_ia32_rdtsc();
+	t->first_tsc = t->stopped_tsc = a->config.count ? 0 : __builtin_ia32_rdtsc();
+	if (a->config.count)
+		clock_manual(vm_clock(a->machine), 0);
 	a->engine = t;
 	a->config.irqchip = IRQCHIP_USER;
 	t->map = g_new0(struct tcg_map, 1);
@@ -270,6 +286,8 @@ static void tcg_destroy(struct accel *a)
 		g_array_index(t->ranges, struct tcg_range, i).ram->watcher = NULL;
 	space_unlisten(&a->machine->mem, &t->listener);
 	tcg_perf_map_close();
+	if (t->digest)
+		fclose(t->digest);
 	tcg_cache_free(t->cache);
 	g_array_unref(t->ranges);
 	g_ptr_array_unref(t->old_maps);
@@ -469,6 +487,12 @@ static bool tcg_vcpu_create(struct vcpu *v, GError **err)
 	env->cpu = cpu;
 	env->walk = tcg_walk;
 	env->io = physical_io;
+	env->count.on = v->accel->config.count;
+	env->count.shift = v->accel->config.count_shift;
+	if (env->count.on)
+		env->mode |= MODE_COUNT;
+	if (v->accel->config.reference)
+		env->mode |= MODE_REFERENCE;
 	for (unsigned i = 0; i < ARRAY_LEN(msrs); i++)
 		x86_msr_add(cpu, msrs[i]);
 	tcg_find_hot_msrs(env);
@@ -493,7 +517,7 @@ static void tcg_vcpu_kick(struct vcpu *v)
 static void tcg_run_changed(struct accel *a, bool running)
 {
 	struct tcg *t = tcg_of(a);
-	uint64_t now = __builtin_ia32_rdtsc();
+	uint64_t now = a->config.count ? 0 : __builtin_ia32_rdtsc();
 
 	if (!running) {
 		t->stopped_tsc = now;
@@ -624,6 +648,7 @@ const struct accel_ops accel_tcg = {
 	.name = "tcg",
 	.desc = "binary translator",
 	.default_cpu = "max",
+	.translates = true,
 	.smm = true,
 	.init = tcg_init,
 	.destroy = tcg_destroy,

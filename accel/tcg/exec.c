@@ -12,11 +12,11 @@
 #include <unistd.h>
 #include <asm/prctl.h>
 
-#include "accel/tcg/tcg.h"
+#include "accel/tcg/system.h"
 #include "core/log.h"
 
-#define FLAG_TRAP BIT64(8)    /* TF */
-#define FLAG_RESUME BIT64(16) /* RF: no instruction breakpoint before the next instruction */
+#define FLAG_TRAP FLAG_TF
+#define FLAG_RESUME FLAG_RF /* no instruction breakpoint before the next instruction */
 
 /* host/thunks.S knows these. */
 static_assert(offsetof(struct tcg_env, gpr) == 0, "thunks.S");
@@ -31,6 +31,8 @@ static_assert(offsetof(struct tcg_env, slow_va) == 184, "thunks.S");
 static_assert(offsetof(struct tcg_env, ret_rsp) == 192, "thunks.S");
 static_assert(offsetof(struct tcg_env, ret_base) == 200, "thunks.S");
 static_assert(offsetof(struct tcg_env, return_to) == 208, "thunks.S");
+static_assert(offsetof(struct tcg_env, budget) == 216, "thunks.S");
+static_assert(offsetof(struct tcg_env, ahead) == 220, "thunks.S");
 
 void tcg_fpu_save(void *area)
 {
@@ -64,6 +66,8 @@ void tcg_outside_begin(struct tcg_env *env)
 {
 	tcg_c_begin(env);
 	tcg_step_out(env);
+	if (env->count.on)
+		tcg_count_clock(env);
 }
 
 /*
@@ -106,6 +110,8 @@ void tcg_check_events(struct tcg_env *env)
 
 void tcg_outside_end(struct tcg_env *env)
 {
+	if (env->count.on)
+		tcg_count_replan(env);
 	tcg_step_in(env);
 	tcg_c_end(env);
 	/* A device may have posted to this very vCPU. */
@@ -229,7 +235,7 @@ translate(struct tcg_env *env, const struct fetch *f, struct block **block)
 			both[i] = i < f->here ? f->host[i] : f->second[i - f->here];
 		bytes = both;
 	}
-	single = env->mode & (MODE_REFERENCE | MODE_STEP) || n < 16;
+	single = env->mode & MODE_ALONE || n < 16;
 	b = tcg_block_begin(env->cache);
 	if (b) {
 		b->rip = f->rip;
@@ -349,6 +355,7 @@ static struct block *block_at(struct tcg_env *env, uint64_t rip, bool *global)
 	struct block *b;
 
 	env->rip = rip;
+	env->ahead = 0;
 	if (env->mode & MODE_CODE64 && !tcg_canonical(env, linear))
 		tcg_raise_error(env, 13, 0);
 	env->walk(env, linear, ACCESS_FETCH, false, &page);
@@ -504,6 +511,8 @@ static int escaped(struct tcg_env *env)
 	unsigned vector = env->fault.vector;
 
 	env->place = PLACE_RUNNING;
+	env->budget += (int32_t)env->ahead;
+	env->ahead = 0;
 	if (env->exclusive)
 		tcg_end_exclusive(env);
 	if (vector == TCG_AGAIN)
@@ -513,6 +522,27 @@ static int escaped(struct tcg_env *env)
 	return (int)vector;
 }
 
+/* With a budget: a block, or an instruction, if one may still run. False: none may. */
+static bool run_counted(struct tcg_env *env)
+{
+	unsigned step = env->mode & MODE_STEP;
+	const struct block *b;
+	bool global;
+
+	if (env->budget <= 0)
+		return false;
+	b = block_at(env, env->rip, &global);
+	/* After STI and loads of SS one instruction runs, whoever waits. */
+	if (b->counted > env->budget || env->shadow) {
+		env->mode |= MODE_STEP;
+		b = block_at(env, env->rip, &global);
+	}
+	env->shadow = false;
+	run_code(env, b->code);
+	env->mode = (env->mode & ~MODE_STEP) | step;
+	return true;
+}
+
 /* The code at env->rip. */
 static void *code_here(struct tcg_env *env)
 {
@@ -520,10 +550,10 @@ static void *code_here(struct tcg_env *env)
 	const struct block *b;
 	bool global;
 
-	if (e->rip == env->rip && !(env->mode & (MODE_STEP | MODE_REFERENCE)))
+	if (e->rip == env->rip && !(env->mode & MODE_ALONE))
 		return (void *)(uintptr_t)e->code;
 	b = block_at(env, env->rip, &global);
-	if (!(env->mode & (MODE_STEP | MODE_REFERENCE)))
+	if (!(env->mode & MODE_ALONE))
 		remember(env, b->rip, b, global);
 	return b->code;
 }
@@ -532,6 +562,7 @@ int tcg_execute(struct tcg_env *volatile env)
 {
 	if (__builtin_setjmp(env->escape))
 		return escaped(env);
+	env->ahead = 0;
 	/* After STI or a load of SS at least one instruction runs, whoever waits. */
 	while (env->shadow || env->debug.alone ||
 	       !tcg_asked(env)) {
@@ -549,14 +580,31 @@ int tcg_execute(struct tcg_env *volatile env)
 				return TCG_STEPPED;
 			continue;
 		}
-		env->shadow = false;
-		run_code(env, code_here(env));
+		if (unlikely(env->count.on)) {
+			if (!run_counted(env))
+				return -1;
+		} else {
+			env->shadow = false;
+			run_code(env, code_here(env));
+		}
 		if (unlikely(env->debug.hit))
 			return TCG_TRAP;
 		if (env->mode & MODE_STEP)
 			return TCG_STEPPED;
 	}
 	return -1;
+}
+
+/* The instruction at rip is in progress: it and those behind it in the block are still to come. */
+void tcg_set_ahead(struct tcg_env *env, const struct block *b, uint64_t rip)
+{
+	unsigned i = 0;
+
+	if (!env->count.on)
+		return;
+	while (i + 1 < b->insns && b->rip + b->place[i + 1].guest <= rip)
+		i++;
+	env->ahead = b->counted - i;
 }
 
 /* Host faults. */
@@ -580,6 +628,7 @@ static void on_host_fault(int signal, siginfo_t *info, void *context)
 	ucontext_t *u = context;
 	greg_t *r = u->uc_mcontext.gregs;
 	struct tcg_env *env = this_env;
+	const struct block *b;
 	uint64_t rip;
 	unsigned vector = (unsigned)r[REG_TRAPNO];
 
@@ -589,7 +638,8 @@ static void on_host_fault(int signal, siginfo_t *info, void *context)
 		r[REG_RSP] = (greg_t)env->ret_base;
 		return;
 	}
-	if (!env || !tcg_insn_of_code(env->cache, (const void *)r[REG_RIP], &rip) ||
+	b = env ? tcg_insn_of_code(env->cache, (const void *)r[REG_RIP], &rip) : NULL;
+	if (!b ||
 	    (vector != 0 && vector != 6 && vector != 13 && vector != 16 && vector != 19)) {
 		/* Not the guest's doing. */
 		sigaction(signal, &old_action[signal], NULL);
@@ -599,6 +649,7 @@ static void on_host_fault(int signal, siginfo_t *info, void *context)
 		if (regs[i] >= 0)
 			env->gpr[i] = (uint64_t)r[regs[i]];
 	env->rip = rip;
+	tcg_set_ahead(env, b, rip);
 	env->ret_rsp = (uint64_t)r[REG_RSP];
 	r[REG_RIP] = (greg_t)raise_from_signal;
 	r[REG_RDI] = (greg_t)env;

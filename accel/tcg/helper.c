@@ -285,13 +285,17 @@ int helper_string(struct tcg_env *env, uint64_t word)
 		    !!(cc >> 8 & FLAG_Z) != (a.rep == 0xf3))
 			break;
 		/* A step is one round. */
-		if (env->mode & MODE_STEP && part(env->gpr[RCX], a.address_size))
+		if (env->mode & MODE_STEP && part(env->gpr[RCX], a.address_size)) {
+			env->budget++; /* not done yet */
 			return 1;
+		}
 		/* An interrupt may come between two rounds; the instruction begins again after it.
 		 */
 		if ((++polls & 63) == 0 && tcg_asked(env) &&
-		    part(env->gpr[RCX], a.address_size))
+		    part(env->gpr[RCX], a.address_size)) {
+			env->budget++;
 			return 1;
+		}
 	}
 	env->cc = cc;
 	return 0;

@@ -516,9 +516,9 @@ static bool intc_msr(struct tcg_env *env, uint32_t index, uint64_t *v, bool writ
 
 uint64_t tcg_guest_tsc(const struct tcg_env *env)
 {
-	uint64_t stopped = env->tcg->stopped_tsc;
+	uint64_t stopped = env->count.on ? 0 : env->tcg->stopped_tsc;
 
-	return (stopped ? stopped : __builtin_ia32_rdtsc()) + env->tsc_offset;
+	return (stopped ? stopped : tcg_host_tsc(env)) + env->tsc_offset;
 }
 
 static uint64_t *msr_slot(struct tcg_env *env, uint32_t index)

@@ -64,11 +64,13 @@ static void find_scale(uint64_t khz, uint32_t *mul, int8_t *shift)
 
 /* The host's TSC and the guest's ns that belong together; found once for every start of the clock.
  */
-static void find_reference(struct tcg *t)
+static void find_reference(struct tcg_env *env)
 {
+	struct tcg *t = tcg_of(env);
+
 	if (t->base.valid)
 		return;
-	t->base.tsc = __builtin_ia32_rdtsc();
+	t->base.tsc = tcg_host_tsc(env);
 	t->base.ns = guest_ns(t);
 	find_scale(tcg_host_tsc_khz(t), &t->base.mul, &t->base.shift);
 	t->base.valid = true;
@@ -81,7 +83,7 @@ static void write_time(struct tcg_env *env, uint64_t at)
 	uint8_t page[32] = { 0 };
 	uint32_t version = (uint32_t)space_read_le(mem, at, 4) | 1;
 
-	find_reference(t);
+	find_reference(env);
 	/* An odd version says that it is being written. */
 	space_write_le(mem, at, version, 4);
 	store_le(page + 8, t->base.tsc + env->tsc_offset, 8);

@@ -160,6 +160,13 @@ static __attribute__((noinline)) enum outcome run_guest(struct tcg_env *env,
 			env->mode = (env->mode & ~MODE_STEP) | (stepping ? MODE_STEP : 0);
 			tcg_update_mode(env);
 		}
+		if (env->count.on && env->budget <= 0) {
+			tcg_outside_begin(env);
+			tcg_count_tick(env);
+			tcg_outside_end(env);
+			if (tcg_asked(env) && !env->shadow)
+				return OUT_ASKED;
+		}
 		vector = tcg_execute(env);
 		if (vector == TCG_UNSUPPORTED)
 			return OUT_UNSUPPORTED;
@@ -235,8 +242,10 @@ enum vcpu_exit tcg_vcpu_run(struct vcpu *v)
 	enum outcome outcome;
 	bool have_event;
 
+	if (env->count.on)
+		tcg_count_clock(env);
 	if (take_events(v, env, &event, &have_event))
-		return EXIT_HALT;
+		return env->count.on && tcg_count_idle(env) ? EXIT_AGAIN : EXIT_HALT;
 	if (unlikely(env->steal.address))
 		tcg_steal_time_update(env);
 	if (env->debug.inject_bp) {
@@ -265,6 +274,6 @@ enum vcpu_exit tcg_vcpu_run(struct vcpu *v)
 	default:
 		/* HLT may have let interrupts in just before. */
 		set_wakes(v, env);
-		return env->halted ? EXIT_HALT : EXIT_AGAIN;
+		return env->halted && !env->count.on ? EXIT_HALT : EXIT_AGAIN;
 	}
 }

@@ -37,7 +37,7 @@ static unsigned segment_class(const struct tcg_env *env, unsigned i)
 void tcg_update_mode(struct tcg_env *env)
 {
 	struct x86_cpu *cpu = env->cpu;
-	unsigned mode = env->mode & (MODE_REFERENCE | MODE_STEP), classes = 0, cpl = tcg_cpl(env);
+	unsigned mode = env->mode & MODE_OURS, classes = 0, cpl = tcg_cpl(env);
 
 	if (long_mode(env) && cpu->seg[SEG_CS].rights & DESC_L)
 		mode |= MODE_CODE64;

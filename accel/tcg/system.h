@@ -2,6 +2,8 @@
 /* The translator's system side: paging, segments, exceptions, privileged instructions. */
 #pragma once
 
+#include <stdio.h>
+
 #include "accel/accel.h"
 #include "accel/tcg/tcg.h"
 #include "cpu/x86/models.h"
@@ -103,6 +105,7 @@ struct tcg {
 		uint32_t mul;
 		int8_t shift;
 	} base;
+	FILE *digest;
 	struct x86_host_cpuid host;
 	struct x86_cpuid leaves[X86_MOST_CPUID];
 };
@@ -156,6 +159,19 @@ enum vcpu_exit tcg_vcpu_run(struct vcpu *v);
 /* Where the fields have env->hot_msr; whenever the list of MSRs may have changed. */
 void tcg_find_hot_msrs(struct tcg_env *env);
 uint64_t tcg_host_tsc_khz(const struct tcg *t);
+/* What the guest's TSC is an offset from; goes by env's instructions where they are counted. */
+uint64_t tcg_host_tsc(const struct tcg_env *env);
+/* Counted execution (count.c); anything may be called there. */
+bool tcg_count_open(struct tcg *t, const char *path, GError **err);
+uint64_t tcg_count_ns(const struct tcg_env *env);
+/* The VM clock shows the instruction that runs. */
+void tcg_count_clock(struct tcg_env *env);
+/* Timers may have been set. */
+void tcg_count_replan(struct tcg_env *env);
+/* The budget is used up: timers, and a new one. */
+void tcg_count_tick(struct tcg_env *env);
+/* Nothing runs until the next timer: on to it. False: there is none. */
+bool tcg_count_idle(struct tcg_env *env);
 /* pvclock.c; anything may be called there. An MSR of the clock's was written, or all of them
  * loaded. */
 #define MSR_KVM_WALL_CLOCK_OLD 0x11

@@ -185,6 +185,9 @@ struct tcg_env {
 	 */
 	uint64_t ret_rsp, ret_base;
 	uint64_t return_to; /* of a thunk */
+	/* Counted execution (count.c). */
+	int32_t budget;
+	uint32_t ahead;
 	uint32_t exit_request; /* atomic; tcg_exit_none() until tcg_ask */
 	uint32_t commit_site;
 	void *thunk_load, *thunk_store, *thunk_commit, *thunk_helper;
@@ -250,6 +253,11 @@ struct tcg_env {
 	unsigned va_unused; /* upper bits of linear addresses: 16, or 7 */
 	bool shadow; /* after STI and loads of SS: no interrupt before one more instruction */
 	uint64_t tsc_offset;
+	struct {
+		bool on;
+		unsigned shift; /* ns of an instruction, as a power of two */
+		uint64_t end;	/* instructions executed when the budget is used up */
+	} count;
 	/* KVM's steal time: where in guest memory (0: nowhere), what of it was told, and when. */
 	struct {
 		uint64_t address, told_ns, tsc;
@@ -290,6 +298,11 @@ struct tcg_env {
 #define MODE_STEP BIT(9) /* TF, or a debugger's */
 #define MODE_REFERENCE BIT(10)
 #define MODE_V86 BIT(11)
+#define MODE_COUNT BIT(12) /* counted execution */
+/* Blocks that go back to C at every exit. */
+#define MODE_ALONE (MODE_STEP | MODE_REFERENCE)
+/* What does not follow from the vCPU's state. */
+#define MODE_OURS (MODE_REFERENCE | MODE_STEP | MODE_COUNT)
 #define MODE_SEG_SHIFT 16 /* two bits for each of ES to GS */
 enum { SEGMENT_FLAT, SEGMENT_BASED, SEGMENT_SLOW };
 static inline unsigned mode_segment(unsigned mode, unsigned seg)
@@ -334,6 +347,7 @@ struct block {
 	uint32_t code_size, hot_size; /* the rest is out of line */
 	uint8_t head; /* so much before `code` is where a dead block's entry jumps */
 	uint8_t exits, parts;
+	uint8_t counted; /* instructions that it takes from the budget */
 	bool dead;
 	bool device; /* some of it is not in RAM */
 	struct block *hash_next;
@@ -465,6 +479,7 @@ static inline bool tcg_asked(const struct tcg_env *env)
 {
 	return __atomic_load_n(&env->exit_request, __ATOMIC_SEQ_CST) != tcg_exit_none();
 }
+void tcg_set_ahead(struct tcg_env *env, const struct block *b, uint64_t rip);
 /* After a jump by C: whether what comes next concerns tcg_execute, or the next block just follows. */
 int tcg_must_stop(const struct tcg_env *env);
 /* What was asked for is going to be looked at. */

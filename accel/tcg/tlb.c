@@ -237,6 +237,7 @@ static uint64_t site_linear(struct tcg_env *env, uint64_t va, uint32_t n, const 
 
 	*site = s;
 	env->rip = tcg_block(env->cache, s->block)->rip + s->offset;
+	tcg_set_ahead(env, tcg_block(env->cache, s->block), env->rip);
 	if (s->flags.kind)
 		tcg_cc_recover(env, &s->flags);
 	else
@@ -384,8 +385,14 @@ int tcg_slow_commit(struct tcg_env *env)
 	/* What the instruction may have changed of itself comes after it. */
 	s = tcg_site(env->cache, env->commit_site);
 	b = tcg_block(env->cache, s->block);
-	if (!b->dead || !s->ends)
+	/* Counted, what a device has done comes right behind it too. */
+	if (!(b->dead || (env->count.on && env->commit_bounced)) || !s->ends)
 		return 0;
+	if (env->count.on) {
+		tcg_set_ahead(env, b, b->rip + s->offset);
+		env->budget += (int32_t)env->ahead - 1;
+		env->ahead = 0;
+	}
 	env->rip = b->rip + s->offset + s->length;
 	if (!(env->mode & MODE_CODE64))
 		env->rip = (uint32_t)env->rip;

@@ -121,6 +121,23 @@ static bool take_tb_size(struct vm_config *c, struct optlist *l, GError **err)
 	return true;
 }
 
+/* The translator's plain mode, and what it is compared by. */
+static bool take_mode(struct vm_config *c, struct optlist *l, GError **err)
+{
+	static const char *const names[] = { "fast", "reference", NULL };
+	const char *digest = optlist_get(l, "digest");
+	unsigned mode = c->accel.reference;
+
+	if (!optlist_enum(l, "mode", names, &mode, err))
+		return false;
+	c->accel.reference = mode;
+	if (digest) {
+		g_free(c->digest);
+		c->accel.digest = c->digest = g_strdup(digest);
+	}
+	return true;
+}
+
 static bool take_accel(struct vm_config *c, struct optlist *l, GError **err)
 {
 	const char *name = optlist_get(l, "accel");
@@ -131,7 +148,29 @@ static bool take_accel(struct vm_config *c, struct optlist *l, GError **err)
 		g_free(c->accels);
 		c->accels = all;
 	}
-	return take_tb_size(c, l, err) && take_irqchip(c, l, err);
+	return take_tb_size(c, l, err) && take_mode(c, l, err) && take_irqchip(c, l, err);
+}
+
+static bool take_icount(struct vm_config *c, struct optlist *l, GError **err)
+{
+	uint64_t shift = 0;
+	bool sleep = true;
+
+	if (!optlist_get(l, "shift"))
+		return error(err, "-icount: say how long an instruction takes: shift=N for 2^N ns");
+	if (!optlist_uint(l, "shift", 0, 10, &shift, err) || !optlist_bool(l, "sleep", &sleep, err))
+		return false;
+	if (sleep)
+		return error(err, "-icount: an idle guest's time does not pass at the host's rate; add "
+				  "sleep=off");
+	c->accel.count = true;
+	c->accel.count_shift = (unsigned)shift;
+	return true;
+}
+
+static bool opt_icount(void *opaque, const char *arg, GError **err)
+{
+	return with_list(opaque, "-icount", arg, "shift", take_icount, err);
 }
 
 static bool opt_perf_map(void *opaque, const char *arg, GError **err)
@@ -713,7 +752,8 @@ static const struct option options[] = {
 	{ NULL, NULL, "Machine:", NULL },
 	{ "machine", "[type=]NAME[,...]", "the board; see -machine help", opt_machine },
 	{ "M", "[type=]NAME[,...]", "the same", opt_machine },
-	{ "accel", "[accel=]NAME[,tb-size=MIB]", "the engine, several in order of preference; see -accel help", opt_accel },
+	{ "accel", "[accel=]NAME[,tb-size=MIB][,mode=fast|reference][,digest=FILE]", "the engine, several in order of preference; see -accel help", opt_accel },
+	{ "icount", "shift=N,sleep=off", "the translator's time goes by instructions, 2^N ns each", opt_icount },
 	{ "perfmap", NULL, "tell perf the names of translated code, in /tmp/perf-PID.map", opt_perf_map },
 	{ "enable-kvm", NULL, "-accel kvm", opt_enable_kvm },
 	{ "cpu", "MODEL[,+F][,-F][,...]", "the CPU model; see -cpu help", opt_cpu },
@@ -818,6 +858,9 @@ bool config_parse(struct vm_config *c, int argc, char **argv, GError **err)
 		return c->done && !(err && *err);
 	c->accel.max_vcpus = c->pc.smp.max_cpus;
 	c->accel.no_pit = !c->pc.pit;
+	if (c->accel.digest && !c->accel.count)
+		return error(err, "-accel tcg,digest=: runs differ in time; add -icount "
+				  "shift=0,sleep=off");
 	if (!c->kernel && (c->initrd || c->append))
 		return error(err, "-%s is for a kernel: give one with -kernel",
 			     c->initrd ? "initrd" : "append");
@@ -849,6 +892,7 @@ void config_clear(struct vm_config *c)
 	g_free(c->process_name);
 	g_free(c->pidfile);
 	g_free(c->cpu);
+	g_free(c->digest);
 	g_free(c->bios);
 	g_free(c->kernel);
 	g_free(c->initrd);

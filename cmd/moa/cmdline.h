@@ -25,7 +25,7 @@ struct vm_config {
 	uint8_t uuid[16];
 	bool uuid_set;
 	/* Texts that pc points into. */
-	char *bios, *kernel, *initrd, *append, *boot_order, *pflash_file[PC_PFLASH_UNITS], *serial_id[PC_SERIAL_PORTS];
+	char *digest, *bios, *kernel, *initrd, *append, *boot_order, *pflash_file[PC_PFLASH_UNITS], *serial_id[PC_SERIAL_PORTS];
 	bool done; /* -help and the like: nothing to run */
 };
 

@@ -19,6 +19,8 @@
 	.set	RET_RSP, 192
 	.set	RET_BASE, 200
 	.set	RETURN_TO, 208
+	.set	BUDGET, 216
+	.set	AHEAD, 220
 
 	.macro	save_guest
 	mov	gs:[GPR + 0], rax
@@ -184,9 +186,14 @@ function tcg_thunk_helper
 	mov	rsi, r13
 	call	r12
 	test	eax, eax
-	jnz	leave
+	jnz	1f
 	from_c
 	return
+1:	mov	eax, gs:[AHEAD]		/* it is done; what was to come after it is not */
+	dec	eax
+	add	gs:[BUDGET], eax
+	mov	dword ptr gs:[AHEAD], 0
+	jmp	leave
 
 /* To the code that C finds, or out. */
 	.macro	find_way name fn argument

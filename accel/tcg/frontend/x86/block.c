@@ -101,6 +101,7 @@ void set_place(struct tr *t, unsigned i)
  * one instruction, or a group of them, and what is out of line.
  */
 #define MOST_HOT 8192
+#define MOST_COUNTED 24u
 static_assert(MOST_HOT + 4096 + MOST_STUBS * 64 < TCG_BLOCK_ROOM, "code of a block");
 
 /* Emits the decoded instructions at `start`; how many. */
@@ -123,6 +124,8 @@ static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, boo
 		e_byte(&t->e, 0x66);
 		e_byte(&t->e, 0x90);
 	}
+	if (t->mode & MODE_COUNT)
+		take_budget(t);
 	for (i = 0; i < t->n && !t->ended; i++) {
 		const struct insn *in = &t->insn[i];
 		unsigned grouped;
@@ -137,8 +140,11 @@ static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, boo
 			i += grouped - 1;
 			continue;
 		}
+		t->called = false;
 		translate_one(t, in);
 		t->rip = t->next_rip;
+		if (t->mode & MODE_COUNT && t->called && !t->ended)
+			go_on_counted(t);
 	}
 	if (!t->ended) {
 		t->i = i;
@@ -165,6 +171,8 @@ enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const ui
 	t.mode = b->mode;
 	t.code_size = b->mode & MODE_CODE64 ? 8 : b->mode & MODE_CODE32 ? 4 : 2;
 	t.n = 0;
+	if (b->mode & MODE_COUNT)
+		most = MIN_OF(most, MOST_COUNTED); /* it must end where it was decoded to */
 	t.bytes = bytes;
 	t.before = before;
 	t.after = most > 1 ? n : 0;
@@ -180,6 +188,7 @@ enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const ui
 		insns = emit_block(&t, start, r, true);
 	b->bytes = (uint16_t)(t.rip - b->rip);
 	b->insns = (uint16_t)insns;
+	b->counted = (uint8_t)t.n;
 	b->look_end = (int16_t)MAX_OF(b->look_end, (int)b->bytes);
 	b->hot_size = (uint32_t)(t.e.at - start);
 	emit_stubs(&t);

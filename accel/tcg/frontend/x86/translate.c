@@ -327,6 +327,9 @@ void call_helper(struct tr *t, tcg_helper fn, uint64_t arg)
 {
 	spend_flags(t);
 	set_rip(t, t->rip);
+	t->called = true;
+	if (t->mode & MODE_COUNT)
+		e_store_imm(&t->e, 4, ENV(ahead), (int32_t)(t->n - t->i));
 	e_mov_imm(&t->e, T1, (uint64_t)(uintptr_t)fn);
 	e_mov_imm(&t->e, T0, arg);
 	e_jump_to(&t->e, E_CALL, thunk(t, THUNK_helper));
@@ -336,6 +339,35 @@ void raise_here(struct tr *t, unsigned vector)
 {
 	call_helper(t, helper_raise, vector);
 	t->ended = true;
+}
+
+/* ADD 0, SUB 5; the flags are spent. */
+static void change_budget(struct tr *t, unsigned op, unsigned by)
+{
+	struct host_op alu = host_op(0x81, 4);
+
+	if (!(t->mode & MODE_COUNT) || !by)
+		return;
+	e_op_mem(&t->e, &alu, op, ENV(budget));
+	e_le(&t->e, by, 4);
+}
+
+/* At an exit after `done` instructions. */
+static void give_back(struct tr *t, unsigned done)
+{
+	change_budget(t, 0, t->n - MIN_OF(done, t->n));
+}
+
+void take_budget(struct tr *t)
+{
+	struct stub *s;
+
+	change_budget(t, 5, t->n);
+	if (!t->n)
+		return;
+	s = new_stub(t, STUB_BUDGET);
+	s->jumps[0] = e_jump(&t->e, 8); /* negative */
+	s->rip = t->b->rip;
 }
 
 /* T1 = T0's entry in the jump cache, compared with it. */
@@ -365,6 +397,7 @@ void go_to_t0(struct tr *t)
 
 	spend_flags(t);
 	t->ended = true;
+	give_back(t, t->i + 1);
 	if (alone(t)) {
 		e_store(e, 8, ENV(rip), T0);
 		e_jump_to(e, E_JMP, thunk(t, THUNK_exit_main));
@@ -451,12 +484,14 @@ void go_to(struct tr *t, uint64_t target)
 	t->ended = true;
 	if (alone(t)) {
 		spend_flags(t);
+		give_back(t, t->i + 1);
 		set_rip(t, target);
 		e_jump_to(e, E_JMP, thunk(t, THUNK_exit_main));
 		return;
 	}
 	if (!links(t, target)) {
 		spend_flags(t);
+		give_back(t, t->i + 1);
 		go_to_other_page(t, target);
 		return;
 	}
@@ -464,6 +499,7 @@ void go_to(struct tr *t, uint64_t target)
 		describe_flags(t);
 	else
 		spend_flags(t);
+	give_back(t, t->i + 1);
 	poll(t, target);
 	exit_block(t, target, E_JMP);
 }
@@ -523,6 +559,11 @@ void emit_stubs(struct tr *t)
 			e_mov_imm(e, T0, s->rip);
 			e_jump_to(e, E_JMP, thunk(t, THUNK_leave_to_t0));
 			break;
+		case STUB_BUDGET:
+			change_budget(t, 0, t->n);
+			e_mov_imm(e, T0, s->rip);
+			e_jump_to(e, E_JMP, thunk(t, THUNK_leave_to_t0));
+			break;
 		case STUB_INDIRECT:
 			e_mov_imm(e, T0, s->rip);
 			e_jump_to(e, E_JMP, thunk(t, THUNK_exit_indirect));
@@ -534,7 +575,9 @@ void emit_stubs(struct tr *t)
 			e_jump_to(e, E_JMP, s->after);
 			break;
 		case STUB_SAVE_EXIT:
-			emit_save(e);
+			if (s->save)
+				emit_save(e);
+			give_back(t, s->done);
 			exit_block(t, s->rip, E_JMP);
 			break;
 		case STUB_GROUP:
@@ -544,6 +587,7 @@ void emit_stubs(struct tr *t)
 		default: /* STUB_FAR */
 			if (s->save)
 				emit_save(e);
+			give_back(t, s->done);
 			go_to_other_page(t, s->rip);
 			break;
 		}
@@ -736,6 +780,7 @@ static void translate_jcc(struct tr *t, const struct insn *in)
 		s->jumps[0] = e_jump(&t->e, (int)cc);
 		s->rip = target;
 		s->save = !in_memory;
+		s->done = t->i + 1;
 		return;
 	}
 	described = !in_memory && recoverable_at(t, target);
@@ -746,17 +791,22 @@ static void translate_jcc(struct tr *t, const struct insn *in)
 			describe_flags(t);
 		else if (!in_memory)
 			emit_save(&t->e);
+		give_back(t, t->i + 1);
 		poll(t, target);
 		exit_block(t, target, E_JMP);
 		e_here_short(&t->e, over);
-	} else if (in_memory || described) {
+	} else {
 		if (described)
 			describe_flags(t);
-		exit_block(t, target, (int)cc);
-	} else {
+		if ((in_memory || described) && !(t->mode & MODE_COUNT)) {
+			exit_block(t, target, (int)cc);
+			return;
+		}
 		s = new_stub(t, STUB_SAVE_EXIT);
 		s->jumps[0] = e_jump(&t->e, (int)cc);
 		s->rip = target;
+		s->save = !in_memory && !described;
+		s->done = t->i + 1;
 	}
 }
 
@@ -889,6 +939,22 @@ static void translate_ret(struct tr *t, const struct insn *in)
 	e_byte(&t->e, 0xc2); /* ret 8 */
 	e_le(&t->e, 8, 2);
 	t->ended = true;
+}
+
+void go_on_counted(struct tr *t)
+{
+	struct host_op cmp = host_op(0x39, 4);
+	uint64_t next = mask_rip(t->code_size, t->rip);
+	struct stub *s;
+
+	spend_flags(t);
+	give_back(t, t->i + 1);
+	e_op_mem(&t->e, &cmp, LOAD_TLB, ENV(exit_request));
+	s = new_stub(t, STUB_POLL);
+	s->jumps[0] = e_jump(&t->e, 5);
+	s->rip = next;
+	t->i = t->n; /* given back already */
+	go_to(t, next);
 }
 
 /* Others. */

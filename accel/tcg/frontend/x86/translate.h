@@ -42,8 +42,9 @@ enum stub_kind {
 	STUB_POLL,	/* somebody wants the vCPU to leave; on at `rip` */
 	STUB_INDIRECT,	/* the jump cache does not have `rip` */
 	STUB_CALL,	/* the same for a call, which returns to `after`; or T0 */
-	STUB_SAVE_EXIT, /* saves the flags, then jumps as `exit` does */
+	STUB_SAVE_EXIT, /* saves the flags if `save`, then goes to `rip` */
 	STUB_FAR,	/* to `rip` on another page; saves the flags first if `save` */
+	STUB_BUDGET,	/* no room for the block in the budget: leaves for `rip` */
 	STUB_GROUP,	/* a group whose common check failed: one by one; `group` */
 };
 
@@ -60,6 +61,7 @@ struct stub {
 	uint64_t rip;
 	bool has_rip; /* it goes to T0 first */
 	bool save;
+	unsigned done; /* instructions of the block that were executed */
 	const struct group *group;
 	struct block_exit *exit;
 };
@@ -94,6 +96,7 @@ struct tr {
 	bool grouped;
 	int32_t offset;
 	bool ended, no_room;
+	bool called; /* the current instruction goes to C */
 	uint8_t *start; /* of the code */
 	struct insn_place place[BLOCK_INSNS + 1];
 	struct stub stub[MOST_STUBS];
@@ -167,6 +170,10 @@ void get_reg(struct tr *t, int dst, unsigned guest);
 void put_reg(struct tr *t, unsigned guest, unsigned size, int src);
 
 void call_helper(struct tr *t, tcg_helper fn, uint64_t arg);
+/* Counted execution: takes the block's instructions from the budget; gives those back that do not run. */
+void take_budget(struct tr *t);
+/* After a call of C: leaves if C has asked for it, and ends the block. */
+void go_on_counted(struct tr *t);
 /* Ends the block: control goes to `target`, whose flags are saved. */
 void go_to(struct tr *t, uint64_t target);
 /* The same with the target in T0. */
