@@ -527,13 +527,13 @@ def program(tmp, text, name):
 @test
 def paging(tmp):
     # A software KVM loses its way in here.
-    ends_well(program(tmp, PAGING, "paging"), engines=("tcg",))
+    ends_well(program(tmp, PAGING, "paging"), engines=TRANSLATOR)
 
 
 @test
 def debug_registers(tmp):
     # A software KVM has no #DB of its own in kernel mode.
-    ends_well(program(tmp, DEBUG, "debug"), engines=("tcg",))
+    ends_well(program(tmp, DEBUG, "debug"), engines=TRANSLATOR)
 
 
 main()

@@ -678,23 +678,23 @@ def program(tmp, text, name):
 @test
 def task_switches(tmp):
     # A software KVM hangs in here.
-    ends_well(program(tmp, TASKS, "tasks"), engines=("tcg",))
+    ends_well(program(tmp, TASKS, "tasks"), engines=TRANSLATOR)
 
 
 @test
 def code_in_a_device(tmp):
-    ends_well(program(tmp, DEVICE_CODE, "device"), "-device", "pc-testdev", engines=("tcg",))
+    ends_well(program(tmp, DEVICE_CODE, "device"), "-device", "pc-testdev", engines=TRANSLATOR)
 
 
 @test
 def v86_mode(tmp):
-    ends_well(program(tmp, V86, "v86"), engines=("tcg",))
+    ends_well(program(tmp, V86, "v86"), engines=TRANSLATOR)
 
 
 @test
 def system_management_mode(tmp):
     for wide, cpu in ((1, "max"), (0, "max,-lm")):
-        ends_well(program(tmp, SMM.replace("WIDE", str(wide)), f"smm{wide}"), "-cpu", cpu, engines=("tcg",))
+        ends_well(program(tmp, SMM.replace("WIDE", str(wide)), f"smm{wide}"), "-cpu", cpu, engines=TRANSLATOR)
 
 
 @test

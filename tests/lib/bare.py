@@ -17,7 +17,11 @@ def link(tmp, text, name, bits=64):
     return f"{tmp}/{name}"
 
 
-def ends_well(kernel, *extra, engines=("tcg", "kvm")):
+# The translator's two modes, and KVM where the program is not too much for a software one.
+TRANSLATOR = ("tcg", "tcg,mode=reference")
+
+
+def ends_well(kernel, *extra, engines=(*TRANSLATOR, "kvm")):
     for engine in engines:
         if engine == "kvm" and not os.access("/dev/kvm", os.W_OK):
             continue

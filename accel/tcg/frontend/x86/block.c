@@ -112,7 +112,7 @@ static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, boo
 
 	t->e.at = t->start = start;
 	t->stubs = t->groups = 0;
-	t->grouped = false;
+	t->grouped = t->joined = false;
 	t->offset = 0;
 	t->no_room = t->ended = t->recover = false;
 	t->flags = FLAGS_SAVED;

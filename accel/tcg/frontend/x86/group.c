@@ -5,7 +5,7 @@
  * the range crosses a page's end or the page is not in the TLB, the same instructions follow out of
  * line with a check each; so exceptions come where they belong.
  *
- * Between the check and the group's end T0 points to the operands. Whatever would need T0 ends the
+ * Between the check and the group's end T0, or T0 and T1 together, point to the operands. Whatever would need T0 ends the
  * group, as does what writes the registers of the address.
  */
 #include "accel/tcg/frontend/x86/translate.h"
@@ -183,6 +183,31 @@ static unsigned find_end(const struct tr *t, struct range *r)
 	return r->operands < 2 ? t->i : end;
 }
 
+/*
+ * Whether the group does without T1: plain loads and stores. Then the address stays in two registers,
+ * which saves an instruction.
+ */
+static bool spares_t1(const struct tr *t, unsigned end)
+{
+	bool flags = false;
+
+	for (unsigned i = t->i; i < end; i++) {
+		const struct insn *in = &t->insn[i];
+		struct flag_class f = insn_flags(in);
+		unsigned registers = operand_registers(in);
+
+		if ((in->row->kind != K_T && !is_stack(in)) || f.use || (f.def && f.def != FLAGS_ALL) ||
+		    (flags && may_fault_on_host(in)) ||
+		    (insn_mem_read(in) && insn_mem_written(in)))
+			return false;
+		for (unsigned g = 0; g < GPRS; g++)
+			if (registers & BIT(g) && host_reg(g) == HOST_NONE)
+				return false;
+		flags |= f.def != 0;
+	}
+	return true;
+}
+
 /* PUSH and POP without their check, and without moving the stack pointer. */
 static void stack_op(struct tr *t, const struct insn *in)
 {
@@ -270,7 +295,9 @@ unsigned translate_group(struct tr *t)
 	s = new_stub(t, STUB_GROUP);
 	s->group = g;
 	check_access(t, s, r.written ? STORE_TLB : LOAD_TLB, (unsigned)(r.high - r.low));
-	e_lea(&t->e, 8, T0, mem_index(T0, T1, 0, 0));
+	t->joined = !spares_t1(t, end);
+	if (t->joined)
+		e_lea(&t->e, 8, T0, mem_index(T0, T1, 0, 0));
 	t->grouped = true;
 	for (unsigned i = g->first; i < end; i++) {
 		const struct insn *in = &t->insn[i];
@@ -281,7 +308,7 @@ unsigned translate_group(struct tr *t)
 		emit_member(t, in, r.low, &stack);
 		t->rip = t->next_rip;
 	}
-	t->grouped = false;
+	t->grouped = t->joined = false;
 	t->offset = 0;
 	if (stack)
 		move_stack(t, (int32_t)stack);

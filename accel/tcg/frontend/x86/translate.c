@@ -451,18 +451,27 @@ static bool links(const struct tr *t, uint64_t target)
 	return at >= 0 && at < (int64_t)PAGE_SIZE_4K && t->b->exits < BLOCK_EXITS;
 }
 
-/* Where the guest could loop it looks whether somebody wants it to leave. */
-static void poll(struct tr *t, uint64_t target)
+/* Compares what says whether somebody wants the guest to leave; equal: nobody. */
+static void ask_exit(struct emit *e)
 {
 	struct host_op cmp = host_op(0x39, 4); /* with a register it is one operation with the jump */
-	struct stub *s;
 
-	if (target > t->rip)
-		return;
-	e_op_mem(&t->e, &cmp, LOAD_TLB, ENV(exit_request));
-	s = new_stub(t, STUB_POLL);
-	s->jumps[0] = e_jump(&t->e, 5);
+	e_op_mem(e, &cmp, LOAD_TLB, ENV(exit_request));
+}
+
+/* `cc`: the jump that leaves. */
+static void leave_for(struct tr *t, uint64_t target, int cc)
+{
+	struct stub *s = new_stub(t, STUB_POLL);
+
+	s->jumps[0] = e_jump(&t->e, cc);
 	s->rip = target;
+}
+
+/* Where the guest could loop it looks whether somebody wants it to leave. */
+static bool polls(const struct tr *t, uint64_t target)
+{
+	return target <= t->rip;
 }
 
 /* The jump, condition or call `cc` to another block on the page. */
@@ -475,6 +484,18 @@ static void exit_block(struct tr *t, uint64_t target, int cc)
 	s->exit = x;
 	s->jumps[0] = e_patchable_jump(&t->e, cc);
 	x->jump = tcg_code_offset(t->env->cache, s->jumps[0]);
+}
+
+/* The end of a way out to another block on the page; the flags are spent. */
+static void jump_to_block(struct tr *t, uint64_t target)
+{
+	if (!polls(t, target)) {
+		exit_block(t, target, E_JMP);
+		return;
+	}
+	ask_exit(&t->e);
+	exit_block(t, target, 4); /* equal */
+	leave_for(t, target, E_JMP);
 }
 
 void go_to(struct tr *t, uint64_t target)
@@ -500,8 +521,7 @@ void go_to(struct tr *t, uint64_t target)
 	else
 		spend_flags(t);
 	give_back(t, t->i + 1);
-	poll(t, target);
-	exit_block(t, target, E_JMP);
+	jump_to_block(t, target);
 }
 
 /* T0 is the address of an access that failed its check. */
@@ -792,8 +812,7 @@ static void translate_jcc(struct tr *t, const struct insn *in)
 		else if (!in_memory)
 			emit_save(&t->e);
 		give_back(t, t->i + 1);
-		poll(t, target);
-		exit_block(t, target, E_JMP);
+		jump_to_block(t, target);
 		e_here_short(&t->e, over);
 	} else {
 		if (described)
@@ -868,7 +887,10 @@ static void translate_call(struct tr *t, const struct insn *in)
 	}
 	spend_flags(t);
 	if (links(t, target)) {
-		poll(t, target);
+		if (polls(t, target)) {
+			ask_exit(&t->e);
+			leave_for(t, target, 5);
+		}
 		predict_return(t, back);
 		exit_block(t, target, E_CALL);
 	} else {
@@ -943,16 +965,12 @@ static void translate_ret(struct tr *t, const struct insn *in)
 
 void go_on_counted(struct tr *t)
 {
-	struct host_op cmp = host_op(0x39, 4);
 	uint64_t next = mask_rip(t->code_size, t->rip);
-	struct stub *s;
 
 	spend_flags(t);
 	give_back(t, t->i + 1);
-	e_op_mem(&t->e, &cmp, LOAD_TLB, ENV(exit_request));
-	s = new_stub(t, STUB_POLL);
-	s->jumps[0] = e_jump(&t->e, 5);
-	s->rip = next;
+	ask_exit(&t->e);
+	leave_for(t, next, 5);
 	t->i = t->n; /* given back already */
 	go_to(t, next);
 }

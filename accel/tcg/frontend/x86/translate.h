@@ -92,8 +92,8 @@ struct tr {
 	struct flag_source source;
 	unsigned source_insn;
 	bool recover; /* sites tell it instead of finding them saved */
-	/* In a group (group.c): T0 stays, and the operand is so far from where it points. */
-	bool grouped;
+	/* In a group (group.c) T0 stays, and the operand is so far from where it points. */
+	bool grouped, joined; /* joined: T0 is the whole address, T1 is free */
 	int32_t offset;
 	bool ended, no_room;
 	bool called; /* the current instruction goes to C */
@@ -143,10 +143,10 @@ void translate_template(struct tr *t, const struct insn *in);
  */
 void template_op(struct tr *t, const struct insn *in, int with_flags);
 
-/* The memory that was checked, while T0 and T1 are as the check left them, or T0 as in a group. */
+/* The memory that was checked, while T0 and T1 are as the check left them, or the group did. */
 static inline struct host_mem checked_memory(const struct tr *t)
 {
-	return t->grouped ? mem_at(T0, t->offset) : mem_index(T0, T1, 0, 0);
+	return t->joined ? mem_at(T0, t->offset) : mem_index(T0, T1, 0, t->offset);
 }
 /* Emits the check of [T0, T0 + size): T0 and T1 together are then where it is. */
 void check_access(struct tr *t, struct stub *s, int tlb, unsigned size);
