@@ -17,7 +17,7 @@
 
 rom:	.word	0xaa55
 	.byte	(end - rom + 511) / 512
-	retf				/* nothing to set up */
+	.byte	0xcb			/* retf: nothing to set up */
 	.org	0x1a
 	.word	pnp - rom
 
@@ -81,7 +81,7 @@ boot:	cli
 	mov	esp, 0x7c00		/* so linear addresses on the stack are just esp */
 	mov	ax, cs
 	mov	ds, ax
-	mov	si, parts - rom
+	mov	si, offset parts
 1:	movzx	eax, byte ptr [si]
 	call	number
 	mov	edi, eax
@@ -93,7 +93,7 @@ boot:	cli
 	jecxz	2f
 	call	dma
 2:	add	si, 3
-	cmp	si, parts_end - rom
+	cmp	si, offset parts_end
 	jb	1b
 	mov	eax, SETUP_ADDR
 	call	number
@@ -107,7 +107,7 @@ boot:	cli
 	add	ax, 0x20		/* past the boot sector */
 	push	ax
 	push	0
-	retf
+	.byte	0xcb			/* retf, as assemblers differ on its size */
 
 name:	.asciz	"Linux kernel"
 end:
