@@ -36,7 +36,8 @@ pnp:	.ascii	"$PnP"
 /* Reads ecx bytes of item ax to address edx. */
 dma:	bswap	edx
 	push	edx
-	push	dword ptr 0
+	xor	ebx, ebx
+	push	ebx
 	bswap	ecx
 	push	ecx
 	shl	eax, 16
@@ -60,7 +61,7 @@ dma:	bswap	edx
 	ret
 
 /* eax = the number that item ax is. */
-number:	push	dword ptr 0
+number:	push	eax			/* room */
 	mov	edx, esp
 	mov	ecx, 4
 	call	dma
@@ -106,7 +107,8 @@ boot:	cli
 	mov	esp, STACK_TOP
 	add	ax, 0x20		/* past the boot sector */
 	push	ax
-	push	0
+	xor	ax, ax
+	push	ax
 	.byte	0xcb			/* retf, as assemblers differ on its size */
 
 name:	.asciz	"Linux kernel"
