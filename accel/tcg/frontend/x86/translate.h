@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files of the x86 translator share: translate.c (blocks, flags), operand.c (memory,
- * templates). */
+/* What the files of the x86 translator share. */
 #pragma once
 
 #include "accel/tcg/host/emit.h"
@@ -15,6 +14,22 @@
 #define LOAD_TLB HOST_R15
 #define STORE_TLB HOST_R14
 #define GUEST_RSP HOST_R10
+
+/* Registers that ModRM and the opcode name, with REX. */
+static inline unsigned modrm_rm(const struct insn *in)
+{
+	return in->rm | (in->rex & INSN_REX_B ? 8u : 0);
+}
+
+static inline unsigned modrm_reg(const struct insn *in)
+{
+	return in->reg | (in->rex & INSN_REX_R ? 8u : 0);
+}
+
+static inline unsigned opcode_reg(const struct insn *in)
+{
+	return (in->opcode & 7) | (in->rex & INSN_REX_B ? 8u : 0);
+}
 
 /* Where the guest's arithmetic flags are. */
 enum flags_at { FLAGS_HOST = 1, FLAGS_SAVED = 2, FLAGS_BOTH = 3 };
@@ -114,6 +129,8 @@ static inline const uint8_t *thunk(const struct tr *t, unsigned n)
 /* The host register that holds a guest register, or HOST_NONE. */
 int host_reg(unsigned guest);
 
+/* Saves the host's flags; destroys T1. */
+void emit_save(struct emit *e);
 /* The flags must be in memory from here on: something will destroy the host's. */
 void save_flags(struct tr *t);
 /* The flags must be in the host's register. */
@@ -158,13 +175,26 @@ unsigned stack_size(const struct tr *t);
 bool may_fault_on_host(const struct insn *in);
 unsigned written_registers(const struct insn *in);
 int refused(const struct tr *t, const struct insn *in);
+/* Before code that destroys the host's flags for its own purposes. */
 void spend_flags(struct tr *t);
+/*
+ * Whether the flags that the host holds are overwritten at `target`, on the block's page, before
+ * anything but an exception can see them; then the block depends on the bytes there. describe_flags
+ * tells in env->cc how they are found.
+ */
+bool recoverable_at(struct tr *t, uint64_t target);
+void describe_flags(struct tr *t);
 /* The flags that an instruction reads, or leaves as they are, are in the host's register. */
 void flags_before(struct tr *t, const struct insn *in);
 void finish_flags(struct tr *t, const struct insn *in);
 /* The register of a PUSH or POP by its opcode or ModRM. */
 unsigned pushed_register(const struct insn *in);
+/* Memory operations: an immediate; a register (size << 8 | guest register); into T0. */
 void op_store_imm(struct tr *t, const struct insn *in, int imm);
+void op_store_reg(struct tr *t, const struct insn *in, int arg);
+void op_load_t0(struct tr *t, const struct insn *in, int size);
+/* Pushes a constant of the instruction's operand size. */
+void push_value(struct tr *t, const struct insn *in, uint64_t v);
 /* Guest registers to and from host registers, whole. */
 void get_reg(struct tr *t, int dst, unsigned guest);
 void put_reg(struct tr *t, unsigned guest, unsigned size, int src);
@@ -185,8 +215,18 @@ uint32_t new_site(struct tr *t, unsigned segment, unsigned size, bool read, bool
 		  bool aligned);
 /* As x86_decode, in the block's mode. */
 enum insn_result decode_one(struct tr *t, struct insn *in, const uint8_t *bytes, size_t n);
-/* Emits one instruction (translate.c), and what the block has out of line. */
+/* Emits one instruction (translate.c), and what the block has out of line (flow.c). */
 void translate_one(struct tr *t, const struct insn *in);
+void translate_push(struct tr *t, const struct insn *in);
+void translate_pop(struct tr *t, const struct insn *in);
+void translate_leave(struct tr *t, const struct insn *in);
+void translate_jcc(struct tr *t, const struct insn *in);
+void translate_loop(struct tr *t, const struct insn *in);
+void translate_call(struct tr *t, const struct insn *in);
+void translate_call_r(struct tr *t, const struct insn *in);
+void translate_ret(struct tr *t, const struct insn *in);
+/* T0 = the target of an indirect jump or call. */
+void load_target(struct tr *t, const struct insn *in);
 /* Emits the group that begins here, if there is one; how many instructions. */
 unsigned translate_group(struct tr *t);
 /* Its instructions with checks of their own. */
