@@ -25,7 +25,7 @@ core := access.c clock.c device.c error.c field.c lock.c log.c loop.c machine.c 
 cpu := cpu.c
 cpu/x86 := cpu.c features.c models.c pages.c
 accel := accel.c vcpu.c
-accel/tcg := cache.c count.c debug.c engine.c exec.c fpu.c helper.c inspect.c mmu.c privileged.c pvclock.c run.c segment.c smm.c task.c tlb.c v86.c vector.c world.c
+accel/tcg := cache.c count.c debug.c engine.c exec.c fpu.c helper.c inspect.c mmu.c msr.c privileged.c pvclock.c run.c segment.c smm.c task.c tlb.c v86.c vector.c world.c
 accel/tcg/frontend/x86 := block.c decode.c flags.c flow.c group.c operand.c stack.c table.c translate.c
 accel/kvm := caps.c chips.c clock.c kvm.c slots.c state_x86.c vcpu.c
 chardev := chardev.c fd.c local.c socket.c
@@ -70,7 +70,7 @@ libmoa.a: $(LIB_OBJS)
 NO_LOOP_CALLS := $(shell $(CC) -Werror -fno-tree-loop-distribute-patterns -x c -c /dev/null -o /dev/null 2>/dev/null && \
 	echo -fno-tree-loop-distribute-patterns || echo -fno-builtin)
 # They run while the guest's vector registers are in the host's (accel/tcg/tcg.h).
-$(addprefix accel/tcg/,cache.o debug.o exec.o fpu.o helper.o mmu.o privileged.o run.o segment.o task.o tlb.o v86.o vector.o world.o): CFLAGS_FILE := -mgeneral-regs-only $(NO_LOOP_CALLS)
+$(addprefix accel/tcg/,cache.o debug.o exec.o fpu.o helper.o mmu.o msr.o privileged.o run.o segment.o task.o tlb.o v86.o vector.o world.o): CFLAGS_FILE := -mgeneral-regs-only $(NO_LOOP_CALLS)
 
 %.o: %.S | dirs
 	$(Q)echo '  AS   ' $@

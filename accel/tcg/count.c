@@ -21,16 +21,6 @@
 /* Instructions between two lines of -accel tcg,digest=. */
 #define DIGEST_PERIOD (UINT64_C(1) << 16)
 
-static uint64_t executed(const struct tcg_env *env)
-{
-	return env->count.end - (uint64_t)(int64_t)env->budget - env->ahead;
-}
-
-uint64_t tcg_count_ns(const struct tcg_env *env)
-{
-	return executed(env) << env->count.shift;
-}
-
 static struct clock *vm_clock_of(struct tcg_env *env)
 {
 	return vm_clock(env->tcg->accel->machine);
@@ -39,7 +29,7 @@ static struct clock *vm_clock_of(struct tcg_env *env)
 /* The budget until the next thing that is to happen at its instruction. */
 static void plan(struct tcg_env *env)
 {
-	uint64_t now = executed(env), end = now + MOST_BUDGET;
+	uint64_t now = tcg_executed(env), end = now + MOST_BUDGET;
 	int64_t due = clock_deadline(vm_clock_of(env));
 
 	if (due >= 0) {
@@ -83,7 +73,7 @@ static void write_digest(struct tcg_env *env)
 	h = mix(h, env->fpu + 24, 4);
 	h = mix(h, env->fpu + 32, 416 - 32);
 	h = mix(h, env->fpu + 576, TCG_XSAVE_BYTES - 576);
-	fprintf(env->tcg->digest, "%" PRIu64 " %016" PRIx64 " %016" PRIx64 "\n", executed(env),
+	fprintf(env->tcg->digest, "%" PRIu64 " %016" PRIx64 " %016" PRIx64 "\n", tcg_executed(env),
 		env->rip, h);
 }
 
@@ -118,7 +108,7 @@ static void run_timers(struct tcg_env *env)
 void tcg_count_tick(struct tcg_env *env)
 {
 	run_timers(env);
-	if (env->tcg->digest && executed(env) % DIGEST_PERIOD == 0)
+	if (env->tcg->digest && tcg_executed(env) % DIGEST_PERIOD == 0)
 		write_digest(env);
 	plan(env);
 }
@@ -131,7 +121,7 @@ bool tcg_count_idle(struct tcg_env *env)
 	if (due < 0)
 		return false;
 	at = ((uint64_t)due + (UINT64_C(1) << env->count.shift) - 1) >> env->count.shift;
-	env->count.end = MAX_OF(at, executed(env));
+	env->count.end = MAX_OF(at, tcg_executed(env));
 	env->ahead = 0;
 	env->budget = 0;
 	run_timers(env);

@@ -209,11 +209,6 @@ uint64_t tcg_host_tsc_khz(const struct tcg *t)
 	return muldiv64(__builtin_ia32_rdtsc() - t->first_tsc, 1000000, ns);
 }
 
-uint64_t tcg_host_tsc(const struct tcg_env *env)
-{
-	return env->count.on ? tcg_count_ns(env) : __builtin_ia32_rdtsc();
-}
-
 static void flush_guest_page(struct accel *a, void *host)
 {
 	(void)host;

@@ -5,46 +5,8 @@
 #include "core/log.h"
 #include "core/machine.h"
 
-/*
- * What a kernel would work around costs it much and helps nobody: the translator's memory checks
- * are branches, and no page tables of the guest's are the processor's. So it is told that there is
- * none of it: RDCL, MDS, TAA and their like (SDM volume 4, table 2-2), and enhanced IBRS for the
- * rest.
- */
-#define MSR_ARCH_CAPABILITIES 0x10a
-#define ARCH_CAPABILITIES                                                                          \
-	(BIT64(0) | BIT64(1) | BIT64(3) | BIT64(4) | BIT64(5) | BIT64(6) | BIT64(8) | BIT64(13) |  \
-	 BIT64(14) | BIT64(15) | BIT64(20) | BIT64(24) | BIT64(26) | BIT64(27) | BIT64(62))
-
-#define MSR_MTRRCAP 0xfe
-#define MTRR_VARIABLE_RANGES 8
-#define MSR_PLATFORM_ID 0x17
-#define MSR_EBL_CR_POWERON 0x2a
-#define MSR_SPEC_CTRL 0x48
-#define MSR_PRED_CMD 0x49
 #define DR6_BD BIT64(13)
 #define DR7_GD BIT64(13)
-#define MSR_TSC 0x10
-#define MSR_TSC_ADJUST 0x3b
-#define MSR_XSS 0xda0
-#define MSR_APIC_BASE 0x1b
-#define MSR_EFER 0xc0000080
-#define MSR_STAR 0xc0000081
-#define MSR_LSTAR 0xc0000082
-#define MSR_CSTAR 0xc0000083
-#define MSR_SFMASK 0xc0000084
-#define MSR_FS_BASE 0xc0000100
-#define MSR_GS_BASE 0xc0000101
-#define MSR_KERNEL_GS_BASE 0xc0000102
-#define MSR_TSC_AUX 0xc0000103
-#define MSR_SYSENTER_CS 0x174
-#define MSR_SYSENTER_ESP 0x175
-#define MSR_SYSENTER_EIP 0x176
-
-static _Noreturn void gp(struct tcg_env *env)
-{
-	tcg_raise_error(env, VECTOR_GP, 0);
-}
 
 /* The instruction is done; the dispatcher goes on after it. */
 static int leave(struct tcg_env *env, const union insn_arg *a)
@@ -496,199 +458,6 @@ static unsigned debug_register(struct tcg_env *env, unsigned n)
 	return n;
 }
 
-/* Model-specific registers. */
-
-static bool intc_msr(struct tcg_env *env, uint32_t index, uint64_t *v, bool write)
-{
-	const struct vcpu_intc *intc = env->cpu->vcpu.intc;
-	bool ok = false;
-
-	if (!intc || !intc->msr_read)
-		return false;
-	tcg_outside_begin(env);
-	machine_lock();
-	ok = write ? intc->msr_write(intc->opaque, index, *v)
-		   : intc->msr_read(intc->opaque, index, v);
-	machine_unlock();
-	tcg_outside_end(env);
-	return ok;
-}
-
-uint64_t tcg_guest_tsc(const struct tcg_env *env)
-{
-	uint64_t stopped = env->count.on ? 0 : env->tcg->stopped_tsc;
-
-	return (stopped ? stopped : tcg_host_tsc(env)) + env->tsc_offset;
-}
-
-static uint64_t *msr_slot(struct tcg_env *env, uint32_t index)
-{
-	struct x86_cpu *cpu = env->cpu;
-
-	for (uint32_t i = 0; i < cpu->msr_count; i++)
-		if (cpu->msr_index[i] == index)
-			return &cpu->msr_value[i];
-	return NULL;
-}
-
-static uint64_t msr(struct tcg_env *env, uint32_t index)
-{
-	uint64_t *slot = msr_slot(env, index);
-
-	return slot ? *slot : 0;
-}
-
-/* TSC_ADJUST follows (SDM volume 3, 17.17.3). */
-static void set_tsc(struct tcg_env *env, uint64_t v)
-{
-	uint64_t by = v - tcg_guest_tsc(env), *adjust = msr_slot(env, MSR_TSC_ADJUST);
-
-	env->tsc_offset += by;
-	if (adjust)
-		*adjust += by;
-}
-
-static uint64_t read_msr(struct tcg_env *env, uint32_t index)
-{
-	struct x86_cpu *cpu = env->cpu;
-	uint64_t v = 0, *slot;
-
-	switch (index) {
-	case MSR_TSC:
-		return tcg_guest_tsc(env);
-	case MSR_EFER:
-		return cpu->efer;
-	case MSR_MTRRCAP:
-		return MTRR_VARIABLE_RANGES;
-	/* Firmware for Intel's processors reads them without asking. */
-	case MSR_PLATFORM_ID:
-	case MSR_EBL_CR_POWERON:
-		return 0;
-	case MSR_SMBASE: /* SDM 32.11; outside of the mode it is not there */
-		if (!env->smm)
-			gp(env);
-		return msr(env, MSR_SMBASE);
-	case MSR_ARCH_CAPABILITIES:
-		if (!(env->features >> FEAT_ARCH_CAPABILITIES & 1))
-			gp(env);
-		return ARCH_CAPABILITIES;
-	case MSR_FS_BASE:
-		return cpu->seg[SEG_FS].base;
-	case MSR_GS_BASE:
-		return cpu->seg[SEG_GS].base;
-	default:
-		if (index == MSR_APIC_BASE || index == 0x6e0 || (index >= 0x800 && index < 0x900)) {
-			if (!intc_msr(env, index, &v, false))
-				gp(env);
-			return v;
-		}
-		slot = msr_slot(env, index);
-		if (!slot)
-			gp(env);
-		return *slot;
-	}
-}
-
-/* `reserved` bits are #GP. */
-static void write_clock_msr(struct tcg_env *env, unsigned feature, uint64_t reserved, uint32_t index,
-			    uint64_t v)
-{
-	if (!(env->features >> feature & 1) || v & reserved)
-		gp(env);
-	tcg_outside_begin(env);
-	tcg_pvclock_written(env, index, v);
-	tcg_outside_end(env);
-}
-
-static void write_msr(struct tcg_env *env, uint32_t index, uint64_t v)
-{
-	struct x86_cpu *cpu = env->cpu;
-	uint64_t *slot, may;
-
-	switch (index) {
-	case MSR_TSC:
-		set_tsc(env, v);
-		return;
-	case MSR_TSC_ADJUST:
-		env->tsc_offset += v - msr(env, MSR_TSC_ADJUST);
-		break;
-	case MSR_EFER:
-		may = env->efer_allowed;
-		if (v & ~may & ~EFER_LMA || (cpu->cr0 & CR0_PG && (v ^ cpu->efer) & EFER_LME))
-			gp(env);
-		cpu->efer = (v & ~EFER_LMA) | (cpu->efer & EFER_LMA);
-		tcg_flush_translations(env, true);
-		return;
-	case MSR_FS_BASE:
-	case MSR_GS_BASE:
-		if (!tcg_canonical(env, v))
-			gp(env);
-		cpu->seg[index == MSR_FS_BASE ? SEG_FS : SEG_GS].base = v;
-		env->seg_base[index == MSR_FS_BASE ? SEG_FS : SEG_GS] = v;
-		return;
-	case MSR_SMBASE:
-		gp(env);
-	case MSR_SPEC_CTRL: {
-		const struct x86_cpuid *c = x86_cpuid_find(cpu, 7, 2);
-
-		if (v & ~(c && c->edx & BIT(4) ? UINT64_C(0x407) : UINT64_C(7)))
-			gp(env);
-		break;
-	}
-	case MSR_PRED_CMD:
-		if (!(env->features >> FEAT_SPEC_CTRL & 1) || v & ~UINT64_C(1))
-			gp(env);
-		return;
-	case MSR_KVM_WALL_CLOCK_OLD:
-	case MSR_KVM_SYSTEM_TIME_OLD:
-		write_clock_msr(env, FEAT_KVMCLOCK, 0, index, v);
-		break;
-	case MSR_KVM_WALL_CLOCK:
-	case MSR_KVM_SYSTEM_TIME:
-		write_clock_msr(env, FEAT_KVMCLOCK_NEW, 0, index, v);
-		break;
-	case MSR_KVM_STEAL_TIME:
-		write_clock_msr(env, FEAT_KVM_STEAL_TIME, 0x3e, index, v);
-		break;
-	case MSR_KVM_PV_EOI:
-		write_clock_msr(env, FEAT_KVM_PV_EOI, 2, index, v);
-		break;
-	case MSR_LSTAR:
-	case MSR_CSTAR:
-	case MSR_KERNEL_GS_BASE:
-	case MSR_SYSENTER_ESP:
-	case MSR_SYSENTER_EIP:
-		if (!tcg_canonical(env, v))
-			gp(env);
-		break;
-	default:
-		if (index == MSR_APIC_BASE || index == 0x6e0 || (index >= 0x800 && index < 0x900)) {
-			if (!intc_msr(env, index, &v, true))
-				gp(env);
-			return;
-		}
-		break;
-	}
-	slot = msr_slot(env, index);
-	if (!slot || (index == MSR_XSS && v))
-		gp(env);
-	*slot = v;
-}
-
-void tcg_find_hot_msrs(struct tcg_env *env)
-{
-	static const uint32_t index[HOT_MSRS] = {
-		[HOT_STAR] = MSR_STAR,	     [HOT_LSTAR] = MSR_LSTAR,
-		[HOT_SFMASK] = MSR_SFMASK,   [HOT_KERNEL_GS_BASE] = MSR_KERNEL_GS_BASE,
-		[HOT_TSC_AUX] = MSR_TSC_AUX,
-	};
-
-	for (unsigned i = 0; i < HOT_MSRS; i++) {
-		x86_msr_add(env->cpu, index[i]);
-		env->hot_msr[i] = msr_slot(env, index[i]);
-	}
-}
-
 /* CPUID, with what other registers show in it. */
 static void cpuid(struct tcg_env *env)
 {
@@ -737,7 +506,7 @@ static void syscall_(struct tcg_env *env, unsigned length)
 	if (cpu->efer & EFER_LMA) {
 		env->gpr[RCX] = env->mode & MODE_CODE64 ? next : (uint32_t)next;
 		env->gpr[R11] = (tcg_flags(env) & ~FLAG_RF) | 2;
-		env->rip = env->mode & MODE_CODE64 ? *env->hot_msr[HOT_LSTAR] : msr(env, MSR_CSTAR);
+		env->rip = env->mode & MODE_CODE64 ? *env->hot_msr[HOT_LSTAR] : tcg_msr(env, MSR_CSTAR);
 		tcg_set_flags(env, tcg_flags(env) & ~*env->hot_msr[HOT_SFMASK] & ~FLAG_RF);
 		flat(&cpu->seg[SEG_CS], cs, 0xa09b);
 	} else {
@@ -775,14 +544,14 @@ static void sysret(struct tcg_env *env, unsigned size)
 static void sysenter(struct tcg_env *env)
 {
 	struct x86_cpu *cpu = env->cpu;
-	uint16_t cs = (uint16_t)msr(env, MSR_SYSENTER_CS) & 0xfffc;
+	uint16_t cs = (uint16_t)tcg_msr(env, MSR_SYSENTER_CS) & 0xfffc;
 	bool wide = cpu->efer & EFER_LMA;
 
 	if (!cs)
 		gp(env);
 	env->eflags &= ~(FLAG_VM | FLAG_IF | FLAG_RF);
-	env->gpr[RSP] = wide ? msr(env, MSR_SYSENTER_ESP) : (uint32_t)msr(env, MSR_SYSENTER_ESP);
-	env->rip = wide ? msr(env, MSR_SYSENTER_EIP) : (uint32_t)msr(env, MSR_SYSENTER_EIP);
+	env->gpr[RSP] = wide ? tcg_msr(env, MSR_SYSENTER_ESP) : (uint32_t)tcg_msr(env, MSR_SYSENTER_ESP);
+	env->rip = wide ? tcg_msr(env, MSR_SYSENTER_EIP) : (uint32_t)tcg_msr(env, MSR_SYSENTER_EIP);
 	flat(&cpu->seg[SEG_CS], cs, wide ? 0xa09b : 0xc09b);
 	flat(&cpu->seg[SEG_SS], (uint16_t)(cs + 8), 0xc093);
 }
@@ -790,7 +559,7 @@ static void sysenter(struct tcg_env *env)
 static void sysexit(struct tcg_env *env, unsigned size)
 {
 	struct x86_cpu *cpu = env->cpu;
-	uint16_t cs = (uint16_t)msr(env, MSR_SYSENTER_CS) & 0xfffc;
+	uint16_t cs = (uint16_t)tcg_msr(env, MSR_SYSENTER_CS) & 0xfffc;
 
 	if (!cs || (size == 8 &&
 		    (!tcg_canonical(env, env->gpr[RCX]) || !tcg_canonical(env, env->gpr[RDX]))))
@@ -1112,12 +881,12 @@ int helper_system(struct tcg_env *env, uint64_t word)
 			tcg_debug_update(env);
 		return leave(env, &a);
 	case K_RDMSR:
-		v = read_msr(env, (uint32_t)env->gpr[RCX]);
+		v = tcg_read_msr(env, (uint32_t)env->gpr[RCX]);
 		env->gpr[RAX] = (uint32_t)v;
 		env->gpr[RDX] = v >> 32;
 		return 0;
 	case K_WRMSR:
-		write_msr(env, (uint32_t)env->gpr[RCX],
+		tcg_write_msr(env, (uint32_t)env->gpr[RCX],
 			  (uint32_t)env->gpr[RAX] | env->gpr[RDX] << 32);
 		return leave(env, &a);
 	case K_RDTSC:

@@ -110,6 +110,21 @@ struct tcg {
 	struct x86_cpuid leaves[X86_MOST_CPUID];
 };
 
+static inline _Noreturn void gp(struct tcg_env *env)
+{
+	tcg_raise_error(env, VECTOR_GP, 0);
+}
+
+/* Model-specific registers (msr.c); #GP where there is none or the value is none. */
+#define MSR_CSTAR 0xc0000083
+#define MSR_SYSENTER_CS 0x174
+#define MSR_SYSENTER_ESP 0x175
+#define MSR_SYSENTER_EIP 0x176
+uint64_t tcg_read_msr(struct tcg_env *env, uint32_t index);
+void tcg_write_msr(struct tcg_env *env, uint32_t index, uint64_t v);
+/* One that is in the vCPU's list. */
+uint64_t tcg_msr(struct tcg_env *env, uint32_t index);
+
 uint8_t *tcg_ram(struct tcg_env *env, uint64_t phys, bool write);
 void tcg_walk(struct tcg_env *env, uint64_t va, enum tcg_access access, bool system,
 	      struct tcg_page *page);
@@ -163,7 +178,14 @@ uint64_t tcg_host_tsc_khz(const struct tcg *t);
 uint64_t tcg_host_tsc(const struct tcg_env *env);
 /* Counted execution (count.c); anything may be called there. */
 bool tcg_count_open(struct tcg *t, const char *path, GError **err);
-uint64_t tcg_count_ns(const struct tcg_env *env);
+static inline uint64_t tcg_executed(const struct tcg_env *env)
+{
+	return env->count.end - (uint64_t)(int64_t)env->budget - env->ahead;
+}
+static inline uint64_t tcg_count_ns(const struct tcg_env *env)
+{
+	return tcg_executed(env) << env->count.shift;
+}
 /* The VM clock shows the instruction that runs. */
 void tcg_count_clock(struct tcg_env *env);
 /* Timers may have been set. */
