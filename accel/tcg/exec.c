@@ -33,6 +33,7 @@ static_assert(offsetof(struct tcg_env, ret_base) == 200, "thunks.S");
 static_assert(offsetof(struct tcg_env, return_to) == 208, "thunks.S");
 static_assert(offsetof(struct tcg_env, budget) == 216, "thunks.S");
 static_assert(offsetof(struct tcg_env, ahead) == 220, "thunks.S");
+static_assert(offsetof(struct tcg_env, branch_site) == 224, "thunks.S");
 
 void tcg_fpu_save(void *area)
 {
@@ -358,6 +359,9 @@ static struct block *block_at(struct tcg_env *env, uint64_t rip, bool *global)
 	env->ahead = 0;
 	if (env->mode & MODE_CODE64 && !tcg_canonical(env, linear))
 		tcg_raise_error(env, 13, 0);
+	if (!(env->mode & MODE_CODE64) &&
+	    !tcg_within_limit(&env->cpu->seg[SEG_CS], (uint32_t)rip, (uint32_t)rip))
+		tcg_raise_error(env, 13, 0);
 	env->walk(env, linear, ACCESS_FETCH, false, &page);
 	if (!page.host)
 		device_code_alone(env);
@@ -409,6 +413,24 @@ static bool must_leave(struct tcg_env *env)
 	       (unlikely(env->debug.code) && tcg_debug_code_page(env, code_linear(env, env->rip)));
 }
 
+/*
+ * Behind an indirect jump: if its target is not canonical it faults itself, the stack pointer as
+ * before (SDM volume 2, JMP, CALL, RET).
+ */
+static void after_jump(struct tcg_env *env)
+{
+	const struct site *s = tcg_site(env->cache, env->branch_site - 1);
+	const struct block *b = tcg_block(env->cache, s->block);
+
+	env->branch_site = 0;
+	if (!(env->mode & MODE_CODE64) || tcg_canonical(env, env->rip))
+		return;
+	env->rip = b->rip + s->offset;
+	env->gpr[RSP] -= (uint64_t)(int64_t)s->flags.imm;
+	tcg_set_ahead(env, b, env->rip);
+	tcg_raise_error(env, 13, 0);
+}
+
 void *tcg_exit_direct(struct tcg_env *env, uint32_t exit)
 {
 	struct block_exit *x = tcg_exit_named(env->cache, exit);
@@ -450,6 +472,8 @@ void *tcg_exit_indirect(struct tcg_env *env, uint64_t rip)
 	env->place = PLACE_RUNNING;
 	env->rip = rip;
 	tcg_cc_settle(env);
+	if (unlikely(env->branch_site))
+		after_jump(env);
 	if (must_leave(env))
 		return NULL;
 	b = block_at(env, rip, &global);
@@ -474,6 +498,8 @@ static void run_code(struct tcg_env *env, void *code)
 	env->place = PLACE_RUNNING;
 	tcg_cc_settle(env);
 	env->eflags &= ~resumed;
+	if (unlikely(env->branch_site))
+		after_jump(env);
 }
 
 /* One instruction, because a debug register or its user wants it so; a vector, or -1. */

@@ -124,6 +124,8 @@ struct site {
 	bool fpu_waits : 1;   /* a pending x87 exception comes first */
 	bool ends : 1;	      /* the store is the instruction's last act */
 	bool flags_after : 1; /* a store: the guest's flags are in the host's when it is done */
+	/* An indirect jump: what it has moved the stack pointer by, in flags.imm; see bad_target. */
+	bool branch : 1;
 };
 static_assert(sizeof(struct site) == 20, "there are hundreds of thousands");
 
@@ -188,6 +190,7 @@ struct tcg_env {
 	/* Counted execution (count.c). */
 	int32_t budget;
 	uint32_t ahead;
+	uint32_t branch_site; /* of the jump that is being looked up, plus 1; 0: not known */
 	uint32_t exit_request; /* atomic; tcg_exit_none() until tcg_ask */
 	uint32_t commit_site;
 	void *thunk_load, *thunk_store, *thunk_commit, *thunk_helper;
@@ -422,7 +425,7 @@ struct block_exit *tcg_exit_named(const struct tcg_cache *c, uint32_t name);
 /* The thunks, as near to translated code as it is to itself: at the start of the cache. */
 #define TCG_THUNKS(X)                                                                              \
 	X(load) X(store) X(commit) X(helper) X(exit_direct) X(exit_indirect) X(exit_main)          \
-	X(leave_to_t0) X(ret_miss)
+	X(leave_to_t0) X(jump_miss) X(ret_miss)
 enum {
 #define X(name) THUNK_##name,
 	TCG_THUNKS(X)

@@ -81,6 +81,24 @@ def the_engine_is_chosen_by_the_processor(tmp):
 
 
 @test
+def every_model_starts_under_the_translator(tmp):
+    status, listing, err = run("-cpu", "help")
+    models = [line.split()[0] for line in re.match(r"Models:\n(.*?)Features", listing, re.S).group(1).splitlines()]
+    assert {"qemu64", "EPYC", "Skylake-Client-noTSX-IBRS", "max"} <= set(models), models
+    for model in models:
+        status, out, err = run("-accel", "tcg", "-cpu", f"{model},check", "-display", "none", "-bios", bios(tmp, EXIT), "-device",
+                               "isa-debug-exit")
+        if model == "host":
+            continue
+        assert status == 0x21, (model, status, err)
+        # What a model has and the translator lacks is the host's to give.
+        assert all(re.search(r"warning: this host cannot give CPU feature", x) for x in err.splitlines()), err
+    status, out, err = run("-accel", "tcg", "-cpu", "max,+monitor,enforce", "-display", "none", "-bios", bios(tmp, EXIT),
+                           "-device", "isa-debug-exit")
+    assert status == 0x21, err
+
+
+@test
 def optional_capabilities_are_done_without(tmp):
     args = ["-accel", "kvm", "-display", "none", "-bios", bios(tmp, EXIT), "-device", "isa-debug-exit"]
     # What a default machine cannot be without is refused with another setting's name.

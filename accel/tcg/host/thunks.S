@@ -21,6 +21,7 @@
 	.set	RETURN_TO, 208
 	.set	BUDGET, 216
 	.set	AHEAD, 220
+	.set	BRANCH_SITE, 224
 
 	.macro	save_guest
 	mov	gs:[GPR + 0], rax
@@ -215,8 +216,14 @@ find_way tcg_thunk_exit_direct, tcg_exit_direct, r12
 /* r13: guest rip. */
 find_way tcg_thunk_exit_indirect, tcg_exit_indirect, r13
 
-/* A return to r13 that was predicted otherwise: the call it belongs to is forgotten. */
+/* The same of an indirect jump; r12: its site plus 1. */
+function tcg_thunk_jump_miss
+	mov	gs:[BRANCH_SITE], r12d
+	jmp	tcg_thunk_exit_indirect
+
+/* A return to r13 that was predicted otherwise: the call it belongs to is forgotten. r12: its site plus 1. */
 function tcg_thunk_ret_miss
+	mov	gs:[BRANCH_SITE], r12d
 	add	rsp, 16
 	cmp	rsp, gs:[RET_BASE]
 	ja	2f
@@ -228,6 +235,7 @@ function tcg_thunk_ret_miss
 	add	r12, gs:[JUMP_CACHE]
 	cmp	r13, [r12]
 	jne	tcg_thunk_exit_indirect
+	mov	dword ptr gs:[BRANCH_SITE], 0
 	jmp	[r12 + 8]
 2:	mov	rsp, gs:[RET_BASE]
 	jmp	1b

@@ -83,7 +83,17 @@ static bool alone(const struct tr *t)
 	return t->mode & (MODE_STEP | MODE_REFERENCE);
 }
 
-void go_to_t0(struct tr *t)
+/* A jump that is taken when T0 is not found; `kind` says how it is looked for. */
+static struct stub *miss(struct tr *t, enum stub_kind kind, uint32_t site)
+{
+	struct stub *s = new_stub(t, kind);
+
+	s->jumps[0] = e_jump(&t->e, 5);
+	s->site = site;
+	return s;
+}
+
+void go_to_t0(struct tr *t, uint32_t site)
 {
 	struct emit *e = &t->e;
 
@@ -91,12 +101,17 @@ void go_to_t0(struct tr *t)
 	t->ended = true;
 	give_back(t, t->i + 1);
 	if (alone(t)) {
+		if (site != NO_SITE)
+			e_store_imm(e, 4, ENV(branch_site), (int32_t)(site + 1));
 		e_store(e, 8, ENV(rip), T0);
 		e_jump_to(e, E_JMP, thunk(t, THUNK_exit_main));
 		return;
 	}
 	look_up_t0(e);
-	e_jump_to(e, 5, thunk(t, THUNK_exit_indirect));
+	if (site == NO_SITE)
+		e_jump_to(e, 5, thunk(t, THUNK_exit_indirect));
+	else
+		miss(t, STUB_JUMP, site);
 	e_jmp_mem(e, mem_at(T1, 8));
 }
 
@@ -118,7 +133,6 @@ static struct stub *look_up(struct tr *t, uint64_t target, enum stub_kind kind, 
 
 		e_op_mem(e, &cmp, 7, mem_at(T1, *entry));
 		e_le(e, target, 4);
-		s->has_rip = true;
 	} else {
 		e_mov_imm(e, T0, target);
 		e_alu_load(e, 7, 8, T0, mem_at(T1, *entry));
@@ -281,10 +295,20 @@ void emit_stubs(struct tr *t)
 			e_jump_to(e, E_JMP, thunk(t, THUNK_exit_indirect));
 			break;
 		case STUB_CALL:
-			if (s->has_rip)
-				e_mov_imm(e, T0, s->rip);
+			e_mov_imm(e, T0, s->rip);
 			e_jump_to(e, E_CALL, thunk(t, THUNK_exit_indirect));
 			e_jump_to(e, E_JMP, s->after);
+			break;
+		case STUB_CALL_T0:
+			e_mov_imm(e, T1, s->site + 1);
+			e_jump_to(e, E_CALL, thunk(t, THUNK_jump_miss));
+			e_jump_to(e, E_JMP, s->after);
+			break;
+		case STUB_JUMP:
+		case STUB_RET:
+			e_mov_imm(e, T1, s->site + 1);
+			e_jump_to(e, E_JMP,
+				  thunk(t, s->kind == STUB_RET ? THUNK_ret_miss : THUNK_jump_miss));
 			break;
 		case STUB_SAVE_EXIT:
 			if (s->save)
@@ -464,13 +488,12 @@ void translate_call_r(struct tr *t, const struct insn *in)
 	push_value(t, in, back);
 	e_load(&t->e, 8, T0, ENV(tmp[1]));
 	if (alone(t)) {
-		go_to_t0(t);
+		go_to_t0(t, branch_site(t, -(int32_t)in->operand_size));
 		return;
 	}
 	predict_return(t, back);
 	look_up_t0(&t->e);
-	s = new_stub(t, STUB_CALL);
-	s->jumps[0] = e_jump(&t->e, 5);
+	s = miss(t, STUB_CALL_T0, branch_site(t, -(int32_t)in->operand_size));
 	e_call_mem(&t->e, mem_at(T1, 8));
 	s->after = t->e.at;
 	go_to(t, back);
@@ -485,11 +508,11 @@ void translate_ret(struct tr *t, const struct insn *in)
 	access_memory(t, in, SEG_SS, size, true, false, op_load_t0, (int)size);
 	move_stack(t, (int32_t)(size + in->imm));
 	if (alone(t)) {
-		go_to_t0(t);
+		go_to_t0(t, branch_site(t, (int32_t)(size + in->imm)));
 		return;
 	}
 	e_alu_load(&t->e, 7, 8, T0, mem_at(HOST_RSP, 8));
-	e_jump_to(&t->e, 5, thunk(t, THUNK_ret_miss));
+	miss(t, STUB_RET, branch_site(t, (int32_t)(size + in->imm)));
 	e_byte(&t->e, 0xc2); /* ret 8 */
 	e_le(&t->e, 8, 2);
 	t->ended = true;

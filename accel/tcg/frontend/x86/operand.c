@@ -129,6 +129,14 @@ struct stub *new_stub(struct tr *t, enum stub_kind kind)
 	return s;
 }
 
+static uint32_t add_site(struct tr *t, const struct site *s)
+{
+	uint32_t n = tcg_site_new(t->env->cache, s);
+
+	t->no_room |= n == UINT32_MAX;
+	return n;
+}
+
 uint32_t new_site(struct tr *t, unsigned segment, unsigned size, bool read, bool write,
 		  bool aligned)
 {
@@ -144,7 +152,6 @@ uint32_t new_site(struct tr *t, unsigned segment, unsigned size, bool read, bool
 		.locked = t->insn[t->i].lock || t->insn[t->i].row->kind == K_XCHG,
 	};
 	const struct insn_row *row = t->insn[t->i].row;
-	uint32_t n;
 
 	/* FNSTCW and FNSTSW do not wait; CVTPI2PS and CVTPI2PD from memory are no MMX instructions.
 	 */
@@ -160,10 +167,20 @@ uint32_t new_site(struct tr *t, unsigned segment, unsigned size, bool read, bool
 	s.ends = row->kind == K_T || row->kind == K_MOVBE || row->kind == K_CMPXCHG8B ||
 		 row->kind == K_MOFFS;
 	s.flags_after = insn_flags(&t->insn[t->i]).def != 0;
-	n = tcg_site_new(t->env->cache, &s);
+	return add_site(t, &s);
+}
 
-	t->no_room |= n == UINT32_MAX;
-	return n;
+uint32_t branch_site(struct tr *t, int32_t moved)
+{
+	struct site s = {
+		.block = t->b->index,
+		.offset = (uint16_t)(t->rip - t->b->rip),
+		.length = (uint8_t)(t->next_rip - t->rip),
+		.flags.imm = moved,
+		.branch = true,
+	};
+
+	return add_site(t, &s);
 }
 
 /* T1 = the index of the TLB entry for T0. */

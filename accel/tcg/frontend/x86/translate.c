@@ -223,7 +223,7 @@ static void translate_salc(struct tr *t)
 static void follow_jump(struct tr *t)
 {
 	e_load(&t->e, 8, T0, ENV(rip));
-	go_to_t0(t);
+	go_to_t0(t, NO_SITE);
 }
 
 enum after { GOES_ON, JUMPED, LEAVES };
@@ -396,7 +396,7 @@ void translate_one(struct tr *t, const struct insn *in)
 		return;
 	case K_JMP_R:
 		load_target(t, in);
-		go_to_t0(t);
+		go_to_t0(t, branch_site(t, 0));
 		return;
 	case K_RET:
 		translate_ret(t, in);

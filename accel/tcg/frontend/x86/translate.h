@@ -56,7 +56,10 @@ enum stub_kind {
 	STUB_EXIT,	/* to the block that `exit` leads to, not known yet */
 	STUB_POLL,	/* somebody wants the vCPU to leave; on at `rip` */
 	STUB_INDIRECT,	/* the jump cache does not have `rip` */
-	STUB_CALL,	/* the same for a call, which returns to `after`; or T0 */
+	STUB_CALL,	/* the same for a call, which returns to `after` */
+	STUB_CALL_T0,	/* the same with T0 */
+	STUB_JUMP,	/* the jump cache does not have T0 */
+	STUB_RET,	/* a return to T0 that was not predicted */
 	STUB_SAVE_EXIT, /* saves the flags if `save`, then goes to `rip` */
 	STUB_FAR,	/* to `rip` on another page; saves the flags first if `save` */
 	STUB_BUDGET,	/* no room for the block in the budget: leaves for `rip` */
@@ -74,7 +77,6 @@ struct stub {
 	int arg;
 	bool xored; /* T0 holds the address xor the tag */
 	uint64_t rip;
-	bool has_rip; /* it goes to T0 first */
 	bool save;
 	unsigned done; /* instructions of the block that were executed */
 	const struct group *group;
@@ -206,8 +208,9 @@ void take_budget(struct tr *t);
 void go_on_counted(struct tr *t);
 /* Ends the block: control goes to `target`, whose flags are saved. */
 void go_to(struct tr *t, uint64_t target);
-/* The same with the target in T0. */
-void go_to_t0(struct tr *t);
+/* The same with the target in T0; `site`: the jump's, or NO_SITE. */
+#define NO_SITE UINT32_MAX
+void go_to_t0(struct tr *t, uint32_t site);
 void raise_here(struct tr *t, unsigned vector);
 bool keeps_lock(const struct tr *t, const struct insn *in);
 struct stub *new_stub(struct tr *t, enum stub_kind kind);
@@ -215,6 +218,8 @@ uint32_t new_site(struct tr *t, unsigned segment, unsigned size, bool read, bool
 		  bool aligned);
 /* As x86_decode, in the block's mode. */
 enum insn_result decode_one(struct tr *t, struct insn *in, const uint8_t *bytes, size_t n);
+/* The current instruction's, an indirect jump that has added so much to the stack pointer. */
+uint32_t branch_site(struct tr *t, int32_t moved);
 /* Emits one instruction (translate.c), and what the block has out of line (flow.c). */
 void translate_one(struct tr *t, const struct insn *in);
 void translate_push(struct tr *t, const struct insn *in);
