@@ -34,7 +34,8 @@ static bool try_engine(struct accel *a, const char *name, GError **err)
 	if (!a->ops)
 		return false;
 	if (!a->ops->translates && a->config.count)
-		return error(err, "-icount: only the translator counts instructions; use -accel tcg");
+		return error(err,
+			     "-icount: only the translator counts instructions; use -accel tcg");
 	if (!a->ops->translates && a->config.reference)
 		return error(err, "-accel %s: mode=reference is the translator's", name);
 	return a->ops->init(a, err);

@@ -31,7 +31,7 @@ enum vcpu_exit {
 struct accel_config {
 	enum irqchip_mode irqchip;
 	bool irqchip_given;
-	bool no_pit; /* the board has none */
+	bool no_pit;	  /* the board has none */
 	uint64_t tb_size; /* bytes of the translator's code buffer; 0: its default */
 	bool perf_map;	  /* the translator names its code for perf */
 	bool reference;	  /* the translator's reference mode */
@@ -130,7 +130,8 @@ struct accel {
 	 * stays where it is until the machine has been stopped and started.
 	 */
 	void (*debug_stop)(void *opaque, struct vcpu *v);
-	/* Whether the INT3 at this linear address is the debugger's; else the guest gets its #BP. */
+	/* Whether the INT3 at this linear address is the debugger's; else the guest gets its #BP.
+	 */
 	bool (*debug_owns)(void *opaque, struct vcpu *v, uint64_t linear);
 	void *debug_opaque;
 };
@@ -175,8 +176,8 @@ void vcpu_post(struct vcpu *v, uint32_t events);
 /* Makes the fields of the groups current; the vCPU must be paused or this its thread. */
 void vcpu_sync(struct vcpu *v, unsigned groups);
 /*
- * Keeps a vCPU from running when the machine starts, or lets it again. The machine is stopped, or (to
- * let go) the vCPU held.
+ * Keeps a vCPU from running when the machine starts, or lets it again. The machine is stopped, or
+ * (to let go) the vCPU held.
  */
 void vcpu_hold(struct vcpu *v, bool hold);
 /* The fields of the groups were changed. vcpu_sync first. */

@@ -376,7 +376,8 @@ bool machine_load(struct machine *m, const void *data, size_t len, GError **err)
 		ok = load_section(m, &s, seen, &local);
 		state_section_clear(&s);
 	}
-	/* After an error too: what a reset leaves alone (a clock's battery) must not stay unchecked. */
+	/* After an error too: what a reset leaves alone (a clock's battery) must not stay
+	 * unchecked. */
 	for (guint i = 0; i < m->devices->len; i++) {
 		struct device *d = m->devices->pdata[i];
 		bool failed = !ok || local;

@@ -63,7 +63,8 @@ struct machine_listener {
 
 #define MACHINE_GSIS 24
 
-/* RAM that the chipset shows to vCPUs in system management mode, where the space has other things. */
+/* RAM that the chipset shows to vCPUs in system management mode, where the space has other things.
+ */
 struct smm_ram {
 	uint64_t base, size;
 	struct ram_block *ram; /* NULL: none */

@@ -30,7 +30,8 @@ enum dirty_user { DIRTY_MIGRATION, DIRTY_DISPLAY, DIRTY_USERS };
 #define PAGE_BITS 12
 #define PAGE_SIZE_4K (UINT64_C(1) << PAGE_BITS)
 
-/* Told of every write but the engine's own, after it; any thread. What was made from code forgets it. */
+/* Told of every write but the engine's own, after it; any thread. What was made from code forgets
+ * it. */
 struct ram_watcher {
 	void (*written)(struct ram_watcher *w, void *host, uint64_t len);
 };

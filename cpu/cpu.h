@@ -100,11 +100,11 @@ struct vcpu {
 	struct vcpu_work *work;
 	unsigned pause_wanted, quit; /* pause_wanted counts */
 	bool started, paused, failed;
-	bool held; /* counts once in pause_wanted */
-	bool ending;	/* the engine's data is going: no more kicks */
+	bool held;			   /* counts once in pause_wanted */
+	bool ending;			   /* the engine's data is going: no more kicks */
 	struct vcpu_debug_exit debug_exit; /* of the last EXIT_DEBUG; own thread, or stopped */
-	bool halted;	/* sleeps until an event; userspace irqchip only */
-	uint64_t exits; /* atomic; for `info exits` */
+	bool halted;			   /* sleeps until an event; userspace irqchip only */
+	uint64_t exits;			   /* atomic; for `info exits` */
 	char *start_error;
 };
 

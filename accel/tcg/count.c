@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Counted execution (-icount): the VM clock and the TSC go by the instructions that the one vCPU has
- * executed, so that a run repeats exactly, however it is translated.
+ * Counted execution (-icount): the VM clock and the TSC go by the instructions that the one vCPU
+ * has executed, so that a run repeats exactly, however it is translated.
  *
  * A block takes its instructions from env->budget when it begins, and gives back what it leaves out
- * at its exits. The budget ends where a timer falls due; near its end instructions go one by one. While
- * C runs in the middle of a block, env->ahead of what was taken are still to come. Instructions that go
- * to C end their block, so that what they bring about comes right behind them.
+ * at its exits. The budget ends where a timer falls due; near its end instructions go one by one.
+ * While C runs in the middle of a block, env->ahead of what was taken are still to come.
+ * Instructions that go to C end their block, so that what they bring about comes right behind them.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -33,8 +33,8 @@ static void plan(struct tcg_env *env)
 	int64_t due = clock_deadline(vm_clock_of(env));
 
 	if (due >= 0) {
-		uint64_t at = ((uint64_t)due + (UINT64_C(1) << env->count.shift) - 1) >>
-			      env->count.shift;
+		uint64_t at =
+			((uint64_t)due + (UINT64_C(1) << env->count.shift) - 1) >> env->count.shift;
 
 		end = MIN_OF(end, MAX_OF(at, now));
 	}

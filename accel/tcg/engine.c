@@ -92,9 +92,8 @@ static void make_host_cpuid(struct tcg *t)
 		}
 		t->host.n++;
 	}
-	t->leaves[t->host.n++] = (struct x86_cpuid) {
-		.leaf = 7, .subleaf = 2, .indexed = true, .edx = BIT(4)
-	};
+	t->leaves[t->host.n++] =
+		(struct x86_cpuid) { .leaf = 7, .subleaf = 2, .indexed = true, .edx = BIT(4) };
 	/* The local APIC's timer always runs: ARAT. */
 	t->leaves[t->host.n++] = (struct x86_cpuid) { .leaf = 6, .eax = BIT(2) };
 	for (unsigned i = 0; i < ARRAY_LEN(xsave_leaves); i++)
@@ -234,7 +233,8 @@ static bool tcg_init(struct accel *a, GError **err)
 	}
 	if (a->config.count && a->config.max_vcpus > 1) {
 		g_free(t);
-		return error(err, "-icount: counts the instructions of one vCPU, not of %u; use -smp 1",
+		return error(err,
+			     "-icount: counts the instructions of one vCPU, not of %u; use -smp 1",
 			     a->config.max_vcpus);
 	}
 	if ((a->config.perf_map && !tcg_perf_map_open(err)) ||
@@ -545,8 +545,8 @@ static void get_fpu(struct tcg_env *env)
 
 	memcpy(area, env->fpu, sizeof(env->cpu->xsave));
 	store_le(area + XSAVE_PKRU, env->pkru, XSAVE_PKRU_BYTES);
-	store_le(area + XSAVE_BV,
-		 load_le(area + XSAVE_BV, 8) | (env->pkru ? XSAVE_PKRU_BIT : 0), 8);
+	store_le(area + XSAVE_BV, load_le(area + XSAVE_BV, 8) | (env->pkru ? XSAVE_PKRU_BIT : 0),
+		 8);
 }
 
 static void put_fpu(struct tcg_env *env)

@@ -182,7 +182,8 @@ void tcg_jump_cache_flush_page(struct tcg_env *env, uint64_t va)
 		for (unsigned g = 0; g < 2; g++)
 			for (unsigned i = 0; i < log[g].n; i++)
 				if ((jumps[log[g].entry[i]].rip ^ va) < PAGE_SIZE_4K)
-					jumps[log[g].entry[i]].rip = jump_cache_none(log[g].entry[i]);
+					jumps[log[g].entry[i]].rip =
+						jump_cache_none(log[g].entry[i]);
 	}
 }
 
@@ -590,8 +591,7 @@ int tcg_execute(struct tcg_env *volatile env)
 		return escaped(env);
 	env->ahead = 0;
 	/* After STI or a load of SS at least one instruction runs, whoever waits. */
-	while (env->shadow || env->debug.alone ||
-	       !tcg_asked(env)) {
+	while (env->shadow || env->debug.alone || !tcg_asked(env)) {
 		/* POPF and IRET may have begun single steps. */
 		if (unlikely(env->eflags & FLAG_TRAP) && !(env->mode & MODE_STEP))
 			return -1;
@@ -658,15 +658,15 @@ static void on_host_fault(int signal, siginfo_t *info, void *context)
 	uint64_t rip;
 	unsigned vector = (unsigned)r[REG_TRAPNO];
 
-	if (env && vector == 14 && (uint64_t)(uintptr_t)info->si_addr - env->code[env->user].ret_guard < PAGE_SIZE_4K &&
+	if (env && vector == 14 &&
+	    (uint64_t)(uintptr_t)info->si_addr - env->code[env->user].ret_guard < PAGE_SIZE_4K &&
 	    tcg_block_of_code(env->cache, (const void *)r[REG_RIP])) {
 		/* More calls than the stack has room for: it begins anew, and so does the push. */
 		r[REG_RSP] = (greg_t)env->ret_base;
 		return;
 	}
 	b = env ? tcg_insn_of_code(env->cache, (const void *)r[REG_RIP], &rip) : NULL;
-	if (!b ||
-	    (vector != 0 && vector != 6 && vector != 13 && vector != 16 && vector != 19)) {
+	if (!b || (vector != 0 && vector != 6 && vector != 13 && vector != 16 && vector != 19)) {
 		/* Not the guest's doing. */
 		sigaction(signal, &old_action[signal], NULL);
 		return;
@@ -747,7 +747,8 @@ static struct tlb_table *make_tlb(void)
 
 	for (;;) {
 		uint32_t high = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED);
-		void *wanted = (void *)(uintptr_t)((uint64_t)(high & 0x7fff) << 32 | TLB_ADDRESS_LOW),
+		void *wanted =
+			     (void *)(uintptr_t)((uint64_t)(high & 0x7fff) << 32 | TLB_ADDRESS_LOW),
 		     *at = mmap(wanted, sizeof(struct tlb_table), PROT_READ | PROT_WRITE,
 				MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 

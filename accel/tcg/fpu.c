@@ -101,8 +101,8 @@ static void load_environment(struct tcg_env *env, const union insn_arg *a, uint6
 
 /*
  * The XSAVE family (SDM volume 1, chapter 13). Guests may have x87, SSE and AVX, whose places in
- * the standard and the compacted format are the same, and PKRU. The host's XSAVE moves them to and from a
- * buffer in standard format.
+ * the standard and the compacted format are the same, and PKRU. The host's XSAVE moves them to and
+ * from a buffer in standard format.
  */
 #define XCOMP_COMPACT BIT64(63)
 #define XSAVE_HEADER 512

@@ -291,8 +291,7 @@ int helper_string(struct tcg_env *env, uint64_t word)
 		}
 		/* An interrupt may come between two rounds; the instruction begins again after it.
 		 */
-		if ((++polls & 63) == 0 && tcg_asked(env) &&
-		    part(env->gpr[RCX], a.address_size)) {
+		if ((++polls & 63) == 0 && tcg_asked(env) && part(env->gpr[RCX], a.address_size)) {
 			env->budget++;
 			return 1;
 		}

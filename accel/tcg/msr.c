@@ -131,8 +131,8 @@ uint64_t tcg_read_msr(struct tcg_env *env, uint32_t index)
 }
 
 /* `reserved` bits are #GP. */
-static void write_clock_msr(struct tcg_env *env, unsigned feature, uint64_t reserved, uint32_t index,
-			    uint64_t v)
+static void write_clock_msr(struct tcg_env *env, unsigned feature, uint64_t reserved,
+			    uint32_t index, uint64_t v)
 {
 	if (!(env->features >> feature & 1) || v & reserved)
 		gp(env);

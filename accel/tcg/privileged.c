@@ -288,8 +288,7 @@ static int string_io(struct tcg_env *env, const union insn_arg *a)
 		if (!a->rep)
 			return leave_if_asked(env, a);
 		put(env, RCX, bytes, env->gpr[RCX] - 1);
-		if (get(env, RCX, bytes) && (env->mode & MODE_STEP ||
-					     tcg_asked(env)))
+		if (get(env, RCX, bytes) && (env->mode & MODE_STEP || tcg_asked(env)))
 			return 1;
 	}
 	return leave_if_asked(env, a);
@@ -506,7 +505,8 @@ static void syscall_(struct tcg_env *env, unsigned length)
 	if (cpu->efer & EFER_LMA) {
 		env->gpr[RCX] = env->mode & MODE_CODE64 ? next : (uint32_t)next;
 		env->gpr[R11] = (tcg_flags(env) & ~FLAG_RF) | 2;
-		env->rip = env->mode & MODE_CODE64 ? *env->hot_msr[HOT_LSTAR] : tcg_msr(env, MSR_CSTAR);
+		env->rip = env->mode & MODE_CODE64 ? *env->hot_msr[HOT_LSTAR]
+						   : tcg_msr(env, MSR_CSTAR);
 		tcg_set_flags(env, tcg_flags(env) & ~*env->hot_msr[HOT_SFMASK] & ~FLAG_RF);
 		flat(&cpu->seg[SEG_CS], cs, 0xa09b);
 	} else {
@@ -550,7 +550,8 @@ static void sysenter(struct tcg_env *env)
 	if (!cs)
 		gp(env);
 	env->eflags &= ~(FLAG_VM | FLAG_IF | FLAG_RF);
-	env->gpr[RSP] = wide ? tcg_msr(env, MSR_SYSENTER_ESP) : (uint32_t)tcg_msr(env, MSR_SYSENTER_ESP);
+	env->gpr[RSP] =
+		wide ? tcg_msr(env, MSR_SYSENTER_ESP) : (uint32_t)tcg_msr(env, MSR_SYSENTER_ESP);
 	env->rip = wide ? tcg_msr(env, MSR_SYSENTER_EIP) : (uint32_t)tcg_msr(env, MSR_SYSENTER_EIP);
 	flat(&cpu->seg[SEG_CS], cs, wide ? 0xa09b : 0xc09b);
 	flat(&cpu->seg[SEG_SS], (uint16_t)(cs + 8), 0xc093);
@@ -887,7 +888,7 @@ int helper_system(struct tcg_env *env, uint64_t word)
 		return 0;
 	case K_WRMSR:
 		tcg_write_msr(env, (uint32_t)env->gpr[RCX],
-			  (uint32_t)env->gpr[RAX] | env->gpr[RDX] << 32);
+			      (uint32_t)env->gpr[RAX] | env->gpr[RDX] << 32);
 		return leave(env, &a);
 	case K_RDTSC:
 		rdtsc(env);
@@ -960,8 +961,8 @@ int helper_system(struct tcg_env *env, uint64_t word)
 		if (!(cpu->cr4 & CR4_OSXSAVE))
 			tcg_raise(env, VECTOR_UD);
 		v = (uint32_t)env->gpr[RAX] | env->gpr[RDX] << 32;
-		if (tcg_cpl(env) || (uint32_t)env->gpr[RCX] || !(v & 1) ||
-		    v & ~xcr0_allowed(env) || (v & 6) == 4)
+		if (tcg_cpl(env) || (uint32_t)env->gpr[RCX] || !(v & 1) || v & ~xcr0_allowed(env) ||
+		    (v & 6) == 4)
 			gp(env);
 		cpu->xcr0 = v;
 		tcg_update_mode(env);

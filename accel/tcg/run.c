@@ -177,8 +177,7 @@ static __attribute__((noinline)) enum outcome run_guest(struct tcg_env *env,
 			return OUT_DEBUG;
 		}
 		if (vector < 0) {
-			if (!env->debug.alone &&
-			    tcg_asked(env))
+			if (!env->debug.alone && tcg_asked(env))
 				return OUT_ASKED;
 			tcg_check_events(env);
 			continue;

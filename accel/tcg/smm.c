@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * System management mode (SDM volume 3, chapter 32; AMD APM volume 2, chapter 10). The saved state is
- * laid out as AMD's processors do where the guest has long mode, else as Intel's P6 with the segments'
- * hidden parts in the reserved area, which is what firmware for this board knows. Not modelled: the
- * restart of I/O instructions, SMRAM that is closed to data (D_CLS).
+ * System management mode (SDM volume 3, chapter 32; AMD APM volume 2, chapter 10). The saved state
+ * is laid out as AMD's processors do where the guest has long mode, else as Intel's P6 with the
+ * segments' hidden parts in the reserved area, which is what firmware for this board knows. Not
+ * modelled: the restart of I/O instructions, SMRAM that is closed to data (D_CLS).
  */
 #include <string.h>
 
@@ -20,7 +20,7 @@
 #define CR0_PG BIT64(31)
 
 /* By their last 12 bits, as the manuals give them: from SMBASE + F000h. */
-#define AT(offset) ((offset) - 0xe00)
+#define AT(offset) ((offset)-0xe00)
 
 static bool wide(const struct x86_cpu *cpu)
 {
@@ -44,20 +44,20 @@ struct place {
 };
 #define CPU(m) offsetof(struct x86_cpu, m)
 static const struct place places[] = {
-	{ 0xffc, 0xf58, CPU(cr0), 8 },	  { 0xff8, 0xf50, CPU(cr3), 8 },
-	{ 0xff4, 0xf70, CPU(rflags), 8 }, { 0xff0, 0xf78, CPU(rip), 8 },
+	{ 0xffc, 0xf58, CPU(cr0), 8 },	    { 0xff8, 0xf50, CPU(cr3), 8 },
+	{ 0xff4, 0xf70, CPU(rflags), 8 },   { 0xff0, 0xf78, CPU(rip), 8 },
 	{ 0xfec, 0xfc0, CPU(gpr[RDI]), 8 }, { 0xfe8, 0xfc8, CPU(gpr[RSI]), 8 },
 	{ 0xfe4, 0xfd0, CPU(gpr[RBP]), 8 }, { 0xfe0, 0xfd8, CPU(gpr[RSP]), 8 },
 	{ 0xfdc, 0xfe0, CPU(gpr[RBX]), 8 }, { 0xfd8, 0xfe8, CPU(gpr[RDX]), 8 },
 	{ 0xfd4, 0xff0, CPU(gpr[RCX]), 8 }, { 0xfd0, 0xff8, CPU(gpr[RAX]), 8 },
-	{ 0xfcc, 0xf68, CPU(dr6), 8 },	  { 0xfc8, 0xf60, CPU(dr7), 8 },
+	{ 0xfcc, 0xf68, CPU(dr6), 8 },	    { 0xfc8, 0xf60, CPU(dr7), 8 },
 	{ 0xf74, 0xe68, CPU(gdt.base), 8 }, { 0xf70, 0xe64, CPU(gdt.limit), 2 },
 	{ 0xf58, 0xe88, CPU(idt.base), 8 }, { 0xf54, 0xe84, CPU(idt.limit), 2 },
-	{ 0xf14, 0xf48, CPU(cr4), 8 },	  { 0, 0xed0, CPU(efer), 8 },
-	{ 0, 0xfb8, CPU(gpr[R8]), 8 },	  { 0, 0xfb0, CPU(gpr[R9]), 8 },
-	{ 0, 0xfa8, CPU(gpr[R10]), 8 },	  { 0, 0xfa0, CPU(gpr[R11]), 8 },
-	{ 0, 0xf98, CPU(gpr[R12]), 8 },	  { 0, 0xf90, CPU(gpr[R13]), 8 },
-	{ 0, 0xf88, CPU(gpr[R14]), 8 },	  { 0, 0xf80, CPU(gpr[R15]), 8 },
+	{ 0xf14, 0xf48, CPU(cr4), 8 },	    { 0, 0xed0, CPU(efer), 8 },
+	{ 0, 0xfb8, CPU(gpr[R8]), 8 },	    { 0, 0xfb0, CPU(gpr[R9]), 8 },
+	{ 0, 0xfa8, CPU(gpr[R10]), 8 },	    { 0, 0xfa0, CPU(gpr[R11]), 8 },
+	{ 0, 0xf98, CPU(gpr[R12]), 8 },	    { 0, 0xf90, CPU(gpr[R13]), 8 },
+	{ 0, 0xf88, CPU(gpr[R14]), 8 },	    { 0, 0xf80, CPU(gpr[R15]), 8 },
 };
 
 /* Selector; attributes, limit and base. */
@@ -99,8 +99,8 @@ static void save_state(const struct x86_cpu *cpu, uint8_t *s, bool w)
 	}
 	for (unsigned i = 0; i < SEGS; i++) {
 		const struct x86_segment *g = &cpu->seg[i];
-		uint32_t rights = (g->rights & 0xf0ff) |
-				  (g->rights & SEG_UNUSABLE ? STATE_UNUSABLE : 0);
+		uint32_t rights =
+			(g->rights & 0xf0ff) | (g->rights & SEG_UNUSABLE ? STATE_UNUSABLE : 0);
 
 		if (w) {
 			uint8_t *at = s + AT(segments[i].offset64);
@@ -136,13 +136,12 @@ static void load_state(struct x86_cpu *cpu, const uint8_t *s, bool w)
 		const uint8_t *at = s + (w ? AT(segments[i].offset64) : AT(segments[i].hidden32));
 		uint32_t rights;
 
-		g->selector =
-			(uint16_t)load_le(w ? at : s + AT(segments[i].selector32), 2);
+		g->selector = (uint16_t)load_le(w ? at : s + AT(segments[i].selector32), 2);
 		rights = (uint32_t)load_le(w ? at + 2 : at, 2);
 		g->limit = (uint32_t)load_le(at + 4, 4);
 		g->base = load_le(at + 8, w ? 8 : 4);
-		g->rights = (uint16_t)(rights & 0xf0ff) |
-			    (rights & STATE_UNUSABLE ? SEG_UNUSABLE : 0);
+		g->rights =
+			(uint16_t)(rights & 0xf0ff) | (rights & STATE_UNUSABLE ? SEG_UNUSABLE : 0);
 	}
 }
 

@@ -162,7 +162,8 @@ bool tcg_probe_segment(struct tcg_env *env, unsigned kind, bool write_or_limit, 
 		       uint64_t *value);
 int helper_load_segment(struct tcg_env *env, uint64_t arg);
 
-/* smm.c; anything may be called there. An SMI, between two runs; RSM: false if it ends in shutdown. */
+/* smm.c; anything may be called there. An SMI, between two runs; RSM: false if it ends in shutdown.
+ */
 #define MSR_SMBASE 0x9e
 void tcg_smm_enter(struct tcg_env *env);
 bool tcg_smm_resume(struct tcg_env *env);
@@ -204,7 +205,8 @@ bool tcg_count_idle(struct tcg_env *env);
 #define MSR_KVM_PV_EOI 0x4b564d04
 /* Whether the host tells how long a thread waited for a processor. */
 bool tcg_steal_time_known(void);
-/* Tells the guest how long the vCPU waited, if it wants to know and the last time is a while ago. */
+/* Tells the guest how long the vCPU waited, if it wants to know and the last time is a while ago.
+ */
 void tcg_steal_time_update(struct tcg_env *env);
 void tcg_pvclock_written(struct tcg_env *env, uint32_t index, uint64_t v);
 void tcg_pvclock_refresh(struct tcg_env *env);

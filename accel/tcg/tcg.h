@@ -112,10 +112,10 @@ static inline struct flag_source cc_described(uint64_t cc)
 /* Where translated code may leave it with an exception or enter C: an index into the cache's sites.
  */
 struct site {
-	uint32_t block;	 /* index of the block */
-	uint16_t offset; /* of the instruction from the block's start */
-	uint8_t length;	 /* of the instruction */
-	uint8_t size;	 /* bytes accessed, up to 64 */
+	uint32_t block;		  /* index of the block */
+	uint16_t offset;	  /* of the instruction from the block's start */
+	uint8_t length;		  /* of the instruction */
+	uint8_t size;		  /* bytes accessed, up to 64 */
 	struct flag_source flags; /* of the flags before it; kind 0: they are in env->cc */
 	uint8_t segment;
 	bool read : 1, write : 1;
@@ -124,7 +124,8 @@ struct site {
 	bool fpu_waits : 1;   /* a pending x87 exception comes first */
 	bool ends : 1;	      /* the store is the instruction's last act */
 	bool flags_after : 1; /* a store: the guest's flags are in the host's when it is done */
-	/* An indirect jump: what it has moved the stack pointer by, in flags.imm; see bad_target. */
+	/* An indirect jump: what it has moved the stack pointer by, in flags.imm; see bad_target.
+	 */
 	bool branch : 1;
 };
 static_assert(sizeof(struct site) == 20, "there are hundreds of thousands");
@@ -190,7 +191,7 @@ struct tcg_env {
 	/* Counted execution (count.c). */
 	int32_t budget;
 	uint32_t ahead;
-	uint32_t branch_site; /* of the jump that is being looked up, plus 1; 0: not known */
+	uint32_t branch_site;  /* of the jump that is being looked up, plus 1; 0: not known */
 	uint32_t exit_request; /* atomic; tcg_exit_none() until tcg_ask */
 	uint32_t commit_site;
 	void *thunk_load, *thunk_store, *thunk_commit, *thunk_helper;
@@ -424,8 +425,10 @@ uint32_t tcg_exit_name(const struct tcg_cache *c, const struct block_exit *x);
 struct block_exit *tcg_exit_named(const struct tcg_cache *c, uint32_t name);
 /* The thunks, as near to translated code as it is to itself: at the start of the cache. */
 #define TCG_THUNKS(X)                                                                              \
-	X(load) X(store) X(commit) X(helper) X(exit_direct) X(exit_indirect) X(exit_main)          \
-	X(leave_to_t0) X(jump_miss) X(ret_miss)
+	X(load)                                                                                    \
+	X(store)                                                                                   \
+	X(commit) X(helper) X(exit_direct) X(exit_indirect) X(exit_main) X(leave_to_t0)            \
+		X(jump_miss) X(ret_miss)
 enum {
 #define X(name) THUNK_##name,
 	TCG_THUNKS(X)
@@ -483,7 +486,8 @@ static inline bool tcg_asked(const struct tcg_env *env)
 	return __atomic_load_n(&env->exit_request, __ATOMIC_SEQ_CST) != tcg_exit_none();
 }
 void tcg_set_ahead(struct tcg_env *env, const struct block *b, uint64_t rip);
-/* After a jump by C: whether what comes next concerns tcg_execute, or the next block just follows. */
+/* After a jump by C: whether what comes next concerns tcg_execute, or the next block just follows.
+ */
 int tcg_must_stop(const struct tcg_env *env);
 /* What was asked for is going to be looked at. */
 void tcg_answer(struct tcg_env *env);

@@ -87,7 +87,8 @@ static bool take_machine(struct vm_config *c, struct optlist *l, GError **err)
 		g_free(c->accels);
 		c->accels = g_strdup(accel);
 	}
-	return take_irqchip(c, l, err) && take_smm(c, l, err) && optlist_bool(l, "acpi", &c->pc.acpi, err) &&
+	return take_irqchip(c, l, err) && take_smm(c, l, err) &&
+	       optlist_bool(l, "acpi", &c->pc.acpi, err) &&
 	       optlist_bool(l, "hpet", &c->pc.hpet, err) &&
 	       optlist_bool(l, "pit", &c->pc.pit, err) &&
 	       optlist_bool(l, "i8042", &c->pc.i8042, err);
@@ -161,8 +162,9 @@ static bool take_icount(struct vm_config *c, struct optlist *l, GError **err)
 	if (!optlist_uint(l, "shift", 0, 10, &shift, err) || !optlist_bool(l, "sleep", &sleep, err))
 		return false;
 	if (sleep)
-		return error(err, "-icount: an idle guest's time does not pass at the host's rate; add "
-				  "sleep=off");
+		return error(err,
+			     "-icount: an idle guest's time does not pass at the host's rate; add "
+			     "sleep=off");
 	c->accel.count = true;
 	c->accel.count_shift = (unsigned)shift;
 	return true;

@@ -12,7 +12,7 @@ struct char_request {
 struct vm_config {
 	struct pc_config pc;
 	struct accel_config accel;
-	char *gdb;						  /* -gdb's chardev; NULL: none */
+	char *gdb;					  /* -gdb's chardev; NULL: none */
 	char *accels;					  /* "kvm:tcg"; NULL: choose */
 	GPtrArray *chardevs;				  /* texts of -chardev */
 	GPtrArray *serials, *monitors, *qmps, *debugcons; /* texts */
@@ -25,7 +25,8 @@ struct vm_config {
 	uint8_t uuid[16];
 	bool uuid_set;
 	/* Texts that pc points into. */
-	char *digest, *bios, *kernel, *initrd, *append, *boot_order, *pflash_file[PC_PFLASH_UNITS], *serial_id[PC_SERIAL_PORTS];
+	char *digest, *bios, *kernel, *initrd, *append, *boot_order, *pflash_file[PC_PFLASH_UNITS],
+		*serial_id[PC_SERIAL_PORTS];
 	bool done; /* -help and the like: nothing to run */
 };
 

@@ -117,7 +117,8 @@ const struct x86_cpuid *x86_cpuid_find(const struct x86_cpu *cpu, uint32_t leaf,
 bool x86_translate(struct x86_cpu *cpu, uint64_t va, uint64_t *pa);
 /* Reads through the page tables; false at the first unmapped byte. */
 bool x86_read_virtual(struct x86_cpu *cpu, uint64_t va, void *buf, size_t len);
-/* Lists what the page tables map, a line a page or (`ranges`) a line for each stretch of equal rights. */
+/* Lists what the page tables map, a line a page or (`ranges`) a line for each stretch of equal
+ * rights. */
 void x86_print_pages(struct x86_cpu *cpu, bool ranges, GString *out);
 static inline uint64_t x86_pc_linear(const struct x86_cpu *cpu)
 {

@@ -38,7 +38,7 @@ struct x86_model {
 #define OPTERON_G1 PPRO "sse3 syscall nx lm hypervisor "
 #define EPYC                                                                                       \
 	PPRO "sse3 pclmulqdq ssse3 fma cx16 sse4.1 sse4.2 x2apic movbe popcnt aes xsave avx f16c " \
-	     "rdrand hypervisor fsgsbase bmi1 avx2 smep bmi2 rdseed adx smap clflushopt sha-ni "  \
+	     "rdrand hypervisor fsgsbase bmi1 avx2 smep bmi2 rdseed adx smap clflushopt sha-ni "   \
 	     "xsaveopt xsavec xgetbv1 arat lahf-lm abm 3dnowprefetch syscall nx pdpe1gb rdtscp "   \
 	     "lm "
 
@@ -68,8 +68,8 @@ static const struct x86_model models[] = {
 	  "Intel Core Processor (Broadwell, no TSX)", 6, 61, 2, 13, 0x80000008, BROADWELL },
 	{ "Skylake-Client-noTSX-IBRS", "Intel Core, Skylake without TSX", "GenuineIntel",
 	  "Intel Core Processor (Skylake, IBRS, no TSX)", 6, 94, 3, 13, 0x80000008, SKYLAKE },
-	{ "Opteron_G1", "AMD Opteron 240", "AuthenticAMD",
-	  "AMD Opteron 240 (Gen 1 Class Opteron)", 15, 6, 1, 5, 0x80000008, OPTERON_G1 },
+	{ "Opteron_G1", "AMD Opteron 240", "AuthenticAMD", "AMD Opteron 240 (Gen 1 Class Opteron)",
+	  15, 6, 1, 5, 0x80000008, OPTERON_G1 },
 	{ "EPYC", "AMD EPYC", "AuthenticAMD", "AMD EPYC Processor", 23, 1, 2, 13, 0x8000001e,
 	  EPYC },
 	{ "EPYC-Rome", "AMD EPYC, second generation", "AuthenticAMD", "AMD EPYC-Rome Processor", 23,

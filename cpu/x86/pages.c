@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The guest's page tables, for debuggers and dumps: nothing is changed by looking. Source: Intel SDM
- * 3, chapter 5.
+ * The guest's page tables, for debuggers and dumps: nothing is changed by looking. Source: Intel
+ * SDM 3, chapter 5.
  */
 #include <inttypes.h>
 
@@ -89,8 +89,7 @@ bool x86_translate(struct x86_cpu *cpu, uint64_t va, uint64_t *pa)
 		if (!(entry & PTE_P))
 			return false;
 		if (is_page(cpu, &f, level, entry)) {
-			*pa = page_address(&f, level, entry) |
-			      (va & ((UINT64_C(1) << shift) - 1));
+			*pa = page_address(&f, level, entry) | (va & ((UINT64_C(1) << shift) - 1));
 			return true;
 		}
 		table = entry & PTE_ADDR;
@@ -145,10 +144,10 @@ static uint64_t sign_extended(const struct listing *l, uint64_t va)
 static void end_range(struct listing *l)
 {
 	if (l->rights >= 0)
-		g_string_append_printf(l->out, "%016" PRIx64 "-%016" PRIx64 " %016" PRIx64 " %cr%c\n",
-				       l->start, l->end, l->end - l->start,
-				       l->rights & PTE_US ? 'u' : '-',
-				       l->rights & PTE_RW ? 'w' : '-');
+		g_string_append_printf(
+			l->out, "%016" PRIx64 "-%016" PRIx64 " %016" PRIx64 " %cr%c\n", l->start,
+			l->end, l->end - l->start, l->rights & PTE_US ? 'u' : '-',
+			l->rights & PTE_RW ? 'w' : '-');
 	l->rights = -1;
 }
 
@@ -158,9 +157,9 @@ static void list_page(struct listing *l, uint64_t va, unsigned level, uint64_t e
 	static const struct {
 		uint64_t bit;
 		char letter;
-	} letters[] = { { PTE_NX, 'X' },  { PTE_G, 'G' },   { PTE_PS, 'P' },
-			{ PTE_D, 'D' },	  { PTE_A, 'A' },   { PTE_PCD, 'C' },
-			{ PTE_PWT, 'T' }, { PTE_US, 'U' },  { PTE_RW, 'W' } };
+	} letters[] = { { PTE_NX, 'X' },  { PTE_G, 'G' },  { PTE_PS, 'P' },
+			{ PTE_D, 'D' },	  { PTE_A, 'A' },  { PTE_PCD, 'C' },
+			{ PTE_PWT, 'T' }, { PTE_US, 'U' }, { PTE_RW, 'W' } };
 	uint64_t size = UINT64_C(1) << shift_of(&l->format, level);
 
 	l->pages++;

@@ -189,7 +189,8 @@ bool pc_add_fw_cfg_files(struct pc *pc, GError **err)
 	if (pc->config.acpi)
 		add_acpi(pc);
 	add_smbios(pc);
-	/* No disk or network card can be named yet: the kernel comes first, if it is for firmware. */
+	/* No disk or network card can be named yet: the kernel comes first, if it is for firmware.
+	 */
 	order = pc->config.kernel && !boots_directly(pc) ? "/rom@" LINUXBOOT_ROM : "";
 	fw_cfg_set_file(f, "bootorder", order, strlen(order) + 1);
 	for (guint i = 0; pc->config.fw_cfg && i < pc->config.fw_cfg->len; i++)

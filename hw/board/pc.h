@@ -26,8 +26,8 @@ struct pc_config {
 	struct x86_cpu_config cpu;
 	bool acpi, hpet, pit, i8042;
 	enum { SMM_AUTO, SMM_ON, SMM_OFF } smm; /* auto: where the engine has it */
-	const char *bios;		      /* NULL: the default */
-	const char *kernel, *initrd, *append; /* a kernel is booted without firmware */
+	const char *bios;			/* NULL: the default */
+	const char *kernel, *initrd, *append;	/* a kernel is booted without firmware */
 	struct {
 		const char *file;
 		bool readonly;

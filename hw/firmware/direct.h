@@ -28,8 +28,8 @@ bool direct_boot_new(struct machine *m, const struct direct_config *c, GError **
 
 struct fw_cfg;
 /*
- * For firmware to boot it instead: a Linux bzImage, taken apart for fw_cfg. UEFI firmware looks there by
- * itself, a BIOS by the option ROM that comes with it.
+ * For firmware to boot it instead: a Linux bzImage, taken apart for fw_cfg. UEFI firmware looks
+ * there by itself, a BIOS by the option ROM that comes with it.
  */
 bool direct_boot_offer(struct fw_cfg *f, const struct direct_config *c, GError **err);
 #define LINUXBOOT_ROM "genroms/linuxboot.bin"

@@ -385,9 +385,9 @@ static void end_of_interrupt(struct lapic *d)
 }
 
 /*
- * Paravirtual EOI (Linux Documentation/virt/kvm/x86/msr.rst, MSR_KVM_EOI_EN): bit 0 of a word in guest
- * memory tells the guest that it may end the interrupt in service by clearing the bit. On the vCPU's
- * thread, or while it does not run: the guest's own access to the word is not atomic.
+ * Paravirtual EOI (Linux Documentation/virt/kvm/x86/msr.rst, MSR_KVM_EOI_EN): bit 0 of a word in
+ * guest memory tells the guest that it may end the interrupt in service by clearing the bit. On the
+ * vCPU's thread, or while it does not run: the guest's own access to the word is not atomic.
  */
 #define PV_EOI_BIT 1
 

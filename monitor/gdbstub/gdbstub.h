@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * GDB's remote serial protocol (gdb manual, appendix E) over a chardev: threads are vCPUs, all-stop.
- * Runs on the main thread with the machine lock held, but for what an engine calls on a vCPU's.
+ * GDB's remote serial protocol (gdb manual, appendix E) over a chardev: threads are vCPUs,
+ * all-stop. Runs on the main thread with the machine lock held, but for what an engine calls on a
+ * vCPU's.
  */
 #pragma once
 

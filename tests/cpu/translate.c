@@ -769,8 +769,8 @@ static uint64_t case_end;		   /* rip */
 static uint64_t code_at;		   /* linear */
 
 /*
- * A row for a case of neighbours: much that moves data, and jumps to what comes next anyway, so that
- * blocks have several ways out.
+ * A row for a case of neighbours: much that moves data, and jumps to what comes next anyway, so
+ * that blocks have several ways out.
  */
 static const struct insn_row *neighbour(void)
 {
@@ -788,7 +788,8 @@ static const struct insn_row *neighbour(void)
 /* The jump leads to the next instruction. */
 static bool jump_nowhere(struct insn *in, uint8_t *bytes)
 {
-	unsigned size = in->opcode >= 0x80 && in->row->map == MAP_0F ? MIN_OF(in->operand_size, 4u) : 1;
+	unsigned size =
+		in->opcode >= 0x80 && in->row->map == MAP_0F ? MIN_OF(in->operand_size, 4u) : 1;
 
 	if (in->row->kind != K_JCC)
 		return false;

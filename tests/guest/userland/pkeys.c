@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Protection keys as Linux offers them: what a key denies is a fault that names it, in system calls an error. */
+/* Protection keys as Linux offers them: what a key denies is a fault that names it, in system calls
+ * an error. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <setjmp.h>
@@ -29,7 +30,8 @@ static void set(unsigned wanted)
 	pkey_set(mine, rights);
 }
 
-/* 0: it may; else the signal's code. Handlers begin with other rights, and are not returned from. */
+/* 0: it may; else the signal's code. Handlers begin with other rights, and are not returned from.
+ */
 static int try(volatile char *p, int write)
 {
 	code = 0;

@@ -57,7 +57,8 @@ static void strings(void)
 		add_number((uint64_t)(strstr(a + x, "abca") ? strstr(a + x, "abca") - a : -1));
 		add_number(strspn(a + x, "ab"));
 		add_number(strcspn(a + x, "c"));
-		add_number((uint64_t)(memchr(b, 'c', 5000) ? (char *)memchr(b, 'c', 5000) - b : -1));
+		add_number(
+			(uint64_t)(memchr(b, 'c', 5000) ? (char *)memchr(b, 'c', 5000) - b : -1));
 		memmove(a + x + rnd() % 64, a + x, n);
 		memset(b + rnd() % 4000, (int)rnd() % 5 + 'a', rnd() % 500);
 	}
@@ -68,12 +69,12 @@ static void strings(void)
 
 static void doubles(void)
 {
-	static double (*const one[])(double) = { sin, cos, tan, asin, acos, atan, sinh, cosh, tanh,
-						 exp, exp2, expm1, log, log2, log10, log1p, sqrt,
-						 cbrt, erf, lgamma, tgamma, floor, ceil, trunc,
-						 rint, nearbyint, round };
-	static double (*const two[])(double, double) = { pow, atan2, hypot, fmod, remainder, fdim,
-							 nextafter, copysign };
+	static double (*const one[])(
+		double) = { sin, cos,	 tan,	 asin,	acos, atan,  sinh,  cosh,      tanh,
+			    exp, exp2,	 expm1,	 log,	log2, log10, log1p, sqrt,      cbrt,
+			    erf, lgamma, tgamma, floor, ceil, trunc, rint,  nearbyint, round };
+	static double (*const two[])(double, double) = { pow,	    atan2, hypot,     fmod,
+							 remainder, fdim,  nextafter, copysign };
 
 	for (int i = 0; i < 3000; i++) {
 		double x = (double)(int64_t)rnd() / 1e17, y = (double)(int64_t)rnd() / 1e18;
@@ -101,8 +102,9 @@ static void floats(void)
 {
 	for (int i = 0; i < 5000; i++) {
 		float x = (float)(int32_t)rnd() / 1e8f, y = (float)(int32_t)rnd() / 1e9f;
-		float v[] = { sinf(x),	cosf(x), expf(x), logf(fabsf(x)), powf(fabsf(x), y),
-			      sqrtf(fabsf(x)), atan2f(x, y), floorf(x), fmaf(x, y, x) };
+		float v[] = { sinf(x),	      cosf(x),		 expf(x),
+			      logf(fabsf(x)), powf(fabsf(x), y), sqrtf(fabsf(x)),
+			      atan2f(x, y),   floorf(x),	 fmaf(x, y, x) };
 
 		add(v, sizeof(v));
 	}
@@ -114,8 +116,9 @@ static void long_doubles(void)
 {
 	for (int i = 0; i < 2000; i++) {
 		long double x = (long double)(int64_t)rnd() / 1e17L, y = fabsl(x) + 0.5L;
-		long double v[] = { sinl(x), cosl(x), tanl(x), atanl(x), expl(x), logl(y), log10l(y), sqrtl(y),
-				    powl(y, x / 50), fmodl(x, 1.7L), floorl(x), rintl(x), x * y, x / y, x - y };
+		long double v[] = { sinl(x),   cosl(x),	  tanl(x),  atanl(x),	     expl(x),
+				    logl(y),   log10l(y), sqrtl(y), powl(y, x / 50), fmodl(x, 1.7L),
+				    floorl(x), rintl(x),  x * y,    x / y,	     x - y };
 		char text[64];
 
 		for (size_t k = 0; k < sizeof(v) / sizeof(*v); k++)
@@ -145,14 +148,17 @@ static void integers(void)
 	for (int i = 0; i < 20000; i++) {
 		unsigned __int128 p = (unsigned __int128)rnd() * rnd();
 		uint64_t d = rnd() >> rnd() % 60 | 1;
-		uint64_t q[] = { (uint64_t)(p / d), (uint64_t)(p % d), (uint64_t)p / d,
+		uint64_t q[] = { (uint64_t)(p / d),
+				 (uint64_t)(p % d),
+				 (uint64_t)p / d,
 				 (uint64_t)((int64_t)p / (int64_t)d),
 				 (uint64_t)__builtin_popcountll((uint64_t)p),
-				 (uint64_t)__builtin_clzll((uint64_t)p | 1), rnd() << (d & 63) };
+				 (uint64_t)__builtin_clzll((uint64_t)p | 1),
+				 rnd() << (d & 63) };
 
 		add(q, sizeof(q));
-		add(text, (size_t)snprintf(text, sizeof(text), "%lld %x %o %.17g", (long long)q[0], (unsigned)q[1],
-					   (unsigned)q[2], (double)(int64_t)q[3]));
+		add(text, (size_t)snprintf(text, sizeof(text), "%lld %x %o %.17g", (long long)q[0],
+					   (unsigned)q[1], (unsigned)q[2], (double)(int64_t)q[3]));
 	}
 	line("integers");
 }

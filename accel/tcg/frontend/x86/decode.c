@@ -221,8 +221,7 @@ static bool row_fits(const struct insn_row *row, const struct insn *in, unsigned
 		return false;
 	if (row->mod != MOD_ANY && (row->mod == MOD_REG) != (in->mod == 3))
 		return false;
-	if (row->w != W_ANY &&
-	    (row->w == W_1) != (in->vex ? in->vex_w : !!(in->rex & INSN_REX_W)))
+	if (row->w != W_ANY && (row->w == W_1) != (in->vex ? in->vex_w : !!(in->rex & INSN_REX_W)))
 		return false;
 	return row->l == L_ANY || (row->l == L_1) == in->l;
 }
@@ -448,8 +447,8 @@ static void find_memory(struct insn *in)
 	if (i < 0 || access == ACC_N)
 		return;
 	in->mem_bytes = (uint16_t)insn_size(in, OPERAND_SIZE(in->row->operand[i]));
-	in->mem_written = (i == 0 && access != ACC_R) ||
-			  (i == 1 && (access == ACC_WW || access == ACC_W2));
+	in->mem_written =
+		(i == 0 && access != ACC_R) || (i == 1 && (access == ACC_WW || access == ACC_W2));
 	in->mem_read = !(i == 0 && access == ACC_W);
 }
 

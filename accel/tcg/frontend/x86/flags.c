@@ -33,7 +33,7 @@ void restore_flags(struct emit *e)
 {
 	e_mov(e, 8, T1, HOST_RAX);
 	e_load(e, 2, HOST_RAX, ENV(cc)); /* as wide as it was stored */
-	e_byte(e, 0x04); /* add al, 0x7f: O from bit 0 */
+	e_byte(e, 0x04);		 /* add al, 0x7f: O from bit 0 */
 	e_byte(e, 0x7f);
 	e_byte(e, 0x9e); /* sahf */
 	e_mov(e, 8, HOST_RAX, T1);

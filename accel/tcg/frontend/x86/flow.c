@@ -160,7 +160,8 @@ static bool links(const struct tr *t, uint64_t target)
 /* Compares what says whether somebody wants the guest to leave; equal: nobody. */
 static void ask_exit(struct emit *e)
 {
-	struct host_op cmp = host_op(0x39, 4); /* with a register it is one operation with the jump */
+	struct host_op cmp =
+		host_op(0x39, 4); /* with a register it is one operation with the jump */
 
 	e_op_mem(e, &cmp, LOAD_TLB, ENV(exit_request));
 }

@@ -5,8 +5,8 @@
  * the range crosses a page's end or the page is not in the TLB, the same instructions follow out of
  * line with a check each; so exceptions come where they belong.
  *
- * Between the check and the group's end T0, or T0 and T1 together, point to the operands. Whatever would need T0 ends the
- * group, as does what writes the registers of the address.
+ * Between the check and the group's end T0, or T0 and T1 together, point to the operands. Whatever
+ * would need T0 ends the group, as does what writes the registers of the address.
  */
 #include "accel/tcg/frontend/x86/translate.h"
 
@@ -184,8 +184,8 @@ static unsigned find_end(const struct tr *t, struct range *r)
 }
 
 /*
- * Whether the group does without T1: plain loads and stores. Then the address stays in two registers,
- * which saves an instruction.
+ * Whether the group does without T1: plain loads and stores. Then the address stays in two
+ * registers, which saves an instruction.
  */
 static bool spares_t1(const struct tr *t, unsigned end)
 {
@@ -196,8 +196,8 @@ static bool spares_t1(const struct tr *t, unsigned end)
 		struct flag_class f = insn_flags(in);
 		unsigned registers = operand_registers(in);
 
-		if ((in->row->kind != K_T && !is_stack(in)) || f.use || (f.def && f.def != FLAGS_ALL) ||
-		    (flags && may_fault_on_host(in)) ||
+		if ((in->row->kind != K_T && !is_stack(in)) || f.use ||
+		    (f.def && f.def != FLAGS_ALL) || (flags && may_fault_on_host(in)) ||
 		    (insn_mem_read(in) && insn_mem_written(in)))
 			return false;
 		for (unsigned g = 0; g < GPRS; g++)

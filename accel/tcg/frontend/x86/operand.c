@@ -330,8 +330,7 @@ static void lay_out(const struct insn *in, bool grouped, struct layout *l)
 				l->high_rm = true;
 				l->opcode_reg = in->opcode & 7;
 			} else {
-				l->opcode_reg =
-					place(l, (in->opcode & 7) | rex_b, read, write);
+				l->opcode_reg = place(l, (in->opcode & 7) | rex_b, read, write);
 			}
 			break;
 		case OPK_V:
@@ -489,8 +488,7 @@ void template_op(struct tr *t, const struct insn *in, int with_flags)
 		}
 		e_opcode(e, &op, rex);
 	} else if (memory) {
-		e_op_mem(e, &op, (unsigned)l.reg,
-			 joined ? mem_at(T0, 0) : checked_memory(t));
+		e_op_mem(e, &op, (unsigned)l.reg, joined ? mem_at(T0, 0) : checked_memory(t));
 	} else {
 		e_op_reg(e, &op, (unsigned)l.reg, (unsigned)l.rm);
 	}

@@ -113,7 +113,7 @@ struct tr {
 	bool grouped, joined; /* joined: T0 is the whole address, T1 is free */
 	int32_t offset;
 	bool ended, no_room;
-	bool called; /* the current instruction goes to C */
+	bool called;	/* the current instruction goes to C */
 	uint8_t *start; /* of the code */
 	struct insn_place place[BLOCK_INSNS + 1];
 	struct stub stub[MOST_STUBS];
@@ -202,7 +202,8 @@ void get_reg(struct tr *t, int dst, unsigned guest);
 void put_reg(struct tr *t, unsigned guest, unsigned size, int src);
 
 void call_helper(struct tr *t, tcg_helper fn, uint64_t arg);
-/* Counted execution: takes the block's instructions from the budget; gives those back that do not run. */
+/* Counted execution: takes the block's instructions from the budget; gives those back that do not
+ * run. */
 void take_budget(struct tr *t);
 /* After a call of C: leaves if C has asked for it, and ends the block. */
 void go_on_counted(struct tr *t);
