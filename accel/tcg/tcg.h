@@ -112,11 +112,13 @@ static inline struct flag_source cc_described(uint64_t cc)
 /* Where translated code may leave it with an exception or enter C: an index into the cache's sites.
  */
 struct site {
-	uint32_t block;		  /* index of the block */
-	uint16_t offset;	  /* of the instruction from the block's start */
-	uint8_t length;		  /* of the instruction */
-	uint8_t size;		  /* bytes accessed, up to 64 */
-	struct flag_source flags; /* of the flags before it; kind 0: they are in env->cc */
+	uint32_t block;	 /* index of the block */
+	uint16_t offset; /* of the instruction from the block's start */
+	uint8_t length;	 /* of the instruction */
+	uint8_t size;	 /* bytes accessed, up to 64 */
+	/* Of the flags before it; kind 0: they are in env->cc. An indirect jump's imm is what it
+	 * has moved the stack pointer by. */
+	struct flag_source flags;
 	uint8_t segment;
 	bool read : 1, write : 1;
 	bool aligned : 1;     /* must be */
@@ -124,9 +126,6 @@ struct site {
 	bool fpu_waits : 1;   /* a pending x87 exception comes first */
 	bool ends : 1;	      /* the store is the instruction's last act */
 	bool flags_after : 1; /* a store: the guest's flags are in the host's when it is done */
-	/* An indirect jump: what it has moved the stack pointer by, in flags.imm; see bad_target.
-	 */
-	bool branch : 1;
 };
 static_assert(sizeof(struct site) == 20, "there are hundreds of thousands");
 
@@ -188,14 +187,14 @@ struct tcg_env {
 	 */
 	uint64_t ret_rsp, ret_base;
 	uint64_t return_to; /* of a thunk */
-	/* Counted execution (count.c). */
+	/* Counted execution (count.c): instructions that may still begin, and those of a block that
+	 * were taken from them and are still to come while C runs. */
 	int32_t budget;
 	uint32_t ahead;
 	uint32_t branch_site;  /* of the jump that is being looked up, plus 1; 0: not known */
 	uint32_t exit_request; /* atomic; tcg_exit_none() until tcg_ask */
 	uint32_t commit_site;
-	void *thunk_load, *thunk_store, *thunk_commit, *thunk_helper;
-	void *thunk_exit_direct, *thunk_exit_indirect, *thunk_exit_main, *thunk_ret_miss;
+
 	uint64_t tmp[4];
 	uint64_t seg_base[6];
 	uint32_t seg_last[6][SEG_SIZES]; /* the last offset at which an access of that size fits */
@@ -427,8 +426,9 @@ struct block_exit *tcg_exit_named(const struct tcg_cache *c, uint32_t name);
 #define TCG_THUNKS(X)                                                                              \
 	X(load)                                                                                    \
 	X(store)                                                                                   \
-	X(commit) X(helper) X(exit_direct) X(exit_indirect) X(exit_main) X(leave_to_t0)            \
-		X(jump_miss) X(ret_miss)
+	X(commit)                                                                                  \
+	X(helper) X(exit_direct) X(exit_indirect) X(exit_main) X(leave_to_t0) X(jump_miss)         \
+		X(ret_miss)
 enum {
 #define X(name) THUNK_##name,
 	TCG_THUNKS(X)

@@ -177,7 +177,6 @@ uint32_t branch_site(struct tr *t, int32_t moved)
 		.offset = (uint16_t)(t->rip - t->b->rip),
 		.length = (uint8_t)(t->next_rip - t->rip),
 		.flags.imm = moved,
-		.branch = true,
 	};
 
 	return add_site(t, &s);
