@@ -797,6 +797,29 @@ static bool jump_nowhere(struct insn *in, uint8_t *bytes)
 	return true;
 }
 
+/*
+ * An indirect call whose target lies where it pushes the return address: which it does first is the
+ * processor's choice.
+ */
+static bool calls_what_it_pushes(const struct insn *in, uint64_t next_rip)
+{
+	uint64_t mask = in->address_size == 8	? UINT64_MAX
+			: in->address_size == 4 ? UINT32_MAX
+						: 0xffff;
+	uint64_t at = (uint64_t)in->disp + (in->rip_relative ? next_rip : 0), stack;
+
+	if (in->row->kind != K_CALL_R || !in->mem)
+		return false;
+	at += in->base >= 0 ? in_state.gpr[in->base] : 0;
+	at += in->index >= 0 ? in_state.gpr[in->index] << in->scale : 0;
+	at = (at & mask) + segment_base(in->segment);
+	stack = in_state.gpr[RSP];
+	if (code_size() != 8)
+		stack &= segment_at(selectors[SEG_SS]).rights & DESC_B ? UINT32_MAX : 0xffff;
+	stack += segment_base(SEG_SS);
+	return at + 8 > stack - 8 && at < stack + 8;
+}
+
 /* Fills the code page; the first instruction is of the given row. False: try again. */
 static bool make_case(const struct insn_row *row)
 {
@@ -910,6 +933,8 @@ static bool make_case(const struct insn_row *row)
 	case_end = CODE + at - segment_base(SEG_CS);
 	for (unsigned i = 0; i < GPRS && code_size() != 8; i++)
 		in_state.gpr[i] &= UINT32_MAX;
+	if (case_branches && calls_what_it_pushes(&in, case_end))
+		return false;
 	code[at] = 0x0f; /* ud2 */
 	code[at + 1] = 0x0b;
 	in_state.flags = 0x202 | (rnd() & FLAGS_ALL) | (below(4) ? 0 : 0x400);
