@@ -693,8 +693,14 @@ void tcg_env_enter_thread(struct tcg_env *env)
 				.sa_flags = SA_SIGINFO | SA_ONSTACK },
 			 old;
 
-	this_env = env;
+	if (this_env == env)
+		return;
 	syscall(SYS_arch_prctl, ARCH_SET_GS, env);
+	if (this_env) {
+		this_env = env;
+		return;
+	}
+	this_env = env;
 	sigaltstack(&ss, NULL);
 	for (unsigned i = 0; i < ARRAY_LEN(signals); i++) {
 		sigaction(signals[i], &sa, &old);

@@ -285,6 +285,8 @@ static void set_cs(struct tcg_env *env, struct descriptor *d, unsigned cpl, uint
 		rip = (uint32_t)rip;
 		if (rip > s.limit)
 			tcg_raise_error(env, VECTOR_GP, 0);
+	} else if (!tcg_canonical(env, rip)) {
+		tcg_raise_error(env, VECTOR_GP, 0);
 	}
 	descriptor_set_accessed(env, d);
 	s = descriptor_segment(d);
