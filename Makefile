@@ -29,6 +29,7 @@ accel/tcg := cache.c count.c debug.c engine.c exec.c fpu.c helper.c inspect.c mm
 accel/tcg/frontend/x86 := block.c decode.c flags.c flow.c group.c operand.c stack.c table.c translate.c
 accel/kvm := caps.c chips.c clock.c kvm.c slots.c state_x86.c vcpu.c
 chardev := chardev.c fd.c local.c socket.c
+block := block.c file.c formats.c qcow2.c qcow2_check.c qcow2_map.c qcow2_refcount.c qcow2_snapshot.c raw.c
 hw/intc := i8259.c ioapic.c lapic.c lines.c
 hw/timer := hpet.c i8254.c kvmclock.c mc146818.c
 hw/pci := pci.c i440fx.c piix3.c
@@ -44,23 +45,28 @@ hw/board := pc.c pc_i440fx.c
 monitor := commands.c hmp.c info.c memory.c monitor.c qmp.c
 monitor/gdbstub := gdbstub.c x86.c
 
-FOLDERS := core cpu cpu/x86 accel accel/tcg accel/tcg/frontend/x86 accel/kvm chardev hw/intc hw/timer hw/pci hw/isa hw/acpi hw/firmware hw/char \
+FOLDERS := core cpu cpu/x86 accel accel/tcg accel/tcg/frontend/x86 accel/kvm chardev block hw/intc hw/timer hw/pci hw/isa hw/acpi hw/firmware hw/char \
 	hw/input hw/misc hw/block hw/dma hw/board monitor monitor/gdbstub
 LIB_SRCS := $(foreach f,$(FOLDERS),$(addprefix $(f)/,$($(f))))
 DEVICE_SRCS := $(filter hw/% cpu/%,$(LIB_SRCS))
 LIB_OBJS := $(LIB_SRCS:.c=.o) accel/tcg/host/thunks.o devices.o
 CMD_OBJS := cmd/moa/main.o cmd/moa/cmdline.o
+IMG_OBJS := cmd/moa-img/change.o cmd/moa-img/look.o cmd/moa-img/main.o
 
 include $(SRC)/tests/Makefile.inc
 
 # The host's compiler may not find generated headers before they are made.
 GENERATED := gen/dsdt.h gen/linuxboot.h
 
-all: moa fields.ok
+all: moa moa-img fields.ok
 
 moa: $(CMD_OBJS) libmoa.a
 	$(Q)echo '  LINK ' $@
 	$(Q)$(CC) $(LDFLAGS_CONF) $(LDFLAGS) -pthread -o $@ $(CMD_OBJS) libmoa.a $(LDLIBS)
+
+moa-img: $(IMG_OBJS) libmoa.a
+	$(Q)echo '  LINK ' $@
+	$(Q)$(CC) $(LDFLAGS_CONF) $(LDFLAGS) -pthread -o $@ $(IMG_OBJS) libmoa.a $(LDLIBS)
 
 libmoa.a: $(LIB_OBJS)
 	@rm -f $@
@@ -104,16 +110,16 @@ fields.ok: list-fields moa $(SRC)/scripts/check-fields
 	@touch $@
 
 dirs:
-	@mkdir -p $(FOLDERS) accel/tcg/host cmd/moa scripts gen $(TEST_DIRS)
+	@mkdir -p $(FOLDERS) accel/tcg/host cmd/moa cmd/moa-img scripts gen $(TEST_DIRS)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/moa $(DESTDIR)$(PREFIX)/share/doc/moa
-	install -m 755 moa $(DESTDIR)$(PREFIX)/bin/moa
+	install -m 755 moa moa-img $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 $(SRC)/pc-bios/README.md $(DESTDIR)$(PREFIX)/share/moa/README.md
 	install -m 644 $(SRC)/README.md $(SRC)/LICENSE $(SRC)/docs/*.md $(DESTDIR)$(PREFIX)/share/doc/moa/
 
 clean:
-	rm -rf $(FOLDERS) cmd scripts gen tests hw libmoa.a moa devices.c devices.o list-fields fields.txt fields.ok
+	rm -rf $(FOLDERS) cmd scripts gen tests hw libmoa.a moa moa-img devices.c devices.o list-fields fields.txt fields.ok
 
 .PHONY: all install clean dirs check check-long
 .DELETE_ON_ERROR:

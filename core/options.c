@@ -7,7 +7,7 @@
 #include "core/error.h"
 #include "core/field.h"
 
-static const struct option *find_option(const struct option *table, const char *name)
+static const struct option_row *find_option(const struct option_row *table, const char *name)
 {
 	for (; table->name || table->help; table++)
 		if (table->name && !strcmp(table->name, name))
@@ -15,7 +15,7 @@ static const struct option *find_option(const struct option *table, const char *
 	return NULL;
 }
 
-static bool unknown_option(const struct option *table, const char *given, GError **err)
+static bool unknown_option(const struct option_row *table, const char *given, GError **err)
 {
 	g_autoptr(GPtrArray) names = g_ptr_array_new();
 	const char *near;
@@ -30,11 +30,11 @@ static bool unknown_option(const struct option *table, const char *given, GError
 	return error(err, "%s: unknown option; see -help", given);
 }
 
-bool options_parse(const struct option *table, int argc, char **argv, void *opaque, GError **err)
+bool options_parse(const struct option_row *table, int argc, char **argv, void *opaque, GError **err)
 {
 	for (int i = 1; i < argc; i++) {
 		const char *name = argv[i], *arg = NULL;
-		const struct option *o;
+		const struct option_row *o;
 
 		if (name[0] != '-')
 			return error(err,
@@ -57,7 +57,7 @@ bool options_parse(const struct option *table, int argc, char **argv, void *opaq
 	return true;
 }
 
-char *options_help(const struct option *table)
+char *options_help(const struct option_row *table)
 {
 	GString *s = g_string_new(NULL);
 

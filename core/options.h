@@ -10,7 +10,7 @@
 
 #include "core/compiler.h"
 
-struct option {
+struct option_row {
 	const char *name; /* without the dash */
 	const char *arg;  /* "[accel=]NAME[,...]"; NULL: takes none */
 	const char *help;
@@ -18,8 +18,8 @@ struct option {
 };
 
 /* A line without a name, arg and handler is a heading. */
-bool options_parse(const struct option *table, int argc, char **argv, void *opaque, GError **err);
-char *options_help(const struct option *table);
+bool options_parse(const struct option_row *table, int argc, char **argv, void *opaque, GError **err);
+char *options_help(const struct option_row *table);
 
 struct optlist {
 	char *option; /* "-chardev", for messages */

@@ -750,7 +750,7 @@ static bool opt_version(void *opaque, const char *arg, GError **err)
 static bool opt_help(void *opaque, const char *arg, GError **err);
 
 /* clang-format off */
-static const struct option options[] = {
+static const struct option_row options[] = {
 	{ NULL, NULL, "Machine:", NULL },
 	{ "machine", "[type=]NAME[,...]", "the board; see -machine help", opt_machine },
 	{ "M", "[type=]NAME[,...]", "the same", opt_machine },

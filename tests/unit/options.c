@@ -15,7 +15,7 @@ static bool take(void *opaque, const char *arg, GError **err)
 	return true;
 }
 
-static const struct option table[] = {
+static const struct option_row table[] = {
 	{ NULL, NULL, "Things:", NULL },
 	{ "serial", "DEV", "a serial port", take },
 	{ "S", NULL, "do not start", take },
