@@ -619,11 +619,11 @@ static int count_data(struct block *b, uint64_t cluster, uint64_t *n)
 	return 0;
 }
 
-/* The metadata of a qcow2 image with `data` clusters of `all`. */
-static uint64_t qcow2_bytes(uint64_t all, uint64_t data, uint64_t cluster, unsigned bits)
+/* A qcow2 image all of whose clusters are there. */
+static uint64_t qcow2_bytes(uint64_t all, uint64_t cluster, unsigned bits)
 {
 	uint64_t l2 = clusters_in(all, cluster / 8), l1 = clusters_in(l2 * 8, cluster);
-	uint64_t used = 1 + l1 + l2 + data, blocks = 0, table = 1, before;
+	uint64_t used = 1 + l1 + l2 + all, blocks = 0, table = 1, before;
 
 	do {
 		before = blocks + table;
@@ -697,8 +697,9 @@ int img_measure(int argc, char **argv, GError **err)
 			e = count_data(b, cluster, &data);
 		if (o.preallocation && strcmp(o.preallocation, "off"))
 			data = all;
-		required = qcow2_bytes(all, data, cluster, bits);
-		full = qcow2_bytes(all, all, cluster, bits);
+		/* Less would do for the tables of a part, but which part is not known. */
+		full = qcow2_bytes(all, cluster, bits);
+		required = full - (all - data) * cluster;
 	}
 	block_close(b);
 	if (e) {

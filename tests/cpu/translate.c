@@ -247,6 +247,11 @@ static uint8_t *guest_memory[2];
 
 static bool reads_ldt; /* the case may look at descriptors */
 
+/* The translator's own tables lie there (exec.c): natively the case did not fault. */
+#define OURS UINT64_C(0x3300000000)
+#define OURS_END UINT64_C(0x3f20000000)
+static bool meets_ours;
+
 /* The guest's vector registers are live. */
 static __attribute__((target("general-regs-only"))) void
 walk(struct tcg_env *e, uint64_t va, enum tcg_access access, bool system, struct tcg_page *page)
@@ -267,6 +272,7 @@ walk(struct tcg_env *e, uint64_t va, enum tcg_access access, bool system, struct
 		page->host = (uint8_t *)(uintptr_t)va;
 		return;
 	}
+	meets_ours |= va >= OURS && va < OURS_END;
 	e->fault.address = va;
 	tcg_raise_error(e, 14, access == ACCESS_STORE ? 2 : 0);
 }
@@ -1038,12 +1044,16 @@ static void neutral(struct state *s)
 }
 
 static int differences;
+static bool quiet; /* they are counted, not told */
 
 static void report(const struct state *got, const char *what, unsigned k)
 {
 	const char *which = k ? "reference mode" : "fast mode";
 	const uint8_t *code = (const uint8_t *)(uintptr_t)code_at;
 
+	differences++;
+	if (quiet)
+		return;
 	fprintf(stderr, "%s: %s differs:", which, what);
 	for (unsigned i = 0; i < rows_in_case; i++)
 		fprintf(stderr, " %s", last_row[i]->name);
@@ -1078,7 +1088,7 @@ static void report(const struct state *got, const char *what, unsigned k)
 			break;
 		}
 	}
-	if (++differences == 12)
+	if (differences >= 12)
 		test_fail(__FILE__, __LINE__, "too many differences");
 }
 
@@ -1100,7 +1110,7 @@ static bool compare(struct state *got, unsigned k)
 	bool same = !memcmp(guest_memory[k], (void *)(uintptr_t)SANDBOX, SANDBOX_SIZE);
 
 	neutral(got);
-	if (either_way(got))
+	if (either_way(got) || meets_ours)
 		return same;
 	if (got->vector != native_out.vector || got->rip != native_out.rip)
 		report(got, "how it ends", k);
@@ -1124,21 +1134,17 @@ static bool compare(struct state *got, unsigned k)
 	return same;
 }
 
-/* A case finds what the last one left, as long as all three agree on that. */
+/* A case finds what the last one of its batch left, as long as all three agree on that. */
 static bool memories_agree;
-#define CASES_PER_MEMORY 64
 
 static void renew_memory(void)
 {
-	static unsigned cases;
-
-	if (memories_agree && ++cases % CASES_PER_MEMORY)
-		return;
 	memcpy((void *)(uintptr_t)SANDBOX, memory_at_start, SANDBOX_SIZE);
 	for (unsigned k = 0; k < 2; k++) {
 		memcpy(guest_memory[k], memory_at_start, SANDBOX_SIZE);
 		tcg_flush_translations(env[k], true);
 	}
+	memories_agree = true;
 }
 
 static bool run_case(const struct insn_row *row)
@@ -1148,8 +1154,9 @@ static bool run_case(const struct insn_row *row)
 	if (!make_case(row))
 		return false;
 	step_native = case_branches;
-	renew_memory();
-	memories_agree = false;
+	if (!memories_agree)
+		renew_memory();
+	memories_agree = meets_ours = false;
 	run_native();
 	neutral(&native_out);
 	/* A segment's end is found at the target, not at the jump. */
@@ -1197,13 +1204,28 @@ static int extension(const char *name)
 	test_fail(__FILE__, __LINE__, "MOA_EXT=%s: none of the extensions that are tested", name);
 }
 
+#define BATCH 64
+
+static void run_batch(const char *row_name, int feature)
+{
+	renew_memory();
+	for (unsigned done = 0; done < BATCH;) {
+		const struct insn_row *row = &x86_rows[below(x86_row_count)];
+
+		if ((row_name && strcmp(row_name, row->name)) ||
+		    (feature >= 0 && extension_of(row) != (unsigned)feature))
+			continue;
+		done += run_case(row);
+	}
+}
+
 TEST(instructions_do_what_the_bare_cpu_does)
 {
 	const char *s = getenv("MOA_CASES"), *only = getenv("MOA_ROW"), *ext = getenv("MOA_EXT");
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 	test_skip("the sanitizer's memory lies where wild addresses should fault");
 #endif
-	long cases = s ? atol(s) : 200000, done = 0;
+	long cases = s ? atol(s) : 200000, done = 0, unsteady = 0, wrong = 0;
 	int feature = ext ? extension(ext) : -1;
 
 	if (s)
@@ -1213,13 +1235,26 @@ TEST(instructions_do_what_the_bare_cpu_does)
 		store_le(memory_at_start + i, below(3) ? rnd() : rnd() & 0xff00ff00ff, 8);
 	make_images();
 	make_selectors();
-	while (done < cases) {
-		const struct insn_row *row = &x86_rows[below(x86_row_count)];
+	for (; done < cases; done += BATCH) {
+		uint64_t batch = seed;
 
-		if ((only && strcmp(only, row->name)) ||
-		    (feature >= 0 && extension_of(row) != (unsigned)feature))
+		quiet = true;
+		run_batch(only, feature);
+		if (!differences)
 			continue;
-		done += run_case(row);
+		/*
+		 * Again, and aloud: once in some 10^7 far returns an interrupt of the host's makes
+		 * the processor itself do something else.
+		 */
+		seed = batch;
+		quiet = false;
+		differences = 0;
+		run_batch(only, feature);
+		unsteady += differences == 0;
+		wrong += differences;
+		differences = 0;
 	}
-	CHECK(differences == 0);
+	if (unsteady)
+		fprintf(stderr, "%ld differences were not there the second time\n", unsteady);
+	CHECK(wrong == 0);
 }
