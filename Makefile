@@ -29,7 +29,7 @@ accel/tcg := cache.c count.c debug.c engine.c exec.c fpu.c helper.c inspect.c mm
 accel/tcg/frontend/x86 := block.c decode.c flags.c flow.c group.c operand.c stack.c table.c translate.c
 accel/kvm := caps.c chips.c clock.c kvm.c slots.c state_x86.c vcpu.c
 chardev := chardev.c fd.c local.c socket.c
-block := block.c file.c formats.c qcow2.c qcow2_check.c qcow2_map.c qcow2_refcount.c qcow2_snapshot.c raw.c
+block := block.c drive.c file.c formats.c qcow2.c qcow2_check.c qcow2_map.c qcow2_refcount.c qcow2_snapshot.c raw.c
 hw/intc := i8259.c ioapic.c lapic.c lines.c
 hw/timer := hpet.c i8254.c kvmclock.c mc146818.c
 hw/pci := pci.c i440fx.c piix3.c
@@ -39,18 +39,19 @@ hw/firmware := direct.c elf.c fw_cfg.c linux.c loader.c smbios.c
 hw/char := debugcon.c ns16550.c
 hw/input := i8042.c ps2.c
 hw/misc := a20.c debugexit.c pc_testdev.c pci_testdev.c port80.c port92.c pvpanic.c
-hw/block := pflash.c
+hw/block := pflash.c virtio_blk.c
+hw/virtio := virtio.c virtqueue.c
 hw/dma := i8237.c
 hw/board := pc.c pc_i440fx.c
 monitor := commands.c hmp.c info.c memory.c monitor.c qmp.c
 monitor/gdbstub := gdbstub.c x86.c
 
 FOLDERS := core cpu cpu/x86 accel accel/tcg accel/tcg/frontend/x86 accel/kvm chardev block hw/intc hw/timer hw/pci hw/isa hw/acpi hw/firmware hw/char \
-	hw/input hw/misc hw/block hw/dma hw/board monitor monitor/gdbstub
+	hw/input hw/misc hw/virtio hw/block hw/dma hw/board monitor monitor/gdbstub
 LIB_SRCS := $(foreach f,$(FOLDERS),$(addprefix $(f)/,$($(f))))
 DEVICE_SRCS := $(filter hw/% cpu/%,$(LIB_SRCS))
 LIB_OBJS := $(LIB_SRCS:.c=.o) accel/tcg/host/thunks.o devices.o
-CMD_OBJS := cmd/moa/main.o cmd/moa/cmdline.o
+CMD_OBJS := cmd/moa/main.o cmd/moa/cmdline.o cmd/moa/drives.o
 IMG_OBJS := cmd/moa-img/change.o cmd/moa-img/look.o cmd/moa-img/main.o
 
 include $(SRC)/tests/Makefile.inc

@@ -101,6 +101,7 @@ const char *run_state_name(enum run_state s)
 		[RUN_INTERNAL_ERROR] = "internal-error",
 		[RUN_GUEST_PANICKED] = "guest-panicked",
 		[RUN_DEBUG] = "debug",
+		[RUN_IO_ERROR] = "io-error",
 	};
 
 	return names[s];
@@ -265,6 +266,8 @@ bool machine_handle_requests(struct machine *m)
 		machine_stop(m, RUN_GUEST_PANICKED);
 	if (req & REQ_STOP)
 		machine_stop(m, RUN_PAUSED);
+	if (req & REQ_IO_ERROR)
+		machine_stop(m, RUN_IO_ERROR);
 	if (req & REQ_POWERDOWN) {
 		machine_event(m, "POWERDOWN", NULL);
 		if (m->powerdown)

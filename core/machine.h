@@ -27,6 +27,7 @@ enum run_state {
 	RUN_INTERNAL_ERROR,
 	RUN_GUEST_PANICKED,
 	RUN_DEBUG,
+	RUN_IO_ERROR,
 };
 
 enum shutdown_cause {
@@ -45,7 +46,8 @@ enum request_bit {
 	REQ_QUIT = 8,
 	REQ_ERROR = 16,
 	REQ_PANIC = 32,
-	REQ_STOP = 64
+	REQ_STOP = 64,
+	REQ_IO_ERROR = 128
 };
 
 /* Called with the machine lock held. */

@@ -30,19 +30,24 @@ static bool unknown_option(const struct option_row *table, const char *given, GE
 	return error(err, "%s: unknown option; see -help", given);
 }
 
-bool options_parse(const struct option_row *table, int argc, char **argv, void *opaque, GError **err)
+bool options_parse(const struct option_row *table, int argc, char **argv, void *opaque,
+		   GError **err)
 {
 	for (int i = 1; i < argc; i++) {
 		const char *name = argv[i], *arg = NULL;
 		const struct option_row *o;
 
-		if (name[0] != '-')
-			return error(err,
-				     "'%s': not an option; disks are given with -drive, see -help "
-				     "for all options",
-				     name);
+		if (name[0] != '-') {
+			o = find_option(table, "");
+			if (!o)
+				return error(err, "'%s': not an option; see -help for all of them",
+					     name);
+			if (!o->handle(opaque, name, err))
+				return false;
+			continue;
+		}
 		name += name[1] == '-' ? 2 : 1;
-		o = find_option(table, name);
+		o = *name ? find_option(table, name) : NULL;
 		if (!o)
 			return unknown_option(table, argv[i], err);
 		if (o->arg) {
@@ -67,7 +72,8 @@ char *options_help(const struct option_row *table)
 			continue;
 		}
 		g_autofree char *left =
-			g_strdup_printf("-%s%s%s", table->name, table->arg ? " " : "",
+			g_strdup_printf("%s%s%s%s", *table->name ? "-" : "", table->name,
+					*table->name && table->arg ? " " : "",
 					table->arg ? table->arg : "");
 
 		if (strlen(left) > 30)

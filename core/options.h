@@ -17,7 +17,10 @@ struct option_row {
 	bool (*handle)(void *opaque, const char *arg, GError **err);
 };
 
-/* A line without a name, arg and handler is a heading. */
+/*
+ * A line without a name, arg and handler is a heading; one with the name "" takes what is not an
+ * option.
+ */
 bool options_parse(const struct option_row *table, int argc, char **argv, void *opaque, GError **err);
 char *options_help(const struct option_row *table);
 

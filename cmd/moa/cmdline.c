@@ -341,18 +341,12 @@ static bool opt_firmware_dir(void *opaque, const char *arg, GError **err)
 	return true;
 }
 
-static bool take_drive(struct vm_config *c, struct optlist *l, GError **err)
+static bool take_pflash(struct vm_config *c, struct optlist *l, GError **err)
 {
-	const char *interface = optlist_get(l, "if"), *file = optlist_get(l, "file"),
-		   *format = optlist_get(l, "format");
+	const char *file = optlist_get(l, "file"), *format = optlist_get(l, "format");
 	bool readonly = false;
 	uint64_t unit = 0;
 
-	if (!interface || strcmp(interface, "pflash"))
-		return error(err,
-			     "-drive: if=%s: this moa has only if=pflash (firmware flash); disks "
-			     "come later",
-			     interface ? interface : "ide");
 	if (!file)
 		return error(err, "-drive if=pflash: needs file=PATH");
 	if (format && strcmp(format, "raw"))
@@ -373,6 +367,49 @@ static bool take_drive(struct vm_config *c, struct optlist *l, GError **err)
 	c->pflash_file[unit] = g_strdup(file);
 	c->pc.pflash[unit].file = c->pflash_file[unit];
 	c->pc.pflash[unit].readonly = readonly;
+	return true;
+}
+
+static bool take_drive(struct vm_config *c, struct optlist *l, GError **err)
+{
+	enum drive_interface interface;
+
+	if (!drive_interface(l, &interface, err))
+		return false;
+	return interface == IF_PFLASH ? take_pflash(c, l, err)
+				      : drive_wish_take(&c->drives, l, err);
+}
+
+static bool opt_disk_0(void *opaque, const char *arg, GError **err)
+{
+	return drive_wish_add(&((struct vm_config *)opaque)->drives, "-hda", arg, 0, false, err);
+}
+
+static bool opt_disk_1(void *opaque, const char *arg, GError **err)
+{
+	return drive_wish_add(&((struct vm_config *)opaque)->drives, "-hdb", arg, 1, false, err);
+}
+
+static bool opt_disk_2(void *opaque, const char *arg, GError **err)
+{
+	return drive_wish_add(&((struct vm_config *)opaque)->drives, "-hdc", arg, 2, false, err);
+}
+
+static bool opt_disk_3(void *opaque, const char *arg, GError **err)
+{
+	return drive_wish_add(&((struct vm_config *)opaque)->drives, "-hdd", arg, 3, false, err);
+}
+
+static bool opt_cdrom(void *opaque, const char *arg, GError **err)
+{
+	return drive_wish_add(&((struct vm_config *)opaque)->drives, "-cdrom", arg, 2, true, err);
+}
+
+static bool opt_snapshot(void *opaque, const char *arg, GError **err)
+{
+	(void)arg;
+	(void)err;
+	((struct vm_config *)opaque)->snapshot = true;
 	return true;
 }
 
@@ -772,9 +809,17 @@ static const struct option_row options[] = {
 	{ "initrd", "FILE", "its initial RAM disk", opt_initrd },
 	{ "append", "TEXT", "its command line", opt_append },
 	{ "L", "DIR", "search firmware here first; -L help prints the search path", opt_firmware_dir },
-	{ "drive", "if=pflash,format=raw,file=FILE[,unit=N][,readonly=on]", "a flash chip with firmware or its variables", opt_drive },
 	{ "boot", "[order=]abcdn[,menu=on]", "boot order", opt_boot },
 	{ "fw_cfg", "[name=]NAME,file=PATH|string=TEXT", "a file for the firmware or the guest, best named opt/...", opt_fw_cfg },
+	{ NULL, NULL, "Disks:", NULL },
+	{ "", "FILE", "the first disk, as -hda", opt_disk_0 },
+	{ "hda", "FILE", "the first IDE disk; -hdb, -hdc, -hdd the others", opt_disk_0 },
+	{ "hdb", "FILE", "the second", opt_disk_1 },
+	{ "hdc", "FILE", "the third", opt_disk_2 },
+	{ "hdd", "FILE", "the fourth", opt_disk_3 },
+	{ "cdrom", "FILE", "a CD-ROM, in the third's place", opt_cdrom },
+	{ "drive", "file=FILE[,format=F][,if=ide|virtio|none|pflash][,id=ID][,media=disk|cdrom][,index=N][,readonly=on][,snapshot=on][,cache=MODE][,discard=unmap][,detect-zeroes=on][,rerror=A][,werror=A]", "a drive: an image and how to treat it", opt_drive },
+	{ "snapshot", NULL, "writes to disks are dropped at the end", opt_snapshot },
 	{ NULL, NULL, "Consoles:", NULL },
 	{ "chardev", "BACKEND,id=ID[,...]", "a character device; see -chardev help", opt_chardev },
 	{ "serial", "DEV", "a serial port on DEV: stdio, mon:stdio, pty, file:PATH, tcp:HOST:PORT, telnet:HOST:PORT, unix:PATH, null, none, chardev:ID", opt_serial },
@@ -855,9 +900,12 @@ bool config_parse(struct vm_config *c, int argc, char **argv, GError **err)
 	c->debugcons = g_ptr_array_new_with_free_func(g_free);
 	c->devices = g_ptr_array_new_with_free_func(g_free);
 	c->fw_cfg = g_ptr_array_new_with_free_func(fw_cfg_blob_free);
+	drive_wishes_init(&c->drives);
 	c->pc.fw_cfg = c->fw_cfg;
 	if (!options_parse(options, argc, argv, c, err) || c->done)
 		return c->done && !(err && *err);
+	for (guint i = 0; c->snapshot && i < c->drives.all->len; i++)
+		((struct drive_wish *)c->drives.all->pdata[i])->options.snapshot = true;
 	c->accel.max_vcpus = c->pc.smp.max_cpus;
 	c->accel.no_pit = !c->pc.pit;
 	if (c->accel.digest && !c->accel.count)
@@ -889,6 +937,7 @@ void config_clear(struct vm_config *c)
 	g_ptr_array_unref(c->debugcons);
 	g_ptr_array_unref(c->devices);
 	g_ptr_array_unref(c->fw_cfg);
+	drive_wishes_clear(&c->drives);
 	g_free(c->accels);
 	g_free(c->name);
 	g_free(c->process_name);

@@ -2,6 +2,7 @@
 /* What the command line asks for. */
 #pragma once
 
+#include "cmd/moa/drives.h"
 #include "hw/board/pc.h"
 
 struct char_request {
@@ -19,6 +20,8 @@ struct vm_config {
 	GPtrArray *mons;				  /* texts of -mon */
 	GPtrArray *devices;				  /* texts of -device */
 	GPtrArray *fw_cfg;				  /* struct fw_cfg_blob */
+	struct drive_wishes drives;
+	bool snapshot; /* -snapshot: of every drive */
 	bool nodefaults, nographic, display_given;
 	bool stopped, no_reboot, no_shutdown, daemonize, qmp_pretty;
 	char *name, *process_name, *pidfile, *cpu;

@@ -274,8 +274,8 @@ static bool build(GError **err)
 	if (!config.cpu && !x86_cpu_config_parse(&config.pc.cpu, accel->ops->default_cpu, err))
 		return false;
 	pc = pc_new(&machine, &config.pc, err);
-	return pc && add_debugcons(err) && config_add_devices(&config, &machine, err) &&
-	       add_monitors(err) && add_gdb(err);
+	return pc && add_debugcons(err) && drive_wishes_fulfil(&config.drives, &machine, err) &&
+	       config_add_devices(&config, &machine, err) && add_monitors(err) && add_gdb(err);
 }
 
 static int fail(GError *err)
@@ -292,6 +292,7 @@ static void take_down(void)
 	monitors_free();
 	chr_free_all();
 	machine_destroy(&machine);
+	drives_free_all();
 }
 
 int main(int argc, char **argv)

@@ -370,6 +370,8 @@ uint32_t pci_config_read(struct pci_bus *b, uint8_t devfn, unsigned off, unsigne
 
 	if (!d || off + size > PCI_CONFIG_SIZE)
 		return (uint32_t)ones(size);
+	if (info_of(d)->config_reading)
+		info_of(d)->config_reading(d, off, size);
 	return (uint32_t)load_le(d->config + off, size);
 }
 

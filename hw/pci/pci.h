@@ -45,6 +45,8 @@ struct pci_info {
 	uint8_t prog_if, revision;
 	uint16_t subsystem_vendor, subsystem; /* 0: QEMU's 1af4:1100 */
 	uint8_t interrupt_pin;		      /* 1 to 4, 0: none */
+	/* Before the core reads config space, so that the device can bring it up to date. */
+	void (*config_reading)(void *dev, unsigned offset, unsigned size);
 	/* After the core has stored a write to config space. */
 	void (*config_written)(void *dev, unsigned offset, unsigned size);
 };

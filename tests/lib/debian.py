@@ -94,6 +94,32 @@ def kernel():
         raise Skip("no kernel in /boot, and none to be fetched")
     return package_file(names[0] if names[0] != "linux-image-amd64" else names[-1], "boot/vmlinuz-*-amd64")
 
+def modules(*names):
+    """Kernel modules with what they need, in an order that works: (files for `initrd`, insmod lines). Those that are
+    built in are left out."""
+    root = kernel().split("/boot/")[0]
+    release = re.search(r"vmlinuz-(.*)", os.path.basename(kernel())).group(1)
+    tree = f"{root}/lib/modules/{release}"
+    paths = {os.path.basename(p)[:-3].replace("-", "_"): p
+             for p in glob.glob(f"{tree}/kernel/**/*.ko", recursive=True)}
+    if not paths:
+        raise Skip(f"no modules in {tree}")
+    order = []
+
+    def add(name):
+        path = paths.get(name.replace("-", "_"))
+        if not path or path in order:
+            return
+        info = re.search(rb"\0depends=([^\0]*)\0", b"\0" + open(path, "rb").read())
+        for other in info.group(1).decode().split(",") if info else []:
+            add(other)
+        order.append(path)
+
+    for name in names:
+        add(name)
+    files = {"lib/" + os.path.basename(p): (0o100644, open(p, "rb").read()) for p in order}
+    return files, "".join(f"insmod /lib/{os.path.basename(p)}\n" for p in order)
+
 
 def cpio(files):
     """A newc archive: {name: (mode, data)}."""

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Drives and the pool of threads that works for them: see drive.h. */
+#include "block/drive.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/log.h"
+
+#define POOL_THREADS 16
+
+static GPtrArray *drives;
+static GThreadPool *pool;
+
+/* Work. */
+
+/*
+ * A raw image whose format nobody named must not become, by the guest's hand, one of another
+ * format, which would be believed the next time.
+ */
+static bool would_change_format(struct drive *d, const struct drive_request *r)
+{
+	uint8_t head[BLOCK_SECTOR] = { 0 };
+	size_t n;
+
+	if (!d->block->probed || r->offset)
+		return false;
+	n = iov_to(r->iov, r->niov, 0, head, sizeof(head));
+	for (const struct block_format *const *f = block_formats; *f; f++)
+		if ((*f)->probe && (*f)->probe(head, n))
+			return true;
+	return false;
+}
+
+static bool all_zero(const struct drive_request *r)
+{
+	for (int i = 0; i < r->niov; i++) {
+		const uint8_t *p = r->iov[i].iov_base;
+		size_t n = r->iov[i].iov_len;
+
+		if (n && (p[0] || memcmp(p, p + 1, n - 1)))
+			return false;
+	}
+	return true;
+}
+
+static int write_request(struct drive *d, struct drive_request *r)
+{
+	int e;
+
+	if (would_change_format(d, r)) {
+		log_write("drive '%s': the guest wrote what makes the image look like another "
+			  "format; refused. Name the format: format=raw",
+			  d->id);
+		return -EPERM;
+	}
+	if (d->detect_zeroes && r->len >= 4096 && all_zero(r))
+		e = block_write_zeroes(d->block, r->offset, r->len, d->unmap_detected);
+	else
+		e = block_writev(d->block, r->offset, r->iov, r->niov);
+	return e || !d->writethrough ? e : block_flush(d->block);
+}
+
+static int work(struct drive *d, struct drive_request *r)
+{
+	if (!d->block)
+		return -ENOMEDIUM;
+	switch (r->op) {
+	case DRIVE_READ:
+		return block_readv(d->block, r->offset, r->iov, r->niov);
+	case DRIVE_WRITE:
+		return write_request(d, r);
+	case DRIVE_FLUSH:
+		return block_flush(d->block);
+	case DRIVE_DISCARD:
+		return block_discard(d->block, r->offset, r->len);
+	default:
+		return block_write_zeroes(d->block, r->offset, r->len, r->unmap);
+	}
+}
+
+static void count_down(struct drive *d, unsigned *count)
+{
+	pthread_mutex_lock(&d->mutex);
+	if (--*count == 0)
+		pthread_cond_broadcast(&d->quiet);
+	pthread_mutex_unlock(&d->mutex);
+}
+
+static void run_request(void *data, void *unused)
+{
+	struct drive_request *r = data;
+	struct drive *d = r->drive;
+	enum drive_op op = r->op;
+	uint64_t len = r->len;
+
+	(void)unused;
+	r->error = work(d, r);
+	count_down(d, &d->working);
+	machine_lock();
+	d->stats.ops[op]++;
+	d->stats.bytes[op] += len;
+	d->stats.failed[op] += r->error != 0;
+	r->done(r, r->error);
+	machine_unlock();
+	count_down(d, &d->in_flight);
+}
+
+void drive_submit(struct drive *d, struct drive_request *r)
+{
+	r->drive = d;
+	pthread_mutex_lock(&d->mutex);
+	d->working++;
+	d->in_flight++;
+	pthread_mutex_unlock(&d->mutex);
+	if (!pool)
+		pool = g_thread_pool_new(run_request, NULL, POOL_THREADS, FALSE, NULL);
+	g_thread_pool_push(pool, r, NULL);
+}
+
+static void wait_for(struct drive *d, const unsigned *count)
+{
+	pthread_mutex_lock(&d->mutex);
+	while (*count)
+		pthread_cond_wait(&d->quiet, &d->mutex);
+	pthread_mutex_unlock(&d->mutex);
+}
+
+void drive_quiesce(struct drive *d)
+{
+	wait_for(d, &d->working);
+}
+
+void drive_drain(struct drive *d)
+{
+	machine_unlock();
+	wait_for(d, &d->in_flight);
+	machine_lock();
+}
+
+void drives_drain_all(void)
+{
+	for (guint i = 0; drives && i < drives->len; i++)
+		drive_drain(drives->pdata[i]);
+}
+
+enum drive_on_error drive_failed(struct drive *d, enum drive_op op, int e)
+{
+	bool read = op == DRIVE_READ;
+	enum drive_on_error action = read ? d->rerror : d->werror;
+	static const char *const names[] = { "report", "ignore", "stop", "stop" };
+	g_autofree char *data = NULL;
+
+	if (action == ON_ERROR_ENOSPC)
+		action = e == -ENOSPC ? ON_ERROR_STOP : ON_ERROR_REPORT;
+	data = g_strdup_printf("{\"device\": \"%s\", \"operation\": \"%s\", \"action\": \"%s\", "
+			       "\"nospace\": %s, \"reason\": \"%s\"}",
+			       d->id, read ? "read" : "write", names[action],
+			       e == -ENOSPC ? "true" : "false", strerror(-e));
+	machine_event(d->machine, "BLOCK_IO_ERROR", data);
+	if (action == ON_ERROR_STOP) {
+		fprintf(stderr, "moa: drive '%s': cannot %s: %s; the VM stops until `cont`\n",
+			d->id, read ? "read" : "write", strerror(-e));
+		machine_request(d->machine, REQ_IO_ERROR);
+	}
+	return action;
+}
+
+/* Making. */
+
+/* Everything that was handed over is done, and on the disk, before the VM counts as stopped. */
+static void run_changed(void *opaque, bool running)
+{
+	(void)opaque;
+	if (running)
+		return;
+	drives_drain_all();
+	for (guint i = 0; i < drives->len; i++) {
+		struct drive *d = drives->pdata[i];
+
+		if (d->block)
+			block_flush(d->block);
+	}
+}
+
+static struct machine_listener listener = { .run_changed = run_changed };
+
+/* A qcow2 image over the user's, which is unlinked at once: it ends with its last descriptor. */
+static struct block *open_snapshot(const struct drive_options *o, GError **err)
+{
+	struct block_options base = o->block, top = o->block;
+	struct block_create_options create = { 0 };
+	g_autofree char *full = g_canonicalize_filename(o->file, NULL);
+	g_autofree char *path = NULL;
+	struct block *b, *image = NULL;
+	int fd;
+
+	base.read_only = true;
+	b = block_open(o->file, &base, err);
+	if (!b)
+		return NULL;
+	create.size = b->size;
+	create.backing_file = full;
+	create.backing_format = b->format->name;
+	fd = g_file_open_tmp("moa-snapshot-XXXXXX", &path, err);
+	if (fd >= 0) {
+		close(fd);
+		top.format = "qcow2";
+		top.read_only = false;
+		top.direct = false;
+		if (block_create("qcow2", path, &create, err))
+			image = block_open(path, &top, err);
+		unlink(path);
+	}
+	block_close(b);
+	return image;
+}
+
+static struct drive *add(struct machine *m, const struct drive_options *o)
+{
+	struct drive *d = g_new0(struct drive, 1);
+
+	if (!drives) {
+		drives = g_ptr_array_new();
+		machine_listen(m, &listener);
+	}
+	d->id = g_strdup(o->id);
+	d->serial = g_strdup(o->serial);
+	d->machine = m;
+	d->rerror = o->rerror;
+	d->werror = o->werror;
+	d->read_only = o->block.read_only && !o->snapshot;
+	d->cdrom = o->cdrom;
+	d->writethrough = o->writethrough;
+	d->detect_zeroes = o->detect_zeroes;
+	d->unmap_detected = o->unmap_detected;
+	pthread_mutex_init(&d->mutex, NULL);
+	pthread_cond_init(&d->quiet, NULL);
+	g_ptr_array_add(drives, d);
+	return d;
+}
+
+struct drive *drive_new(struct machine *m, const struct drive_options *o, GError **err)
+{
+	struct block *b = o->snapshot ? open_snapshot(o, err) : block_open(o->file, &o->block, err);
+	struct drive *d;
+
+	if (!b)
+		return NULL;
+	if (b->probed && !o->block.read_only)
+		fprintf(stderr,
+			"moa: %s: '%s' is taken for a raw image, as nobody named its format; "
+			"writes "
+			"to its first sector are limited: say format=raw\n",
+			b->label, b->path);
+	d = add(m, o);
+	d->block = b;
+	return d;
+}
+
+struct drive *drive_new_empty(struct machine *m, const struct drive_options *o)
+{
+	return add(m, o);
+}
+
+struct drive *drive_find(const char *id)
+{
+	for (guint i = 0; drives && i < drives->len; i++)
+		if (!strcmp(((struct drive *)drives->pdata[i])->id, id))
+			return drives->pdata[i];
+	return NULL;
+}
+
+struct drive *drive_nth(unsigned n)
+{
+	return drives && n < drives->len ? drives->pdata[n] : NULL;
+}
+
+bool drive_attach(struct drive *d, const void *device, const char *name, GError **err)
+{
+	if (d->user && d->user != device)
+		return error(err, "%s: drive '%s' belongs to another device", name, d->id);
+	d->user = device;
+	return true;
+}
+
+void drives_free_all(void)
+{
+	if (!drives)
+		return;
+	for (guint i = 0; i < drives->len; i++) {
+		struct drive *d = drives->pdata[i];
+
+		block_close(d->block);
+		pthread_mutex_destroy(&d->mutex);
+		pthread_cond_destroy(&d->quiet);
+		g_free(d->id);
+		g_free(d->serial);
+		g_free(d);
+	}
+	g_ptr_array_unref(drives);
+	drives = NULL;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Drives: what a disk device has at its back. A drive is an image and the user's wishes about it.
+ * Devices hand requests over and are told of their end; the work is done by threads of the pool,
+ * on the guest's memory itself.
+ *
+ * Locks: drives are made, submitted to and freed with the machine lock held, and `done` is called
+ * with it held, from any thread. The work itself takes no machine lock, so drive_quiesce may wait
+ * for it from a register handler.
+ */
+#pragma once
+
+#include "block/block.h"
+#include "core/machine.h"
+
+enum drive_op { DRIVE_READ, DRIVE_WRITE, DRIVE_FLUSH, DRIVE_DISCARD, DRIVE_ZERO, DRIVE_OPS };
+enum drive_on_error { ON_ERROR_REPORT, ON_ERROR_IGNORE, ON_ERROR_ENOSPC, ON_ERROR_STOP };
+
+struct drive_options {
+	struct block_options block;
+	const char *id, *file;
+	const char *serial;
+	enum drive_on_error rerror, werror;
+	bool snapshot;	     /* writes go to an image of their own, which ends with the VM */
+	bool writethrough;   /* each write is flushed */
+	bool cdrom;	     /* media=cdrom */
+	bool detect_zeroes;  /* writes of zeros become such requests */
+	bool unmap_detected; /* and give places back */
+};
+
+struct drive_stats {
+	uint64_t ops[DRIVE_OPS], bytes[DRIVE_OPS], failed[DRIVE_OPS];
+};
+
+struct drive {
+	char *id, *serial;
+	struct machine *machine;
+	struct block *block; /* NULL: no medium */
+	enum drive_on_error rerror, werror;
+	bool read_only, cdrom, writethrough, detect_zeroes, unmap_detected;
+	const void *user; /* the device that has it */
+	struct drive_stats stats;
+	/* The image's size has changed. */
+	void (*resized)(void *opaque);
+	void *opaque;
+
+	pthread_mutex_t mutex;
+	pthread_cond_t quiet;
+	unsigned working;   /* requests whose work is not done */
+	unsigned in_flight; /* requests whose `done` has not been called */
+};
+
+struct drive_request {
+	enum drive_op op;
+	bool unmap; /* DRIVE_ZERO: places may be given back */
+	uint64_t offset, len;
+	struct iovec *iov; /* the caller's until `done` */
+	int niov;
+	/* error: 0 or -errno. May submit and free. */
+	void (*done)(struct drive_request *r, int error);
+
+	struct drive *drive; /* the pool's */
+	int error;
+};
+
+struct drive *drive_new(struct machine *m, const struct drive_options *o, GError **err);
+/* A drive without a medium. */
+struct drive *drive_new_empty(struct machine *m, const struct drive_options *o);
+struct drive *drive_find(const char *id);
+/* For `info block`: every drive in order, NULL after the last. */
+struct drive *drive_nth(unsigned n);
+/* Makes it the device's; refuses when another has it. */
+bool drive_attach(struct drive *d, const void *device, const char *name, GError **err);
+/* Flushes and closes all; no request may be in flight. */
+void drives_free_all(void);
+
+static inline uint64_t drive_size(const struct drive *d)
+{
+	return d->block ? d->block->size : 0;
+}
+
+void drive_submit(struct drive *d, struct drive_request *r);
+/* Waits until nobody works on the guest's memory; `done`s may still come. */
+void drive_quiesce(struct drive *d);
+/*
+ * Waits until every `done` has been called; gives the machine lock up meanwhile, so: not from a
+ * device's handler.
+ */
+void drive_drain(struct drive *d);
+void drives_drain_all(void);
+
+/* What is to be done about a failed request; STOP has asked the machine to stop already. */
+enum drive_on_error drive_failed(struct drive *d, enum drive_op op, int error);

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Drives of the command line: see drives.h. Spelling and defaults are QEMU's. */
+#include "cmd/moa/drives.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/device.h"
+
+static const char *const interface_names[] = { "none", "ide", "virtio", "pflash", NULL };
+static const unsigned per_bus[IF_COUNT] = { [IF_IDE] = 2 };
+
+static void free_wish(void *wish)
+{
+	struct drive_wish *w = wish;
+
+	g_free(w->id);
+	g_free(w->file);
+	g_free(w->format);
+	g_free(w->serial);
+	g_free(w->label);
+	g_free(w);
+}
+
+void drive_wishes_init(struct drive_wishes *w)
+{
+	w->all = g_ptr_array_new_with_free_func(free_wish);
+}
+
+void drive_wishes_clear(struct drive_wishes *w)
+{
+	g_ptr_array_unref(w->all);
+}
+
+bool drive_interface(struct optlist *l, enum drive_interface *interface, GError **err)
+{
+	unsigned n = IF_IDE;
+
+	if (!optlist_enum(l, "if", interface_names, &n, err))
+		return false;
+	*interface = (enum drive_interface)n;
+	return true;
+}
+
+/* cache=MODE is short for three switches. */
+static bool take_cache(struct optlist *l, struct drive_options *o, GError **err)
+{
+	static const char *const names[] = { "writeback",  "none",   "writethrough",
+					     "directsync", "unsafe", NULL };
+	static const struct {
+		bool writethrough, direct, no_flush;
+	} modes[] = { { false, false, false },
+		      { false, true, false },
+		      { true, false, false },
+		      { true, true, false },
+		      { false, false, true } };
+	unsigned mode = 0;
+	bool writeback;
+
+	if (!optlist_enum(l, "cache", names, &mode, err))
+		return false;
+	writeback = !modes[mode].writethrough;
+	o->block.direct = modes[mode].direct;
+	o->block.no_flush = modes[mode].no_flush;
+	if (!optlist_bool(l, "cache.writeback", &writeback, err) ||
+	    !optlist_bool(l, "cache.direct", &o->block.direct, err) ||
+	    !optlist_bool(l, "cache.no-flush", &o->block.no_flush, err))
+		return false;
+	o->writethrough = !writeback;
+	return true;
+}
+
+static bool take_on_error(struct optlist *l, struct drive_options *o, GError **err)
+{
+	static const char *const names[] = { "report", "ignore", "enospc", "stop", NULL };
+	unsigned read = ON_ERROR_REPORT, write = ON_ERROR_ENOSPC;
+
+	if (!optlist_enum(l, "rerror", names, &read, err) ||
+	    !optlist_enum(l, "werror", names, &write, err))
+		return false;
+	if (read == ON_ERROR_ENOSPC)
+		return error(err, "-drive: rerror=enospc: reads do not run out of space; takes "
+				  "report, ignore, stop");
+	o->rerror = (enum drive_on_error)read;
+	o->werror = (enum drive_on_error)write;
+	return true;
+}
+
+static bool take_space(struct optlist *l, struct drive_options *o, GError **err)
+{
+	static const char *const discard[] = { "ignore", "off", "unmap", "on", NULL };
+	static const char *const detect[] = { "off", "on", "unmap", NULL };
+	static const char *const aio[] = { "threads", NULL };
+	unsigned d = 0, z = 0, a = 0;
+
+	if (!optlist_enum(l, "discard", discard, &d, err) ||
+	    !optlist_enum(l, "detect-zeroes", detect, &z, err) ||
+	    !optlist_enum(l, "aio", aio, &a, err))
+		return false;
+	o->block.discard = d >= 2;
+	o->detect_zeroes = z > 0;
+	o->unmap_detected = z == 2;
+	if (o->unmap_detected && !o->block.discard)
+		return error(err, "-drive: detect-zeroes=unmap needs discard=unmap");
+	return true;
+}
+
+/* bus=, unit= and index= say the same in two ways. */
+static bool take_place(struct optlist *l, struct drive_wish *w, GError **err)
+{
+	uint64_t index = 0, bus = 0, unit = 0, most = 63;
+	bool has_index = optlist_get(l, "index"),
+	     has_bus = optlist_get(l, "bus") || optlist_get(l, "unit");
+
+	if (!optlist_uint(l, "index", 0, most, &index, err) ||
+	    !optlist_uint(l, "bus", 0, most, &bus, err) ||
+	    !optlist_uint(l, "unit", 0, per_bus[w->interface] ? per_bus[w->interface] - 1 : most,
+			  &unit, err))
+		return false;
+	if (has_index && has_bus)
+		return error(err,
+			     "-drive: index= and bus=, unit= name the same place: leave one out");
+	w->index = has_index ? (int)index
+		   : has_bus ? (int)(bus * MAX_OF(per_bus[w->interface], 1u) + unit)
+			     : -1;
+	return true;
+}
+
+/* The first index of an interface that nobody has. */
+static int next_index(struct drive_wishes *all, enum drive_interface interface)
+{
+	for (int n = 0;; n++) {
+		bool taken = false;
+
+		for (guint i = 0; i < all->all->len; i++) {
+			struct drive_wish *w = all->all->pdata[i];
+
+			taken |= w->interface == interface && w->index == n;
+		}
+		if (!taken)
+			return n;
+	}
+}
+
+static bool add_wish(struct drive_wishes *all, struct drive_wish *w, GError **err)
+{
+	if (w->index < 0)
+		w->index = next_index(all, w->interface);
+	for (guint i = 0; i < all->all->len; i++) {
+		struct drive_wish *o = all->all->pdata[i];
+
+		if (w->interface != IF_NONE && o->interface == w->interface &&
+		    o->index == w->index) {
+			error(err, "two drives at if=%s,index=%d: give one another index",
+			      interface_names[w->interface], w->index);
+			free_wish(w);
+			return false;
+		}
+	}
+	/* QEMU's names: ide0-hd0, ide1-cd0, virtio0. */
+	if (!w->id && w->interface == IF_IDE)
+		w->id = g_strdup_printf("ide%d-%s%d", w->index / 2, w->options.cdrom ? "cd" : "hd",
+					w->index % 2);
+	else if (!w->id)
+		w->id = g_strdup_printf("%s%d", interface_names[w->interface], w->index);
+	w->label = g_strdup_printf("drive '%s'", w->id);
+	w->options.id = w->id;
+	w->options.file = w->file;
+	w->options.serial = w->serial;
+	w->options.block.format = w->format;
+	w->options.block.label = w->label;
+	g_ptr_array_add(all->all, w);
+	return true;
+}
+
+bool drive_wish_take(struct drive_wishes *all, struct optlist *l, GError **err)
+{
+	static const char *const media[] = { "disk", "cdrom", NULL };
+	struct drive_wish *w = g_new0(struct drive_wish, 1);
+	struct drive_options *o = &w->options;
+	unsigned medium = 0;
+
+	w->id = g_strdup(optlist_get(l, "id"));
+	w->file = g_strdup(optlist_get(l, "file"));
+	w->format = g_strdup(optlist_get(l, "format"));
+	w->serial = g_strdup(optlist_get(l, "serial"));
+	if (!drive_interface(l, &w->interface, err) ||
+	    !optlist_enum(l, "media", media, &medium, err) ||
+	    !optlist_bool(l, "readonly", &o->block.read_only, err) ||
+	    !optlist_bool(l, "read-only", &o->block.read_only, err) ||
+	    !optlist_bool(l, "snapshot", &o->snapshot, err) || !take_cache(l, o, err) ||
+	    !take_on_error(l, o, err) || !take_space(l, o, err) || !take_place(l, w, err)) {
+		free_wish(w);
+		return false;
+	}
+	o->cdrom = medium == 1;
+	o->block.read_only |= o->cdrom;
+	if (w->interface == IF_NONE && !w->id) {
+		free_wish(w);
+		return error(err, "-drive if=none: needs id=ID, by which a -device can name it");
+	}
+	if (!w->file && !o->cdrom) {
+		free_wish(w);
+		return error(err, "-drive: needs file=FILE");
+	}
+	return add_wish(all, w, err);
+}
+
+bool drive_wish_add(struct drive_wishes *all, const char *option, const char *file, int index,
+		    bool cdrom, GError **err)
+{
+	struct drive_wish *w = g_new0(struct drive_wish, 1);
+
+	(void)option;
+	w->interface = IF_IDE;
+	w->index = index;
+	w->file = g_strdup(file);
+	w->options.werror = ON_ERROR_ENOSPC;
+	w->options.cdrom = w->options.block.read_only = cdrom;
+	return add_wish(all, w, err);
+}
+
+static bool make_virtio(struct machine *m, struct drive *d, GError **err)
+{
+	struct device *dev = device_new(m, device_find("virtio-blk-pci", NULL), NULL);
+
+	return device_set(dev, "drive", d->id, err) &&
+	       device_realize(dev, machine_find_bus(m, "PCI", NULL), err);
+}
+
+static bool fulfil(struct drive_wish *w, struct machine *m, GError **err)
+{
+	struct drive *d;
+
+	if (drive_find(w->id))
+		return error(err, "-drive: id '%s' is taken", w->id);
+	d = w->file ? drive_new(m, &w->options, err) : drive_new_empty(m, &w->options);
+	if (!d)
+		return false;
+	if (w->interface == IF_VIRTIO)
+		return make_virtio(m, d, err);
+	return true;
+}
+
+bool drive_wishes_fulfil(struct drive_wishes *all, struct machine *m, GError **err)
+{
+	for (guint i = 0; i < all->all->len; i++)
+		if (!fulfil(all->all->pdata[i], m, err))
+			return false;
+	return true;
+}
