@@ -40,6 +40,7 @@ hw/char := debugcon.c ns16550.c
 hw/input := i8042.c ps2.c
 hw/misc := a20.c debugexit.c pc_testdev.c pci_testdev.c port80.c port92.c pvpanic.c
 hw/block := pflash.c virtio_blk.c
+hw/ide := ata.c atapi.c piix_ide.c
 hw/virtio := virtio.c virtqueue.c
 hw/dma := i8237.c
 hw/board := pc.c pc_i440fx.c
@@ -47,7 +48,7 @@ monitor := commands.c hmp.c info.c memory.c monitor.c qmp.c
 monitor/gdbstub := gdbstub.c x86.c
 
 FOLDERS := core cpu cpu/x86 accel accel/tcg accel/tcg/frontend/x86 accel/kvm chardev block hw/intc hw/timer hw/pci hw/isa hw/acpi hw/firmware hw/char \
-	hw/input hw/misc hw/virtio hw/block hw/dma hw/board monitor monitor/gdbstub
+	hw/input hw/misc hw/virtio hw/ide hw/block hw/dma hw/board monitor monitor/gdbstub
 LIB_SRCS := $(foreach f,$(FOLDERS),$(addprefix $(f)/,$($(f))))
 DEVICE_SRCS := $(filter hw/% cpu/%,$(LIB_SRCS))
 LIB_OBJS := $(LIB_SRCS:.c=.o) accel/tcg/host/thunks.o devices.o

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/device.h"
+#include "hw/ide/piix_ide.h"
 
 static const char *const interface_names[] = { "none", "ide", "virtio", "pflash", NULL };
 static const unsigned per_bus[IF_COUNT] = { [IF_IDE] = 2 };
@@ -237,9 +238,15 @@ static bool fulfil(struct drive_wish *w, struct machine *m, GError **err)
 	d = w->file ? drive_new(m, &w->options, err) : drive_new_empty(m, &w->options);
 	if (!d)
 		return false;
-	if (w->interface == IF_VIRTIO)
+	switch (w->interface) {
+	case IF_VIRTIO:
 		return make_virtio(m, d, err);
-	return true;
+	case IF_IDE:
+		return piix_ide_attach((struct piix_ide *)machine_find_device(m, "piix3-ide"),
+				       (unsigned)w->index, d, err);
+	default:
+		return true;
+	}
 }
 
 bool drive_wishes_fulfil(struct drive_wishes *all, struct machine *m, GError **err)

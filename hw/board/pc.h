@@ -52,6 +52,7 @@ struct pc {
 	struct irq_lines *lines;
 	struct i440fx *host;
 	struct piix3 *isa;
+	struct piix_ide *ide;
 	struct piix4_pm *pm;
 	struct i8254 *pit;
 	struct mc146818 *rtc;

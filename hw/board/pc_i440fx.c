@@ -5,6 +5,7 @@
  */
 #include "hw/board/pc.h"
 
+#include "hw/ide/piix_ide.h"
 #include "hw/misc/misc.h"
 #include "hw/timer/timers.h"
 
@@ -127,6 +128,10 @@ static bool add_bridges(struct pc *pc, GError **err)
 	pc->isa->isa.wires = pc;
 	for (unsigned n = 0; n < ISA_IRQS; n++)
 		irq_connect(&pc->isa->pirq_out[n], gsi_wire(pc, n));
+	pc->ide = piix_ide_new(pc->machine, &pc->host->bus,
+			       (struct irq[]) { gsi_wire(pc, 14), gsi_wire(pc, 15) }, err);
+	if (!pc->ide)
+		return false;
 	pc->pm = piix4_pm_new(pc->machine, &pc->host->bus, gsi_wire(pc, 9), smi, err);
 	if (!pc->pm)
 		return false;

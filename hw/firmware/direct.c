@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What every kernel finds that is booted without firmware: see direct.h. */
+#include "hw/ide/piix_ide.h"
 #include "hw/firmware/direct.h"
 
 #include <inttypes.h>
@@ -177,6 +178,9 @@ static void set_up_pci(struct direct_boot *b)
 		pci_config_write(b->c.pci, 0, I440FX_PAM0 + i, i ? 0x33 : 0x30, 1);
 	for (unsigned i = 0; i < PCI_PINS; i++)
 		pci_config_write(b->c.pci, 1 * PCI_FUNCTIONS, PIIX3_PIRQ + i, pirq[i], 1);
+	/* Both IDE channels decode their ports. */
+	pci_config_write(b->c.pci, 1 * PCI_FUNCTIONS + 1, PIIX3_IDETIM,
+			 PIIX3_IDETIM_ENABLE | PIIX3_IDETIM_ENABLE << 16, 4);
 	space_write_le(&b->dev.machine->ports, 0x4d1, 0x0c, 1); /* 10 and 11 are level-triggered */
 	for (unsigned f = 0; f < PCI_SLOTS * PCI_FUNCTIONS; f++) {
 		struct pci_device *d = b->c.pci->devices[f];
