@@ -21,7 +21,7 @@ ALL_CFLAGS := -std=gnu17 -D_GNU_SOURCE $(WARN) -g $(CFLAGS_CONF) $(CFLAGS) -fno-
 	-I. -I$(SRC) $(DEPS_CFLAGS)
 LDLIBS := -Wl,--as-needed $(DEPS_LIBS) -lutil -lm
 
-core := access.c clock.c device.c error.c field.c lock.c log.c loop.c machine.c memory.c options.c ram.c state.c
+core := access.c clock.c device.c error.c field.c iov.c lock.c log.c loop.c machine.c memory.c options.c ram.c state.c
 cpu := cpu.c
 cpu/x86 := cpu.c features.c models.c pages.c
 accel := accel.c vcpu.c
@@ -40,6 +40,8 @@ hw/char := debugcon.c ns16550.c
 hw/input := i8042.c ps2.c
 hw/misc := a20.c debugexit.c pc_testdev.c pci_testdev.c port80.c port92.c pvpanic.c
 hw/block := pflash.c virtio_blk.c
+net := net.c socket.c user.c
+hw/net := virtio_net.c
 hw/ide := ata.c atapi.c piix_ide.c
 hw/virtio := virtio.c virtqueue.c
 hw/dma := i8237.c
@@ -48,11 +50,11 @@ monitor := commands.c hmp.c info.c memory.c monitor.c qmp.c
 monitor/gdbstub := gdbstub.c x86.c
 
 FOLDERS := core cpu cpu/x86 accel accel/tcg accel/tcg/frontend/x86 accel/kvm chardev block hw/intc hw/timer hw/pci hw/isa hw/acpi hw/firmware hw/char \
-	hw/input hw/misc hw/virtio hw/ide hw/block hw/dma hw/board monitor monitor/gdbstub
+	hw/input net hw/misc hw/virtio hw/net hw/ide hw/block hw/dma hw/board monitor monitor/gdbstub
 LIB_SRCS := $(foreach f,$(FOLDERS),$(addprefix $(f)/,$($(f))))
 DEVICE_SRCS := $(filter hw/% cpu/%,$(LIB_SRCS))
 LIB_OBJS := $(LIB_SRCS:.c=.o) accel/tcg/host/thunks.o devices.o
-CMD_OBJS := cmd/moa/main.o cmd/moa/cmdline.o cmd/moa/drives.o
+CMD_OBJS := cmd/moa/main.o cmd/moa/cmdline.o cmd/moa/drives.o cmd/moa/nets.o
 IMG_OBJS := cmd/moa-img/change.o cmd/moa-img/look.o cmd/moa-img/main.o
 
 include $(SRC)/tests/Makefile.inc

@@ -13,10 +13,10 @@
 #pragma once
 
 #include <glib.h>
-#include <sys/uio.h>
 
 #include "core/compiler.h"
 #include "core/error.h"
+#include "core/iov.h"
 #include "core/lock.h"
 
 #define BLOCK_SECTOR 512u
@@ -170,11 +170,3 @@ int block_map(struct block *b, uint64_t off, uint64_t len, struct extent *e);
 /* Whether [off, off + *len) reads as zeros through the whole chain; shrinks *len. <0: error. */
 int block_is_zero(struct block *b, uint64_t off, uint64_t *len);
 bool block_resize(struct block *b, uint64_t size, GError **err);
-
-/* Lengths of vectors, and parts of them. */
-size_t iov_bytes(const struct iovec *iov, int n);
-/* Writes bytes [off, off + len) of iov to `part`, which holds n elements; returns how many. */
-int iov_part(const struct iovec *iov, int n, size_t off, size_t len, struct iovec *part);
-void iov_fill(const struct iovec *iov, int n, size_t off, int byte, size_t len);
-size_t iov_from(const struct iovec *iov, int n, size_t off, const void *buf, size_t len);
-size_t iov_to(const struct iovec *iov, int n, size_t off, void *buf, size_t len);

@@ -413,6 +413,45 @@ static bool opt_snapshot(void *opaque, const char *arg, GError **err)
 	return true;
 }
 
+static bool opt_netdev(void *opaque, const char *arg, GError **err)
+{
+	struct vm_config *c = opaque;
+
+	(void)err;
+	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
+		g_autofree char *text = net_backends_help();
+
+		printf("Networks:\n%s", text);
+		c->done = true;
+		return true;
+	}
+	c->nets.given = true;
+	g_ptr_array_add(c->nets.netdevs, g_strdup(arg));
+	return true;
+}
+
+static bool opt_nic(void *opaque, const char *arg, GError **err)
+{
+	struct vm_config *c = opaque;
+
+	(void)err;
+	if (!strcmp(arg, "help") || !strcmp(arg, "model=help")) {
+		g_autofree char *text = net_models_help();
+
+		fputs(text, stdout);
+		c->done = true;
+		return true;
+	}
+	c->nets.given = true;
+	g_ptr_array_add(c->nets.nics, g_strdup(arg));
+	return true;
+}
+
+static bool opt_net(void *opaque, const char *arg, GError **err)
+{
+	return net_wish_net(&((struct vm_config *)opaque)->nets, arg, err);
+}
+
 static bool opt_drive(void *opaque, const char *arg, GError **err)
 {
 	return with_list(opaque, "-drive", arg, NULL, take_drive, err);
@@ -820,6 +859,10 @@ static const struct option_row options[] = {
 	{ "cdrom", "FILE", "a CD-ROM, in the third's place", opt_cdrom },
 	{ "drive", "file=FILE[,format=F][,if=ide|virtio|none|pflash][,id=ID][,media=disk|cdrom][,index=N][,readonly=on][,snapshot=on][,cache=MODE][,discard=unmap][,detect-zeroes=on][,rerror=A][,werror=A]", "a drive: an image and how to treat it", opt_drive },
 	{ "snapshot", NULL, "writes to disks are dropped at the end", opt_snapshot },
+	{ NULL, NULL, "Networks:", NULL },
+	{ "nic", "[type=]user[,model=CARD][,mac=ADDR][,...]|none", "a card and its network; see -nic help", opt_nic },
+	{ "netdev", "[type=]NAME,id=ID[,...]", "a network for a -device CARD,netdev=ID; see -netdev help", opt_netdev },
+	{ "net", "nic[,model=CARD][,macaddr=ADDR]|user[,...]|none", "the old spelling of -nic", opt_net },
 	{ NULL, NULL, "Consoles:", NULL },
 	{ "chardev", "BACKEND,id=ID[,...]", "a character device; see -chardev help", opt_chardev },
 	{ "serial", "DEV", "a serial port on DEV: stdio, mon:stdio, pty, file:PATH, tcp:HOST:PORT, telnet:HOST:PORT, unix:PATH, null, none, chardev:ID", opt_serial },
@@ -901,6 +944,7 @@ bool config_parse(struct vm_config *c, int argc, char **argv, GError **err)
 	c->devices = g_ptr_array_new_with_free_func(g_free);
 	c->fw_cfg = g_ptr_array_new_with_free_func(fw_cfg_blob_free);
 	drive_wishes_init(&c->drives);
+	net_wishes_init(&c->nets);
 	c->pc.fw_cfg = c->fw_cfg;
 	if (!options_parse(options, argc, argv, c, err) || c->done)
 		return c->done && !(err && *err);
@@ -938,6 +982,7 @@ void config_clear(struct vm_config *c)
 	g_ptr_array_unref(c->devices);
 	g_ptr_array_unref(c->fw_cfg);
 	drive_wishes_clear(&c->drives);
+	net_wishes_clear(&c->nets);
 	g_free(c->accels);
 	g_free(c->name);
 	g_free(c->process_name);

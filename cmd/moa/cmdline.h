@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cmd/moa/drives.h"
+#include "cmd/moa/nets.h"
 #include "hw/board/pc.h"
 
 struct char_request {
@@ -21,6 +22,7 @@ struct vm_config {
 	GPtrArray *devices;				  /* texts of -device */
 	GPtrArray *fw_cfg;				  /* struct fw_cfg_blob */
 	struct drive_wishes drives;
+	struct net_wishes nets;
 	bool snapshot; /* -snapshot: of every drive */
 	bool nodefaults, nographic, display_given;
 	bool stopped, no_reboot, no_shutdown, daemonize, qmp_pretty;

@@ -273,8 +273,14 @@ static bool build(GError **err)
 		return false;
 	if (!config.cpu && !x86_cpu_config_parse(&config.pc.cpu, accel->ops->default_cpu, err))
 		return false;
+	if (config.drives.all->len)
+		net_set_identity(((struct drive_wish *)config.drives.all->pdata[0])->file);
+	if (!net_wishes_networks(&config.nets, &machine, err))
+		return false;
 	pc = pc_new(&machine, &config.pc, err);
-	return pc && add_debugcons(err) && drive_wishes_fulfil(&config.drives, &machine, err) &&
+	return pc && add_debugcons(err) &&
+	       net_wishes_cards(&config.nets, &machine, !config.nodefaults, err) &&
+	       drive_wishes_fulfil(&config.drives, &machine, err) &&
 	       config_add_devices(&config, &machine, err) && add_monitors(err) && add_gdb(err);
 }
 
@@ -292,6 +298,7 @@ static void take_down(void)
 	monitors_free();
 	chr_free_all();
 	machine_destroy(&machine);
+	net_free_all();
 	drives_free_all();
 }
 

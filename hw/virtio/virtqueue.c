@@ -498,36 +498,12 @@ bool virtq_check(const struct virtq *q)
 	       !(q->driver & (is_packed(q) ? 3 : 1)) && !(q->device & 3);
 }
 
-/* Bytes of the two parts. */
-
-static size_t copy(const struct iovec *iov, unsigned n, size_t off, void *buf, size_t len, bool in)
-{
-	size_t done = 0;
-
-	for (unsigned i = 0; i < n && done < len; i++) {
-		size_t take;
-
-		if (off >= iov[i].iov_len) {
-			off -= iov[i].iov_len;
-			continue;
-		}
-		take = MIN_OF(iov[i].iov_len - off, len - done);
-		if (in)
-			memcpy((uint8_t *)iov[i].iov_base + off, (uint8_t *)buf + done, take);
-		else
-			memcpy((uint8_t *)buf + done, (uint8_t *)iov[i].iov_base + off, take);
-		done += take;
-		off = 0;
-	}
-	return done;
-}
-
 size_t virtq_read(const struct virtq_chain *c, size_t off, void *buf, size_t len)
 {
-	return copy(c->iov, c->nout, off, buf, len, false);
+	return iov_to(c->iov, (int)c->nout, off, buf, len);
 }
 
 size_t virtq_write(const struct virtq_chain *c, size_t off, const void *buf, size_t len)
 {
-	return copy(c->iov + c->nout, c->nin, off, (void *)buf, len, true);
+	return iov_from(c->iov + c->nout, (int)c->nin, off, buf, len);
 }

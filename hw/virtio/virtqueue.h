@@ -11,9 +11,8 @@
  */
 #pragma once
 
-#include <sys/uio.h>
-
 #include "core/device.h"
+#include "core/iov.h"
 
 #define VIRTQ_MOST_SIZE 1024
 #define VIRTQ_MOST_DESCRIPTORS 1024
@@ -73,5 +72,6 @@ void virtq_reset(struct virtq *q);
 /* Whether the driver's addresses and size are acceptable. */
 bool virtq_check(const struct virtq *q);
 
+/* Bytes of the out part from `off` on, and into the in part; they return how many there were. */
 size_t virtq_read(const struct virtq_chain *c, size_t off, void *buf, size_t len);
 size_t virtq_write(const struct virtq_chain *c, size_t off, const void *buf, size_t len);

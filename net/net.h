@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Networks: Ethernet frames between two ports. A card is one; the other is a backend that leads to
+ * the host.
+ *
+ * What a port cannot take now waits in a bounded queue before it, and the sender is told to hold
+ * back; what must be dropped all the same is counted. Nobody blocks.
+ *
+ * Lock: the machine lock.
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "core/error.h"
+#include "core/iov.h"
+#include "core/machine.h"
+
+#define NET_MOST_FRAME 65550 /* with an Ethernet header and a VLAN tag */
+#define NET_MOST_QUEUED 512  /* frames before a port that does not take them */
+#define MAC_BYTES 6
+
+struct optlist;
+
+struct net_ops {
+	/* A frame for this port. False: not now; it says so with net_ready when it can again. */
+	bool (*take)(void *opaque, const struct iovec *iov, int n);
+	/* The other port takes frames again. May be NULL. */
+	void (*go_on)(void *opaque);
+	/* Frees the backend. NULL for cards, whose device does so. */
+	void (*close)(void *opaque);
+	/* "user: ..." for `info network`; to be freed. May be NULL. */
+	char *(*describe)(void *opaque);
+};
+
+struct net_counters {
+	uint64_t frames, bytes, dropped;
+};
+
+struct net_port {
+	char *id;
+	const struct net_ops *ops;
+	void *opaque;
+	struct machine *machine;
+	struct net_port *peer;
+	bool is_card;
+	bool link_down;
+	struct net_counters sent; /* by this port */
+	GQueue queue;		  /* GBytes that this port could not take */
+	bool full;		  /* the peer was told to hold back */
+};
+
+/* A backend by "user,id=n0,...". */
+bool net_backend_new(struct machine *m, const char *option, const char *text, GError **err);
+struct net_port *net_find(const char *id);
+/* For `info network`: NULL after the last. */
+struct net_port *net_nth(unsigned n);
+/* "user: what it does\n..." */
+char *net_backends_help(void);
+void net_free_all(void);
+
+/* A card at the backend `id`; NULL id: one that leads nowhere. */
+struct net_port *net_card_new(struct machine *m, const char *id, const char *netdev,
+			      const struct net_ops *ops, void *opaque, GError **err);
+void net_card_free(struct net_port *p);
+
+/*
+ * Sends a frame to the peer. False: it waits before the peer, and further ones should not be sent
+ * until go_on; those that are sent beyond the bound are dropped and counted.
+ */
+bool net_send(struct net_port *p, const struct iovec *iov, int n);
+/* The port can take frames again. */
+void net_ready(struct net_port *p);
+/* A stopped VM's backends hold their frames back. */
+bool net_may_send(struct net_port *p);
+
+/* Parses "52:54:00:12:34:56"; refuses what is no card's address. */
+bool net_parse_mac(const char *text, uint8_t mac[MAC_BYTES], GError **err);
+/* The address of the n-th card of this VM: the same each time, and another in another VM. */
+void net_default_mac(struct machine *m, unsigned n, uint8_t mac[MAC_BYTES]);
+/* What tells VMs without a name or UUID apart: say, their first disk. */
+void net_set_identity(const char *text);
+
+/* For backends. */
+struct net_backend {
+	const char *name, *help;
+	bool (*open)(struct net_port *p, struct optlist *l, GError **err);
+};
