@@ -516,9 +516,13 @@ static void return_to(struct tcg_env *env, struct stack *s, uint16_t selector, u
 		segment_raise(env, VECTOR_GP, selector);
 	if (!(D_RIGHTS(&d) & DESC_P))
 		segment_raise(env, VECTOR_NP, selector);
-	if (long_mode(env) && D_RIGHTS(&d) & DESC_L && rpl == cpl)
+	if (long_mode(env) && D_RIGHTS(&d) & DESC_L && rpl == cpl) {
+		/* From a 16-bit stack, processors add this and what was popped in 16 bits. */
+		if (s->mask == UINT16_MAX && release + 2 * size > UINT16_MAX)
+			release -= UINT16_MAX + 1u;
 		s->mask = UINT64_MAX; /* the stack of where it goes */
-	s->sp = (s->sp & ~s->mask) | ((s->sp + release) & s->mask);
+	}
+	s->sp = (s->sp & ~s->mask) | ((s->sp + (int32_t)release) & s->mask);
 	if (rpl == cpl && !always_stack) {
 		set_cs(env, &d, rpl, rip);
 		set_stack_pointer(env, s);

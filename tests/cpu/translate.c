@@ -1242,10 +1242,7 @@ TEST(instructions_do_what_the_bare_cpu_does)
 		run_batch(only, feature);
 		if (!differences)
 			continue;
-		/*
-		 * Again, and aloud: once in some 10^7 far returns an interrupt of the host's makes
-		 * the processor itself do something else.
-		 */
+		/* Again, and aloud. A trap that the host once loses does not come again. */
 		seed = batch;
 		quiet = false;
 		differences = 0;
