@@ -136,6 +136,8 @@ void drive_quiesce(struct drive *d)
 
 void drive_drain(struct drive *d)
 {
+	if (!__atomic_load_n(&d->in_flight, __ATOMIC_ACQUIRE))
+		return;
 	machine_unlock();
 	wait_for(d, &d->in_flight);
 	machine_lock();
@@ -174,19 +176,14 @@ enum drive_on_error drive_failed(struct drive *d, enum drive_op op, int e)
 /* Everything that was handed over is done, and on the disk, before the VM counts as stopped. */
 static void run_changed(void *opaque, bool running)
 {
-	(void)opaque;
+	struct drive *d = opaque;
+
 	if (running)
 		return;
-	drives_drain_all();
-	for (guint i = 0; i < drives->len; i++) {
-		struct drive *d = drives->pdata[i];
-
-		if (d->block)
-			block_flush(d->block);
-	}
+	drive_drain(d);
+	if (d->block)
+		block_flush(d->block);
 }
-
-static struct machine_listener listener = { .run_changed = run_changed };
 
 /* A qcow2 image over the user's, which is unlinked at once: it ends with its last descriptor. */
 static struct block *open_snapshot(const struct drive_options *o, GError **err)
@@ -223,10 +220,8 @@ static struct drive *add(struct machine *m, const struct drive_options *o)
 {
 	struct drive *d = g_new0(struct drive, 1);
 
-	if (!drives) {
+	if (!drives)
 		drives = g_ptr_array_new();
-		machine_listen(m, &listener);
-	}
 	d->id = g_strdup(o->id);
 	d->serial = g_strdup(o->serial);
 	d->machine = m;
@@ -239,6 +234,8 @@ static struct drive *add(struct machine *m, const struct drive_options *o)
 	d->unmap_detected = o->unmap_detected;
 	pthread_mutex_init(&d->mutex, NULL);
 	pthread_cond_init(&d->quiet, NULL);
+	d->listener = (struct machine_listener) { .run_changed = run_changed, .opaque = d };
+	machine_listen(m, &d->listener);
 	g_ptr_array_add(drives, d);
 	return d;
 }
@@ -287,13 +284,15 @@ bool drive_attach(struct drive *d, const void *device, const char *name, GError 
 	return true;
 }
 
-void drives_free_all(void)
+void drives_free(struct machine *m)
 {
-	if (!drives)
-		return;
-	for (guint i = 0; i < drives->len; i++) {
+	for (guint i = drives ? drives->len : 0; i-- > 0;) {
 		struct drive *d = drives->pdata[i];
 
+		if (d->machine != m)
+			continue;
+		g_ptr_array_remove_index(drives, i);
+		machine_unlisten(m, &d->listener);
 		block_close(d->block);
 		pthread_mutex_destroy(&d->mutex);
 		pthread_cond_destroy(&d->quiet);
@@ -301,6 +300,4 @@ void drives_free_all(void)
 		g_free(d->serial);
 		g_free(d);
 	}
-	g_ptr_array_unref(drives);
-	drives = NULL;
 }

@@ -44,6 +44,7 @@ struct drive {
 	void (*resized)(void *opaque);
 	void *opaque;
 
+	struct machine_listener listener;
 	pthread_mutex_t mutex;
 	pthread_cond_t quiet;
 	unsigned working;   /* requests whose work is not done */
@@ -71,8 +72,8 @@ struct drive *drive_find(const char *id);
 struct drive *drive_nth(unsigned n);
 /* Makes it the device's; refuses when another has it. */
 bool drive_attach(struct drive *d, const void *device, const char *name, GError **err);
-/* Flushes and closes all; no request may be in flight. */
-void drives_free_all(void);
+/* Flushes and closes a machine's; no request may be in flight. */
+void drives_free(struct machine *m);
 
 static inline uint64_t drive_size(const struct drive *d)
 {

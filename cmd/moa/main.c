@@ -299,7 +299,7 @@ static void take_down(void)
 	chr_free_all();
 	machine_destroy(&machine);
 	net_free_all();
-	drives_free_all();
+	drives_free(&machine);
 }
 
 int main(int argc, char **argv)

@@ -573,7 +573,7 @@ bool virtio_loaded(void *dev, GError **err)
 {
 	struct virtio_device *d = dev;
 
-	if (d->guest_features & ~d->host_features)
+	if (d->status & VIRTIO_STATUS_FEATURES_OK && d->guest_features & ~d->host_features)
 		return error(err,
 			     "saved state: '%s' uses features 0x%" PRIx64
 			     " that this one does not offer",

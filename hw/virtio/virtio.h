@@ -112,7 +112,7 @@ bool virtio_loaded(void *dev, GError **err);
 /* Whether both sides have feature bit n. */
 static inline bool virtio_has(const struct virtio_device *d, unsigned n)
 {
-	return d->guest_features >> n & 1;
+	return (d->guest_features & d->host_features) >> n & 1;
 }
 static inline bool virtio_is_broken(const struct virtio_device *d)
 {

@@ -275,3 +275,31 @@ void rig_pci_write(struct rig *r, unsigned slot, unsigned function, unsigned off
 	select_config(r, slot, function, off);
 	rig_out(r, (uint16_t)(0xcfc + (off & 3)), v, size);
 }
+
+struct drive *rig_drive(struct rig *r, uint64_t size, bool writable, bool cdrom)
+{
+	static unsigned number;
+	g_autofree char *id = g_strdup_printf("drive%u", number++), *path = NULL;
+	struct drive_options o = { .id = id, .cdrom = cdrom };
+	uint8_t sector[BLOCK_SECTOR];
+	GError *err = NULL;
+	struct drive *d;
+	int fd = g_file_open_tmp("moa-disk-XXXXXX", &path, NULL);
+
+	for (uint32_t i = 0; i < size / BLOCK_SECTOR; i++) {
+		memset(sector, (int)i, sizeof(sector));
+		store_le(sector, i, 4);
+		CHECK(write(fd, sector, sizeof(sector)) == sizeof(sector));
+	}
+	close(fd);
+	o.file = path;
+	o.block.format = "raw";
+	o.block.label = id;
+	o.block.read_only = !writable;
+	o.block.discard = true;
+	d = drive_new(&r->m, &o, &err);
+	if (!d)
+		test_fail(__FILE__, __LINE__, "%s", err->message);
+	unlink(path);
+	return d;
+}

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "block/drive.h"
 #include "hw/board/pc.h"
 #include "tests/lib/test.h"
 
@@ -57,6 +58,12 @@ int rig_ack(struct rig *r);
 uint32_t rig_pci_read(struct rig *r, unsigned slot, unsigned function, unsigned off, unsigned size);
 void rig_pci_write(struct rig *r, unsigned slot, unsigned function, unsigned off, uint32_t v,
 		   unsigned size);
+
+/*
+ * A raw disk whose sectors of 512 bytes begin with their number (32 bits) and repeat its low byte;
+ * it has no name, so nothing is left of it.
+ */
+struct drive *rig_drive(struct rig *r, uint64_t size, bool writable, bool cdrom);
 
 /* A test that runs on both: NAME.user and NAME.kernel. */
 #define BOTH(id)                                                                                   \

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tests/lib/workload.h"
 
+#include <string.h>
 #include <unistd.h>
 
+#include "block/drive.h"
 #include "chardev/chardev.h"
+#include "hw/ide/piix_ide.h"
 
 /* Windows as a map of the board; the weight is how often one is picked. */
 static const struct {
@@ -23,7 +26,11 @@ static const struct {
 	{ 0x0c0, 0x20, true, 2 },
 	{ 0x0e0, 12, true, 2 },
 	{ 0x0e9, 1, true, 1 },
+	{ 0x170, 8, true, 6 },
+	{ 0x1f0, 8, true, 10 },
 	{ 0x2f8, 8, true, 2 },
+	{ 0x376, 1, true, 1 },
+	{ 0x3f6, 1, true, 1 },
 	{ 0x3f8, 8, true, 4 },
 	{ 0x4d0, 2, true, 1 },
 	{ 0x505, 1, true, 1 },
@@ -33,6 +40,11 @@ static const struct {
 	{ 0x2000, 24, true, 2 },
 	{ 0xafe0, 4, true, 1 },
 	{ 0xc000, 0x100, true, 2 },
+	{ 0xc100, 0x100, true, 8 },
+	{ 0xc200, 0x10, true, 4 },
+	{ 0xe0100000, 0x3100, false, 8 },
+	{ 0xe0110000, 0x3100, false, 8 },
+	{ 0xe0120000, 0x1000, false, 1 },
 	{ 0xe0000000, 0x1000, false, 2 },
 	{ 0xff000000, 0x10000, false, 1 },
 	{ 0xfec00000, 0x50, false, 6 },
@@ -67,6 +79,38 @@ void workload_config(struct pc_config *c)
 	c->pflash[0].readonly = true; /* the file is gone once it is read */
 }
 
+static void add_pci(struct rig *r, const char *name, unsigned slot, const char *drive)
+{
+	struct device *d = device_new(&r->m, device_find(name, NULL), NULL);
+
+	pci_set_devfn(d, slot, 0);
+	if ((drive && !device_set(d, "drive", drive, NULL)) ||
+	    !device_realize(d, &r->pc->host->bus.bus, NULL))
+		test_fail(__FILE__, __LINE__, "%s", name);
+}
+
+/* Virtio's BARs: old registers, MSI-X, new registers. */
+static void place_virtio(struct rig *r, unsigned slot, uint32_t io, uint32_t memory)
+{
+	rig_pci_write(r, slot, 0, 0x10, io, 4);
+	rig_pci_write(r, slot, 0, 0x14, 0xe0120000 + 0x1000 * (slot & 1), 4);
+	rig_pci_write(r, slot, 0, 0x20, memory, 4);
+	rig_pci_write(r, slot, 0, 4, 7, 2);
+}
+
+/* Disks that nobody writes to, so that a machine and its copy find the same on them. */
+static void add_disks_and_cards(struct rig *r)
+{
+	CHECK(piix_ide_attach(r->pc->ide, 0, rig_drive(r, MIB, false, false), NULL));
+	CHECK(piix_ide_attach(r->pc->ide, 2, rig_drive(r, MIB, false, true), NULL));
+	add_pci(r, "virtio-blk-pci", 5, rig_drive(r, MIB, false, false)->id);
+	add_pci(r, "virtio-net-pci", 6, NULL);
+	place_virtio(r, 5, 0xc100, 0xe0100000);
+	place_virtio(r, 6, 0xc180, 0xe0110000);
+	rig_pci_write(r, 1, 1, 0x20, 0xc200, 4);
+	rig_pci_write(r, 1, 1, 4, 7, 2);
+}
+
 static void add(struct rig *r, const char *name, const char *chardev)
 {
 	struct device *d = device_new(&r->m, device_find(name, NULL), NULL);
@@ -92,6 +136,7 @@ void workload_add_devices(struct rig *r)
 	pci_set_devfn(pci, 4, 0);
 	if (!device_realize(pci, &r->pc->host->bus.bus, NULL))
 		test_fail(__FILE__, __LINE__, "pci-testdev");
+	add_disks_and_cards(r);
 	rig_pci_write(r, 4, 0, 0x10, 0xe0000000, 4);
 	rig_pci_write(r, 4, 0, 0x14, 0xc000, 4);
 	rig_pci_write(r, 4, 0, 4, 3, 2);
@@ -145,6 +190,8 @@ uint64_t workload_do(struct rig *r, const struct access *x)
 		space_write_le(s, x->addr, x->value, x->size);
 	else
 		v = space_read_le(s, x->addr, x->size);
+	/* What a drive works at is over before the next access, or no two runs were alike. */
+	drives_drain_all();
 	if (x->step)
 		rig_step(r, x->step);
 	/* What the processors would do: take interrupts now and then. */
