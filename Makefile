@@ -46,7 +46,7 @@ hw/ide := ata.c atapi.c piix_ide.c
 hw/virtio := virtio.c virtqueue.c
 hw/dma := i8237.c
 hw/board := pc.c pc_i440fx.c
-monitor := commands.c hmp.c info.c memory.c monitor.c qmp.c
+monitor := backends.c commands.c hmp.c info.c memory.c monitor.c qmp.c
 monitor/gdbstub := gdbstub.c x86.c
 
 FOLDERS := core cpu cpu/x86 accel accel/tcg accel/tcg/frontend/x86 accel/kvm chardev block hw/intc hw/timer hw/pci hw/isa hw/acpi hw/firmware hw/char \

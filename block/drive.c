@@ -284,6 +284,49 @@ bool drive_attach(struct drive *d, const void *device, const char *name, GError 
 	return true;
 }
 
+bool drive_change_medium(struct drive *d, const char *file, const char *format, bool force,
+			 GError **err)
+{
+	struct block_options o = { .label = d->id, .format = format, .read_only = true };
+	struct block *b = NULL;
+
+	if (!d->cdrom)
+		return error(err, "drive '%s' has no medium that could be taken out", d->id);
+	if (!force && d->is_locked && d->is_locked(d->opaque))
+		return error(err,
+			     "drive '%s': the guest has locked the tray: have it eject the disc, "
+			     "or force it",
+			     d->id);
+	if (file) {
+		b = block_open(file, &o, err);
+		if (!b)
+			return false;
+	}
+	drive_drain(d);
+	block_close(d->block);
+	d->block = b;
+	if (d->medium_changed)
+		d->medium_changed(d->opaque);
+	return true;
+}
+
+bool drive_resize(struct drive *d, uint64_t size, GError **err)
+{
+	if (!d->block || d->cdrom)
+		return error(err, "drive '%s' has no image that could change its size", d->id);
+	if (size < d->block->size)
+		return error(err,
+			     "drive '%s' has %" G_GUINT64_FORMAT " bytes; it cannot become smaller "
+			     "under a guest",
+			     d->id, d->block->size);
+	drive_drain(d);
+	if (!block_resize(d->block, align_up(size, BLOCK_SECTOR), err))
+		return false;
+	if (d->resized)
+		d->resized(d->opaque);
+	return true;
+}
+
 void drives_free(struct machine *m)
 {
 	for (guint i = drives ? drives->len : 0; i-- > 0;) {

@@ -40,8 +40,11 @@ struct drive {
 	bool read_only, cdrom, writethrough, detect_zeroes, unmap_detected;
 	const void *user; /* the device that has it */
 	struct drive_stats stats;
-	/* The image's size has changed. */
+	/* The device's, all may be NULL: the image's size or the medium has changed; the guest has
+	 * locked the tray. */
 	void (*resized)(void *opaque);
+	void (*medium_changed)(void *opaque);
+	bool (*is_locked)(void *opaque);
 	void *opaque;
 
 	struct machine_listener listener;
@@ -72,6 +75,13 @@ struct drive *drive_find(const char *id);
 struct drive *drive_nth(unsigned n);
 /* Makes it the device's; refuses when another has it. */
 bool drive_attach(struct drive *d, const void *device, const char *name, GError **err);
+/*
+ * Puts another medium into a CD-ROM, or with a NULL file takes it out; `force` although the guest
+ * has locked it. Gives the machine lock up meanwhile.
+ */
+bool drive_change_medium(struct drive *d, const char *file, const char *format, bool force,
+			 GError **err);
+bool drive_resize(struct drive *d, uint64_t size, GError **err);
 /* Flushes and closes a machine's; no request may be in flight. */
 void drives_free(struct machine *m);
 

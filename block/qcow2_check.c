@@ -12,7 +12,8 @@
 #include "block/file.h"
 #include "block/qcow2.h"
 
-#define MOST_REPORTED 100 /* lines of each kind */
+#define MOST_CLUSTERS (UINT64_C(1) << 27) /* half a GiB of counters; 8 TiB of file */
+#define MOST_REPORTED 100		  /* lines of each kind */
 
 struct check {
 	struct block *b;
@@ -365,6 +366,9 @@ bool qcow2_check(struct block *b, unsigned fix, struct block_check *r, GError **
 		return error(err, "%s: '%s' is open for reading only", b->label, b->path);
 	c.file_clusters =
 		align_up(MAX_OF(file_size(b->file), q->end), b->cluster) >> q->cluster_bits;
+	if (c.file_clusters > MOST_CLUSTERS)
+		return error(err, "%s: '%s' has too many clusters to be checked (%" PRIu64 ")",
+			     b->label, b->path, c.file_clusters);
 	c.seen = g_array_new(FALSE, TRUE, sizeof(uint32_t));
 	g_array_set_size(c.seen, (guint)c.file_clusters);
 	lock_take(&b->lock);

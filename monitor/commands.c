@@ -314,6 +314,7 @@ const struct monitor_event monitor_events[] = {
 	{ "POWERDOWN", "" },
 	{ "GUEST_PANICKED", "action:str" },
 	{ "GUEST_CRASHLOADED", "action:str" },
+	{ "BLOCK_IO_ERROR", "device:str,operation:str,action:str,nospace:bool,reason:str" },
 	{ NULL, NULL },
 };
 
@@ -337,6 +338,14 @@ const struct command monitor_commands[] = {
 	{ "query-uuid", "info uuid", "", "UUID:str", "the VM's UUID", query_uuid },
 	{ "query-chardev", "info chardev", "", "[label:str,filename:str,frontend-open:bool]",
 	  "character devices", query_chardev },
+	{ "query-block", "info block", "", "[device:str,locked:bool,removable:bool,type:str,inserted?:any,tray_open?:bool,io-status?:str]",
+	  "drives and their images", query_block },
+	{ "query-blockstats", "info blockstats", "", "[device:str,stats:any]", "what drives have done", query_blockstats },
+	{ "block_resize", "block_resize", "device:str,size:int", "", "make a drive larger", cmd_block_resize },
+	{ "eject", "eject", "device:str,force?:bool", "", "take the disc out of a CD-ROM; -f: though it is locked", cmd_eject },
+	{ "blockdev-change-medium", "change", "device:str,filename:str,format?:str,force?:bool", "", "put another disc in", cmd_change },
+	{ NULL, "info network", "", "", "networks, cards and their counters", info_network },
+	{ "set_link", "set_link", "name:str,up:bool", "", "plug a network or card in, or pull it", cmd_set_link },
 	{ "ringbuf-read", "ringbuf_read", "device:str,size:int,format?:str", "str",
 	  "take bytes out of a ringbuf chardev", ringbuf_read },
 	{ "query-commands", NULL, "", "[name:str]", "the QMP commands", query_commands },

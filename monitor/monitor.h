@@ -98,6 +98,15 @@ bool info_mem(struct call *c, GError **err);
 bool info_jit(struct call *c, GError **err);
 bool info_pci(struct call *c, GError **err);
 
+/* backends.c */
+bool query_block(struct call *c, GError **err);
+bool query_blockstats(struct call *c, GError **err);
+bool cmd_block_resize(struct call *c, GError **err);
+bool cmd_eject(struct call *c, GError **err);
+bool cmd_change(struct call *c, GError **err);
+bool info_network(struct call *c, GError **err);
+bool cmd_set_link(struct call *c, GError **err);
+
 /* memory.c */
 bool cmd_x(struct call *c, GError **err);
 bool cmd_xp(struct call *c, GError **err);

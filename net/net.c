@@ -155,9 +155,14 @@ static GBytes *gather(const struct iovec *iov, int n, size_t len)
 	return g_bytes_new_take(all, len);
 }
 
+bool net_link_up(const struct net_port *p)
+{
+	return p->peer && !p->link_down && !p->peer->link_down;
+}
+
 bool net_may_send(struct net_port *p)
 {
-	return p->peer && !p->peer->full && !p->link_down && !p->peer->link_down;
+	return net_link_up(p) && !p->peer->full;
 }
 
 bool net_send(struct net_port *p, const struct iovec *iov, int n)
@@ -183,6 +188,18 @@ bool net_send(struct net_port *p, const struct iovec *iov, int n)
 	p->sent.bytes += len;
 	to->full = true;
 	return false;
+}
+
+void net_set_link(struct net_port *p, bool up)
+{
+	struct net_port *ends[] = { p, p->peer };
+
+	if (p->link_down == !up)
+		return;
+	p->link_down = !up;
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+		if (ends[i] && ends[i]->ops->link_changed)
+			ends[i]->ops->link_changed(ends[i]->opaque);
 }
 
 void net_ready(struct net_port *p)

@@ -27,6 +27,8 @@ struct net_ops {
 	bool (*take)(void *opaque, const struct iovec *iov, int n);
 	/* The other port takes frames again. May be NULL. */
 	void (*go_on)(void *opaque);
+	/* The wire was plugged in or pulled, at either end. May be NULL. */
+	void (*link_changed)(void *opaque);
 	/* Frees the backend. NULL for cards, whose device does so. */
 	void (*close)(void *opaque);
 	/* "user: ..." for `info network`; to be freed. May be NULL. */
@@ -71,6 +73,10 @@ void net_card_free(struct net_port *p);
 bool net_send(struct net_port *p, const struct iovec *iov, int n);
 /* The port can take frames again. */
 void net_ready(struct net_port *p);
+/* Plugs the wire in, or pulls it, at this port. */
+void net_set_link(struct net_port *p, bool up);
+/* Whether frames get through from here to the other end. */
+bool net_link_up(const struct net_port *p);
 /* A stopped VM's backends hold their frames back. */
 bool net_may_send(struct net_port *p);
 

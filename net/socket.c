@@ -85,7 +85,9 @@ static char *describe(void *opaque)
 	return g_strdup_printf("socket: %s", ((struct datagrams *)opaque)->text);
 }
 
-static const struct net_ops socket_ops = { take, go_on, close_socket, describe };
+static const struct net_ops socket_ops = {
+	.take = take, .go_on = go_on, .close = close_socket, .describe = describe
+};
 
 /* "host:port" */
 static bool resolve(const char *key, const char *text, struct sockaddr_in *a, GError **err)

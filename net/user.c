@@ -247,7 +247,9 @@ static char *user_describe(void *opaque)
 	return g_strdup_printf("user: net=%s, %u forwarded port(s)", network, u->forwards->len);
 }
 
-static const struct net_ops user_ops = { user_take, user_go_on, user_close, user_describe };
+static const struct net_ops user_ops = {
+	.take = user_take, .go_on = user_go_on, .close = user_close, .describe = user_describe
+};
 
 /* Options. */
 

@@ -983,6 +983,20 @@ void ata_channel_init(struct ata_channel *c, void *owner)
 		c->devices[i].channel = c;
 }
 
+/* By the user: an empty tray stays open. */
+static void medium_changed(void *opaque)
+{
+	struct ata_device *d = opaque;
+
+	d->tray_open = !d->back->block;
+	atapi_medium_changed(d);
+}
+
+static bool is_locked(void *opaque)
+{
+	return ((struct ata_device *)opaque)->tray_locked;
+}
+
 bool ata_attach(struct ata_channel *c, unsigned n, struct drive *back, const char *name,
 		GError **err)
 {
@@ -997,6 +1011,9 @@ bool ata_attach(struct ata_channel *c, unsigned n, struct drive *back, const cha
 			     back->id);
 	d->back = back;
 	d->cdrom = back->cdrom;
+	back->opaque = d;
+	back->medium_changed = medium_changed;
+	back->is_locked = is_locked;
 	d->heads = 16;
 	d->sectors = 63;
 	d->cylinders = (unsigned)MIN_OF(total / (16 * 63), UINT64_C(16383));

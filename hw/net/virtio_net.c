@@ -302,7 +302,7 @@ static void get_config(void *dev, uint8_t *config)
 	struct virtio_net *s = dev;
 
 	memcpy(config, s->mac, MAC_BYTES);
-	store_le(config + 6, s->port->link_down ? 0 : STATUS_LINK_UP, 2);
+	store_le(config + 6, net_link_up(s->port) ? STATUS_LINK_UP : 0, 2);
 	store_le(config + 8, 1, 2);
 	store_le(config + 10, s->host_mtu, 2);
 }
@@ -353,7 +353,12 @@ static const struct virtio_info net_info = {
 	.reset = net_reset,
 };
 
-static const struct net_ops card_ops = { .take = net_take };
+static void link_changed(void *opaque)
+{
+	virtio_config_changed(opaque);
+}
+
+static const struct net_ops card_ops = { .take = net_take, .link_changed = link_changed };
 
 #define D struct virtio_net
 

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Commands about drives and networks. Results are QEMU's, as far as moa has what they tell of. */
+#include <string.h>
+
+#include "block/drive.h"
+#include "monitor/monitor.h"
+#include "net/net.h"
+
+static struct drive *find_drive(struct call *c, GError **err)
+{
+	const char *id = call_str(c, "device", "");
+	struct drive *d = drive_find(id);
+
+	if (!d)
+		error(err, "Device '%s' not found: `info block` lists the drives", id);
+	return d;
+}
+
+static JsonNode *array_result(JsonArray *a)
+{
+	JsonNode *n = json_node_new(JSON_NODE_ARRAY);
+
+	json_node_take_array(n, a);
+	return n;
+}
+
+static JsonObject *describe_image(const struct drive *d)
+{
+	JsonObject *o = json_object_new(), *image = json_object_new();
+	struct block *b = d->block;
+
+	json_object_set_string_member(o, "file", b->path);
+	json_object_set_string_member(o, "drv", b->format->name);
+	json_object_set_boolean_member(o, "ro", d->read_only);
+	json_object_set_string_member(image, "filename", b->path);
+	json_object_set_string_member(image, "format", b->format->name);
+	json_object_set_int_member(image, "virtual-size", (gint64)b->size);
+	if (b->backing_file) {
+		json_object_set_string_member(o, "backing_file", b->backing->path);
+		json_object_set_string_member(image, "backing-filename", b->backing_file);
+	}
+	json_object_set_object_member(o, "image", image);
+	return o;
+}
+
+static bool is_locked(const struct drive *d)
+{
+	return d->is_locked && d->is_locked(d->opaque);
+}
+
+static void say_drive(struct call *c, const struct drive *d)
+{
+	if (!c->text)
+		return;
+	if (!d->block) {
+		g_string_append_printf(c->text, "%s: [not inserted]\n", d->id);
+		return;
+	}
+	g_string_append_printf(c->text, "%s: %s (%s%s)\n", d->id, d->block->path,
+			       d->block->format->name, d->read_only ? ", read-only" : "");
+	if (d->cdrom)
+		g_string_append_printf(c->text, "    Removable device: %slocked\n",
+				       is_locked(d) ? "" : "not ");
+	if (d->block->backing)
+		g_string_append_printf(c->text, "    Backing file:     %s\n",
+				       d->block->backing->path);
+}
+
+bool query_block(struct call *c, GError **err)
+{
+	JsonArray *list = json_array_new();
+	struct drive *d;
+
+	(void)err;
+	for (unsigned i = 0; (d = drive_nth(i)); i++) {
+		JsonObject *o = json_object_new();
+
+		json_object_set_string_member(o, "device", d->id);
+		json_object_set_boolean_member(o, "locked", is_locked(d));
+		json_object_set_boolean_member(o, "removable", d->cdrom);
+		json_object_set_string_member(o, "type", "unknown");
+		if (d->cdrom)
+			json_object_set_boolean_member(o, "tray_open", !d->block);
+		else
+			json_object_set_string_member(o, "io-status",
+						      c->machine->state == RUN_IO_ERROR ? "failed"
+											: "ok");
+		if (d->block)
+			json_object_set_object_member(o, "inserted", describe_image(d));
+		json_array_add_object_element(list, o);
+		say_drive(c, d);
+	}
+	c->result = array_result(list);
+	return true;
+}
+
+bool query_blockstats(struct call *c, GError **err)
+{
+	static const struct {
+		enum drive_op op;
+		const char *bytes, *operations, *failed;
+	} rows[] = { { DRIVE_READ, "rd_bytes", "rd_operations", "failed_rd_operations" },
+		     { DRIVE_WRITE, "wr_bytes", "wr_operations", "failed_wr_operations" },
+		     { DRIVE_FLUSH, NULL, "flush_operations", "failed_flush_operations" },
+		     { DRIVE_DISCARD, "unmap_bytes", "unmap_operations",
+		       "failed_unmap_operations" },
+		     { DRIVE_ZERO, "zero_bytes", "zero_operations", "failed_zero_operations" } };
+	JsonArray *list = json_array_new();
+	struct drive *d;
+
+	(void)err;
+	for (unsigned i = 0; (d = drive_nth(i)); i++) {
+		JsonObject *o = json_object_new(), *stats = json_object_new();
+
+		if (c->text)
+			g_string_append_printf(c->text, "%s:", d->id);
+		for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+			enum drive_op op = rows[k].op;
+
+			if (rows[k].bytes)
+				json_object_set_int_member(stats, rows[k].bytes,
+							   (gint64)d->stats.bytes[op]);
+			json_object_set_int_member(stats, rows[k].operations,
+						   (gint64)d->stats.ops[op]);
+			json_object_set_int_member(stats, rows[k].failed,
+						   (gint64)d->stats.failed[op]);
+			if (c->text && rows[k].bytes)
+				g_string_append_printf(c->text, " %s=%" G_GUINT64_FORMAT,
+						       rows[k].bytes, d->stats.bytes[op]);
+			if (c->text)
+				g_string_append_printf(c->text, " %s=%" G_GUINT64_FORMAT,
+						       rows[k].operations, d->stats.ops[op]);
+		}
+		if (c->text)
+			g_string_append_c(c->text, '\n');
+		json_object_set_string_member(o, "device", d->id);
+		json_object_set_object_member(o, "stats", stats);
+		json_array_add_object_element(list, o);
+	}
+	c->result = array_result(list);
+	return true;
+}
+
+bool cmd_block_resize(struct call *c, GError **err)
+{
+	struct drive *d = find_drive(c, err);
+	int64_t size = call_int(c, "size", 0);
+
+	if (d && size <= 0)
+		return error(err, "size %" G_GINT64_FORMAT ": takes bytes", size);
+	return d && drive_resize(d, (uint64_t)size, err);
+}
+
+bool cmd_eject(struct call *c, GError **err)
+{
+	struct drive *d = find_drive(c, err);
+
+	return d && drive_change_medium(d, NULL, NULL, call_bool(c, "force", false), err);
+}
+
+bool cmd_change(struct call *c, GError **err)
+{
+	struct drive *d = find_drive(c, err);
+
+	return d && drive_change_medium(d, call_str(c, "filename", ""), call_str(c, "format", NULL),
+					call_bool(c, "force", false), err);
+}
+
+bool info_network(struct call *c, GError **err)
+{
+	struct net_port *p;
+
+	(void)err;
+	for (unsigned i = 0; (p = net_nth(i)); i++) {
+		g_autofree char *what =
+			p->ops && p->ops->describe ? p->ops->describe(p->opaque) : NULL;
+
+		g_string_append_printf(
+			c->text,
+			"%s: %s%s, to %s: sent %" G_GUINT64_FORMAT " frames, %" G_GUINT64_FORMAT
+			" bytes, %" G_GUINT64_FORMAT " dropped; %u wait for it\n",
+			p->id, what ? what : "card", p->link_down ? ", link down" : "",
+			p->peer ? p->peer->id : "nobody", p->sent.frames, p->sent.bytes,
+			p->sent.dropped, g_queue_get_length(&p->queue));
+	}
+	return true;
+}
+
+bool cmd_set_link(struct call *c, GError **err)
+{
+	const char *name = call_str(c, "name", "");
+	struct net_port *p = net_find(name);
+
+	if (!p)
+		return error(err, "Device '%s' not found: `info network` lists networks and cards",
+			     name);
+	net_set_link(p, call_bool(c, "up", true));
+	return true;
+}
