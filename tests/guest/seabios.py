@@ -22,8 +22,9 @@ def post_finds_our_devices(tmp):
     with vm:
         for line in ("Running on QEMU (i440fx)", "Running on KVM", "QEMU fw_cfg DMA interface supported",
                      "qemu/e820: addr 0x0000000000000000 len 0x0000000010000000 [RAM]", "Moving pm_base to 0x600",
-                     "Found 3 PCI devices", "PCI: init bdf=00:00.0 id=8086:1237", "PCI: init bdf=00:01.0 id=8086:7000",
-                     "PCI: init bdf=00:01.3 id=8086:7113", "PIIX3/PIIX4 init: elcr=00 0c", "Copying SMBIOS",
+                     "Found 5 PCI devices", "PCI: init bdf=00:00.0 id=8086:1237", "PCI: init bdf=00:01.0 id=8086:7000",
+                     "PCI: init bdf=00:01.1 id=8086:7010", "PCI: init bdf=00:01.3 id=8086:7113",
+                     "PCI: init bdf=00:02.0 id=1af4:1000", "PIIX3/PIIX4 init: elcr=00 0c", "Copying SMBIOS",
                      "table(50434146)=", "Found 1 serial ports", "PS2 keyboard initialized", "All threads complete."):
             assert line in text, f"'{line}' is not in:\n{text}"
 
@@ -47,7 +48,7 @@ def post_under_the_translator(tmp):
     log = os.path.join(tmp, "log")
     with Vm(tmp, "-accel", "tcg", "-m", "256", "-display", "none", "-debugcon", f"file:{log}") as vm:
         text = wait_for(lambda: "No bootable device" in open(log).read() and open(log).read(), "SeaBIOS's last line")
-        for line in ("Running on QEMU (i440fx)", "Found 3 PCI devices", "Copying SMBIOS", "All threads complete."):
+        for line in ("Running on QEMU (i440fx)", "Found 5 PCI devices", "Copying SMBIOS", "All threads complete."):
             assert line in text, f"'{line}' is not in:\n{text}"
         vm.qmp("system_reset")
         wait_for(lambda: open(log).read().count("All threads complete.") == 2, "the second POST")
