@@ -9,7 +9,9 @@
 /* Models and the devices that they are. The first is the default. */
 static const struct {
 	const char *model, *device;
-} models[] = { { "virtio-net-pci", "virtio-net-pci" }, { "virtio", "virtio-net-pci" } };
+} models[] = { { "e1000", "e1000" },
+	       { "virtio-net-pci", "virtio-net-pci" },
+	       { "virtio", "virtio-net-pci" } };
 
 void net_wishes_init(struct net_wishes *w)
 {

@@ -177,11 +177,16 @@ static uint32_t get_count(const struct ata_device *d)
 /* Reads address and count; false when the disk ends before. */
 static bool take_range(struct ata_device *d, bool lba48)
 {
+	uint64_t sector;
+
 	d->lba48 = lba48;
-	d->sector = get_address(d);
+	sector = get_address(d);
 	d->remaining = get_count(d);
-	if (d->sector < disk_sectors(d) && d->remaining <= disk_sectors(d) - d->sector)
+	if (sector < disk_sectors(d) && d->remaining <= disk_sectors(d) - sector) {
+		d->sector = sector;
 		return true;
+	}
+	d->remaining = 0;
 	ata_fail(d, ATA_ER_IDNF);
 	return false;
 }

@@ -7,6 +7,11 @@
 
 #include "hw/virtio/virtio.h"
 
+/* Fences are towards the guest, whom a sanitizer does not see. */
+#if defined(__SANITIZE_THREAD__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wtsan"
+#endif
+
 #define D struct virtq
 FIELD_TABLE(virtq_table, HOST(most, owner, kicked), F(size), F(enabled), F(vector), F(desc),
 	    F(driver), F(device), F(next_avail), F(next_used), F(avail_wrap), F(used_wrap),

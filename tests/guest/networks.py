@@ -77,6 +77,11 @@ def transfers(tmp, model):
 
 
 @test
+def files_travel_over_an_e1000(tmp):
+    transfers(tmp, "e1000")
+
+
+@test
 def files_travel_over_a_virtio_card(tmp):
     transfers(tmp, "virtio-net-pci")
 

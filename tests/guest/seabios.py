@@ -24,7 +24,7 @@ def post_finds_our_devices(tmp):
                      "qemu/e820: addr 0x0000000000000000 len 0x0000000010000000 [RAM]", "Moving pm_base to 0x600",
                      "Found 5 PCI devices", "PCI: init bdf=00:00.0 id=8086:1237", "PCI: init bdf=00:01.0 id=8086:7000",
                      "PCI: init bdf=00:01.1 id=8086:7010", "PCI: init bdf=00:01.3 id=8086:7113",
-                     "PCI: init bdf=00:02.0 id=1af4:1000", "PIIX3/PIIX4 init: elcr=00 0c", "Copying SMBIOS",
+                     "PCI: init bdf=00:02.0 id=8086:100e", "PIIX3/PIIX4 init: elcr=00 0c", "Copying SMBIOS",
                      "table(50434146)=", "Found 1 serial ports", "PS2 keyboard initialized", "All threads complete."):
             assert line in text, f"'{line}' is not in:\n{text}"
 

@@ -45,6 +45,11 @@ static const struct {
 	{ 0xe0100000, 0x3100, false, 8 },
 	{ 0xe0110000, 0x3100, false, 8 },
 	{ 0xe0120000, 0x1000, false, 1 },
+	{ 0xe0140000, 0x500, false, 6 },
+	{ 0xe0142800, 0x20, false, 3 },
+	{ 0xe0143800, 0x20, false, 3 },
+	{ 0xe0144000, 0x1600, false, 2 },
+	{ 0xc240, 8, true, 2 },
 	{ 0xe0000000, 0x1000, false, 2 },
 	{ 0xff000000, 0x10000, false, 1 },
 	{ 0xfec00000, 0x50, false, 6 },
@@ -107,6 +112,10 @@ static void add_disks_and_cards(struct rig *r)
 	add_pci(r, "virtio-net-pci", 6, NULL);
 	place_virtio(r, 5, 0xc100, 0xe0100000);
 	place_virtio(r, 6, 0xc180, 0xe0110000);
+	add_pci(r, "e1000", 7, NULL);
+	rig_pci_write(r, 7, 0, 0x10, 0xe0140000, 4);
+	rig_pci_write(r, 7, 0, 0x14, 0xc240, 4);
+	rig_pci_write(r, 7, 0, 4, 7, 2);
 	rig_pci_write(r, 1, 1, 0x20, 0xc200, 4);
 	rig_pci_write(r, 1, 1, 4, 7, 2);
 }
