@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "core/log.h"
@@ -13,7 +15,16 @@
 #define POOL_THREADS 16
 
 static GPtrArray *drives;
-static GThreadPool *pool;
+
+/* Requests that nobody works on yet, and the threads: as many as are needed at once, kept. */
+static struct {
+	pthread_mutex_t mutex;
+	pthread_cond_t more;
+	struct drive_request *first, **last;
+	unsigned waiting, idle, threads;
+} pool = { .mutex = PTHREAD_MUTEX_INITIALIZER,
+	   .more = PTHREAD_COND_INITIALIZER,
+	   .last = &pool.first };
 
 /* Work. */
 
@@ -90,14 +101,12 @@ static void count_down(struct drive *d, unsigned *count)
 	pthread_mutex_unlock(&d->mutex);
 }
 
-static void run_request(void *data, void *unused)
+static void run_request(struct drive_request *r)
 {
-	struct drive_request *r = data;
 	struct drive *d = r->drive;
 	enum drive_op op = r->op;
 	uint64_t len = r->len;
 
-	(void)unused;
 	r->error = work(d, r);
 	count_down(d, &d->working);
 	machine_lock();
@@ -109,6 +118,57 @@ static void run_request(void *data, void *unused)
 	count_down(d, &d->in_flight);
 }
 
+static void *pool_thread(void *unused)
+{
+	prctl(PR_SET_NAME, "drive-pool");
+	pthread_mutex_lock(&pool.mutex);
+	for (;;) {
+		struct drive_request *r;
+
+		pool.idle++;
+		while (!pool.first)
+			pthread_cond_wait(&pool.more, &pool.mutex);
+		pool.idle--;
+		pool.waiting--;
+		r = pool.first;
+		pool.first = r->next;
+		if (!pool.first)
+			pool.last = &pool.first;
+		pthread_mutex_unlock(&pool.mutex);
+		run_request(r);
+		pthread_mutex_lock(&pool.mutex);
+	}
+	return unused;
+}
+
+/* One more if all are at work; the first must come to be, the others may fail to. */
+static void add_thread(void)
+{
+	pthread_t t;
+	sigset_t all, old;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	if (!pthread_create(&t, NULL, pool_thread, NULL)) {
+		pthread_detach(t);
+		pool.threads++;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	assert(pool.threads);
+}
+
+static void pool_push(struct drive_request *r)
+{
+	r->next = NULL;
+	pthread_mutex_lock(&pool.mutex);
+	*pool.last = r;
+	pool.last = &r->next;
+	if (++pool.waiting > pool.idle && pool.threads < POOL_THREADS)
+		add_thread();
+	pthread_cond_signal(&pool.more);
+	pthread_mutex_unlock(&pool.mutex);
+}
+
 void drive_submit(struct drive *d, struct drive_request *r)
 {
 	r->drive = d;
@@ -116,9 +176,7 @@ void drive_submit(struct drive *d, struct drive_request *r)
 	d->working++;
 	d->in_flight++;
 	pthread_mutex_unlock(&d->mutex);
-	if (!pool)
-		pool = g_thread_pool_new(run_request, NULL, POOL_THREADS, FALSE, NULL);
-	g_thread_pool_push(pool, r, NULL);
+	pool_push(r);
 }
 
 static void wait_for(struct drive *d, const unsigned *count)

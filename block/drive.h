@@ -64,6 +64,7 @@ struct drive_request {
 	void (*done)(struct drive_request *r, int error);
 
 	struct drive *drive; /* the pool's */
+	struct drive_request *next;
 	int error;
 };
 

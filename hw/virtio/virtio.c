@@ -337,6 +337,8 @@ static uint64_t modern_read(void *opaque, uint64_t off, unsigned size)
 
 	if (off < ISR_AT) {
 		base = common_base(off);
+		if (off - base >= 4)
+			return 0;
 		return common_read(d, base) >> 8 * (off - base) & ones(size);
 	}
 	if (off < CONFIG_AT)

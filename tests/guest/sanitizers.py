@@ -40,8 +40,9 @@ def address_and_undefined(tmp):
 
 @test
 def threads(tmp):
-    build(tmp, "thread", "tests/cpu/kvm", "tests/unit/memory", "tests/unit/clock")
-    run_tests(tmp, ["tests/cpu/kvm", "tests/unit/memory", "tests/unit/clock"])
+    names = ["tests/cpu/kvm", "tests/unit/block", "tests/unit/clock", "tests/unit/memory", "tests/device/virtio"]
+    build(tmp, "thread", *names)
+    run_tests(tmp, names)
 
 
 main()
