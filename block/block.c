@@ -523,10 +523,21 @@ static int clear_clusters(struct block *b, uint64_t first, uint64_t end, bool no
 	return e;
 }
 
+/* Where the file is the disk. */
+static int clear_file(struct block *b, uint64_t off, uint64_t len, bool unmap)
+{
+	struct write_range r;
+	int e;
+
+	range_enter(b, &r, off, len, true);
+	e = file_zero(b->file, off, len, unmap);
+	range_leave(b, &r);
+	return e;
+}
+
 int block_write_zeroes(struct block *b, uint64_t off, uint64_t len, bool unmap)
 {
 	uint64_t first, end;
-	struct write_range r;
 	int e;
 
 	if (off > b->size || len > b->size - off)
@@ -535,12 +546,8 @@ int block_write_zeroes(struct block *b, uint64_t off, uint64_t len, bool unmap)
 		return -EROFS;
 	if (!len)
 		return 0;
-	if (!b->format->clear) {
-		range_enter(b, &r, off, len, true);
-		e = file_zero(b->file, off, len, unmap);
-		range_leave(b, &r);
-		return e;
-	}
+	if (!b->format->clear)
+		return clear_file(b, off, len, unmap);
 	whole_clusters(b, off, len, &first, &end);
 	if (first == end)
 		return write_zeros(b, off, len);
@@ -556,7 +563,6 @@ int block_write_zeroes(struct block *b, uint64_t off, uint64_t len, bool unmap)
 int block_discard(struct block *b, uint64_t off, uint64_t len)
 {
 	uint64_t first, end;
-	struct write_range r;
 	int e;
 
 	if (off > b->size || len > b->size - off)
@@ -565,12 +571,8 @@ int block_discard(struct block *b, uint64_t off, uint64_t len)
 		return -EROFS;
 	if (!b->options.discard || !len)
 		return 0;
-	if (!b->format->clear) {
-		range_enter(b, &r, off, len, true);
-		e = file_zero(b->file, off, len, true);
-		range_leave(b, &r);
-		return e;
-	}
+	if (!b->format->clear)
+		return clear_file(b, off, len, true);
 	whole_clusters(b, off, len, &first, &end);
 	/* Zeros, never what the backing image has: the guest must not see old data again. */
 	e = first == end ? 0 : clear_clusters(b, first, end, !b->backing);

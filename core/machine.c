@@ -26,12 +26,9 @@ void machine_init(struct machine *m)
 
 void machine_destroy(struct machine *m)
 {
-	space_begin(&m->mem);
-	space_begin(&m->ports);
+	/* One by one: listeners are told of regions that go while these are still there. */
 	while (m->devices->len)
 		device_free(m->devices->pdata[m->devices->len - 1]);
-	space_commit(&m->ports);
-	space_commit(&m->mem);
 	g_ptr_array_unref(m->devices);
 	g_ptr_array_unref(m->buses);
 	space_destroy(&m->mem);

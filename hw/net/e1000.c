@@ -866,8 +866,8 @@ static void link_changed(void *opaque)
 static const struct net_ops card_ops = { .take = take_frame, .link_changed = link_changed };
 
 #define D struct context
-static const FIELD_TABLE(context_table, NULL, F(ipcss), F(ipcso), F(tucss), F(tucso), F(header),
-			 F(ipcse), F(tucse), F(mss), F(payload), F(tcp), F(ip), F(segment));
+FIELD_TABLE(e1000_context_table, NULL, F(ipcss), F(ipcso), F(tucss), F(tucso), F(header), F(ipcse),
+	    F(tucse), F(mss), F(payload), F(tcp), F(ip), F(segment));
 #undef D
 #define D struct e1000
 
@@ -951,8 +951,8 @@ DEVICE(e1000,
 			{ .name = "mac", .type = FT_STR, .offset = offsetof(D, mac_text),
 			  .size = sizeof(char *), .help = "the card's address" }),
 	.state = FIELDS(FO(pci, pci_device_table), F(regs), F(phy), F(eeprom), F(io_address), F(eecd),
-			F(shifted), F(out), F(bits_in), F(bits_out), FO(context, context_table),
-			FO(segment, context_table), F(popts), F(tx_extended), F(tx_vlan), F(tx_tag),
+			F(shifted), F(out), F(bits_in), F(bits_out), FO(context, e1000_context_table),
+			FO(segment, e1000_context_table), F(popts), F(tx_extended), F(tx_vlan), F(tx_tag),
 			F(tx_len), F(tx), F(throttle)),
 	.host = HOST(memory, io, port, mac, number, mac_text),
 	.realize = e1000_realize,
