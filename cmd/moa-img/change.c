@@ -14,7 +14,6 @@
 
 static const struct option long_options[] = {
 	{ "shrink", no_argument, NULL, OPT_SHRINK },
-	{ "preallocation", required_argument, NULL, OPT_PREALLOCATION },
 	{ "options", required_argument, NULL, 'o' },
 	{ "quiet", no_argument, NULL, 'q' },
 	{ "force-share", no_argument, NULL, 'U' },
@@ -393,7 +392,7 @@ static bool find_siblings(const char *top, struct block *base, bool force, GErro
 
 int img_commit(int argc, char **argv, GError **err)
 {
-	static const struct option options[] = { { "force", no_argument, NULL, OPT_OBJECT },
+	static const struct option options[] = { { "force", no_argument, NULL, OPT_FORCE },
 						 { "quiet", no_argument, NULL, 'q' },
 						 { NULL, 0, NULL, 0 } };
 	const char *format = NULL;
@@ -415,7 +414,7 @@ int img_commit(int argc, char **argv, GError **err)
 		case 'q':
 			quiet = true;
 			break;
-		case OPT_OBJECT:
+		case OPT_FORCE:
 			force = true;
 			break;
 		default:
@@ -628,7 +627,7 @@ int img_snapshot(int argc, char **argv, GError **err)
 {
 	const char *format = NULL, *name = NULL;
 	int c, action = 0;
-	bool ok;
+	bool ok, share = false;
 	struct block *b;
 
 	while ((c = getopt_long(argc, argv, "a:c:d:f:lqU", long_options, NULL)) != -1) {
@@ -646,7 +645,9 @@ int img_snapshot(int argc, char **argv, GError **err)
 			format = optarg;
 			break;
 		case 'q':
+			break;
 		case 'U':
+			share = true;
 			break;
 		default:
 			return 1;
@@ -654,7 +655,10 @@ int img_snapshot(int argc, char **argv, GError **err)
 	}
 	if (!files(argc, 1, "one image", err))
 		return 1;
-	b = img_open(argv[optind], format, action && action != 'l', true, false, err);
+	if (share && action && action != 'l' &&
+	    !error(err, "-U: an image that others use may be looked at (-l), not changed"))
+		return 1;
+	b = img_open(argv[optind], format, action && action != 'l', true, share, err);
 	if (!b)
 		return 1;
 	if (!b->format->snapshots)

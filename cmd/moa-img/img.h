@@ -13,7 +13,7 @@ struct img_command {
 };
 
 /* Options that take no letter. */
-enum { OPT_OUTPUT = 256, OPT_BACKING_CHAIN, OPT_SHRINK, OPT_PREALLOCATION, OPT_SIZE, OPT_OBJECT };
+enum { OPT_OUTPUT = 256, OPT_BACKING_CHAIN, OPT_SHRINK, OPT_SIZE, OPT_FORCE };
 
 /* Opens for a command; format NULL probes. */
 struct block *img_open(const char *path, const char *format, bool writable, bool no_backing,

@@ -239,6 +239,8 @@ def mistakes_name_the_remedy(tmp):
     ours("resize", "--shrink", image, "512k")
     assert "no backing image" in ours("commit", image, status=1)
     assert "no snapshot 'x'" in ours("snapshot", "-a", "x", image, status=1)
+    assert "-l" in ours("snapshot", "-U", "-c", "x", image, status=1)
+    assert "resize" in ours("resize", "--preallocation=full", image, "2M", status=1)
 
 
 main()
