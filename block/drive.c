@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "core/device.h"
 #include "core/log.h"
 
 #define POOL_THREADS 16
@@ -72,7 +73,22 @@ static int write_request(struct drive *d, struct drive_request *r)
 		e = block_write_zeroes(d->block, r->offset, r->len, d->unmap_detected);
 	else
 		e = block_writev(d->block, r->offset, r->iov, r->niov);
-	return e || !d->writethrough ? e : block_flush(d->block);
+	return e || !(d->writethrough || r->fua) ? e : block_flush(d->block);
+}
+
+static int clear_request(struct drive *d, struct drive_request *r)
+{
+	const struct drive_range whole = { r->offset, r->len, false };
+	int e = 0;
+
+	for (unsigned i = 0; i < MAX_OF(r->nranges, 1u) && !e; i++) {
+		const struct drive_range *g = r->nranges ? &r->ranges[i] : &whole;
+
+		e = r->op == DRIVE_DISCARD
+			    ? block_discard(d->block, g->offset, g->len)
+			    : block_write_zeroes(d->block, g->offset, g->len, g->unmap);
+	}
+	return e || !r->fua ? e : block_flush(d->block);
 }
 
 static int work(struct drive *d, struct drive_request *r)
@@ -86,10 +102,8 @@ static int work(struct drive *d, struct drive_request *r)
 		return write_request(d, r);
 	case DRIVE_FLUSH:
 		return block_flush(d->block);
-	case DRIVE_DISCARD:
-		return block_discard(d->block, r->offset, r->len);
 	default:
-		return block_write_zeroes(d->block, r->offset, r->len, r->unmap);
+		return clear_request(d, r);
 	}
 }
 
@@ -105,8 +119,10 @@ static void run_request(struct drive_request *r)
 {
 	struct drive *d = r->drive;
 	enum drive_op op = r->op;
-	uint64_t len = r->len;
+	uint64_t len = r->nranges ? 0 : r->len;
 
+	for (unsigned i = 0; i < r->nranges; i++)
+		len += r->ranges[i].len;
 	r->error = work(d, r);
 	count_down(d, &d->working);
 	machine_lock();
@@ -340,6 +356,23 @@ bool drive_attach(struct drive *d, const void *device, const char *name, GError 
 		return error(err, "%s: drive '%s' belongs to another device", name, d->id);
 	d->user = device;
 	return true;
+}
+
+struct drive *drive_of_device(void *device, const char *id, bool may_be_empty, GError **err)
+{
+	const char *name = device_name(device);
+	struct drive *d = id ? drive_find(id) : NULL;
+
+	if (!d) {
+		error(err, "%s: no drive '%s'; make it with -drive if=none,id=ID,file=FILE", name,
+		      id ? id : "");
+		return NULL;
+	}
+	if (!d->block && !may_be_empty) {
+		error(err, "%s: drive '%s' has no medium, and a disk needs one", name, id);
+		return NULL;
+	}
+	return drive_attach(d, device, name, err) ? d : NULL;
 }
 
 bool drive_change_medium(struct drive *d, const char *file, const char *format, bool force,

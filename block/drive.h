@@ -54,10 +54,18 @@ struct drive {
 	unsigned in_flight; /* requests whose `done` has not been called */
 };
 
+struct drive_range {
+	uint64_t offset, len;
+	bool unmap; /* DRIVE_ZERO: places may be given back */
+};
+
 struct drive_request {
 	enum drive_op op;
-	bool unmap; /* DRIVE_ZERO: places may be given back */
+	bool fua; /* DRIVE_WRITE, DRIVE_ZERO: it is on the disk at the end */
 	uint64_t offset, len;
+	/* DRIVE_DISCARD, DRIVE_ZERO: instead of offset and len, in order up to the first error. */
+	const struct drive_range *ranges;
+	unsigned nranges;
 	struct iovec *iov; /* the caller's until `done` */
 	int niov;
 	/* error: 0 or -errno. May submit and free. */
@@ -76,6 +84,11 @@ struct drive *drive_find(const char *id);
 struct drive *drive_nth(unsigned n);
 /* Makes it the device's; refuses when another has it. */
 bool drive_attach(struct drive *d, const void *device, const char *name, GError **err);
+/*
+ * The drive that a device's property names, made the device's; NULL with an error: there is none,
+ * another has it, or it is empty and may not be.
+ */
+struct drive *drive_of_device(void *device, const char *id, bool may_be_empty, GError **err);
 /*
  * Puts another medium into a CD-ROM, or with a NULL file takes it out; `force` although the guest
  * has locked it. Gives the machine lock up meanwhile.

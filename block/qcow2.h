@@ -95,30 +95,6 @@ static inline struct qcow2 *qcow2_of(const struct block *b)
 {
 	return b->state;
 }
-static inline uint64_t be64(const void *p)
-{
-	return __builtin_bswap64(load_le(p, 8));
-}
-static inline uint32_t be32(const void *p)
-{
-	return __builtin_bswap32((uint32_t)load_le(p, 4));
-}
-static inline uint16_t be16(const void *p)
-{
-	return __builtin_bswap16((uint16_t)load_le(p, 2));
-}
-static inline void put_be64(void *p, uint64_t v)
-{
-	store_le(p, __builtin_bswap64(v), 8);
-}
-static inline void put_be32(void *p, uint32_t v)
-{
-	store_le(p, __builtin_bswap32(v), 4);
-}
-static inline void put_be16(void *p, uint16_t v)
-{
-	store_le(p, __builtin_bswap16(v), 2);
-}
 static inline uint32_t qcow2_l2_entries(const struct qcow2 *q)
 {
 	return 1u << (q->cluster_bits - 3);

@@ -63,6 +63,37 @@ static inline void store_le(void *p, uint64_t v, unsigned size)
 		b[i] = (uint8_t)(v >> (8 * i));
 }
 
+/* Big-endian ones. */
+static inline uint64_t be64(const void *p)
+{
+	return __builtin_bswap64(load_le(p, 8));
+}
+
+static inline uint32_t be32(const void *p)
+{
+	return __builtin_bswap32((uint32_t)load_le(p, 4));
+}
+
+static inline uint16_t be16(const void *p)
+{
+	return __builtin_bswap16((uint16_t)load_le(p, 2));
+}
+
+static inline void put_be64(void *p, uint64_t v)
+{
+	store_le(p, __builtin_bswap64(v), 8);
+}
+
+static inline void put_be32(void *p, uint32_t v)
+{
+	store_le(p, __builtin_bswap32(v), 4);
+}
+
+static inline void put_be16(void *p, uint16_t v)
+{
+	store_le(p, __builtin_bswap16(v), 2);
+}
+
 static inline uint64_t ones(unsigned size)
 {
 	return size >= 8 ? UINT64_MAX : (UINT64_C(1) << (8 * size)) - 1;

@@ -3,6 +3,7 @@
 #include "core/device.h"
 
 #include <string.h>
+#include <sys/uio.h>
 
 #include "core/log.h"
 #include "core/state.h"
@@ -283,4 +284,49 @@ void dma_unmap(struct dma_map *map, size_t written)
 	if (map->host && map->write)
 		ram_mark_dirty(map->block, map->block_off, MIN_OF(written, map->len));
 	map->host = NULL;
+}
+
+void dma_list_start(struct dma_list *l, bool write)
+{
+	*l = (struct dma_list) { g_array_new(FALSE, FALSE, sizeof(struct dma_map)), 0, write };
+}
+
+bool dma_list_add(void *dev, struct dma_list *l, uint64_t addr, size_t len)
+{
+	while (len) {
+		struct dma_map map;
+
+		if (!dma_map(dev, addr, len, l->write, &map))
+			return false;
+		g_array_append_val(l->maps, map);
+		l->len += map.len;
+		addr += map.len;
+		len -= map.len;
+	}
+	return true;
+}
+
+struct iovec *dma_list_iov(const struct dma_list *l, int *n)
+{
+	struct iovec *iov = g_new(struct iovec, l->maps->len + 1);
+
+	*n = (int)l->maps->len;
+	for (int i = 0; i < *n; i++) {
+		const struct dma_map *map = &g_array_index(l->maps, struct dma_map, i);
+
+		iov[i] = (struct iovec) { map->host, map->len };
+	}
+	return iov;
+}
+
+void dma_list_end(struct dma_list *l)
+{
+	if (!l->maps)
+		return;
+	for (guint i = 0; i < l->maps->len; i++) {
+		struct dma_map *map = &g_array_index(l->maps, struct dma_map, i);
+
+		dma_unmap(map, map->len);
+	}
+	g_clear_pointer(&l->maps, g_array_unref);
 }

@@ -159,3 +159,18 @@ struct dma_map {
 };
 bool dma_map(void *dev, uint64_t addr, size_t len, bool write, struct dma_map *map);
 void dma_unmap(struct dma_map *map, size_t written);
+
+/* Guest memory in pieces, for one transfer. */
+struct dma_list {
+	GArray *maps; /* struct dma_map */
+	size_t len;
+	bool write;
+};
+/* An empty list; `write`: the device will write there. */
+void dma_list_start(struct dma_list *l, bool write);
+/* Appends; false (and as much as there is) when some of it is not RAM. */
+bool dma_list_add(void *dev, struct dma_list *l, uint64_t addr, size_t len);
+/* The pieces, g_malloc. */
+struct iovec *dma_list_iov(const struct dma_list *l, int *n);
+/* Unmaps everything; what was written is marked dirty. Twice is fine. */
+void dma_list_end(struct dma_list *l);

@@ -40,7 +40,6 @@
 #define MOST_RANGES 16
 #define MOST_RANGE_SECTORS (UINT32_MAX / BLOCK_SECTOR)
 #define MOST_QUEUES 16
-#define MOST_STALLED 1024
 
 struct virtio_blk {
 	struct virtio_device vdev;
@@ -48,28 +47,21 @@ struct virtio_blk {
 	uint16_t num_queues, queue_size;
 	bool write_cache; /* the driver's choice; off: each write is flushed */
 
-	/* Requests that failed and wait for the VM to go on, as the stream has them: queue and
-	 * head. */
-	uint16_t nstalled;
-	uint32_t stalled[MOST_STALLED];
-
 	struct drive *back;
 	unsigned epoch; /* requests of an earlier one are nobody's */
-	GQueue waiting; /* the stalled requests */
+	GQueue waiting; /* failed requests that are tried again when the VM goes on */
 };
 
 struct request {
 	struct drive_request io;
 	struct virtio_blk *s;
 	struct virtq_chain *chain;
-	unsigned epoch, queue;
+	unsigned epoch;
 	size_t in_bytes;    /* of data, without the status */
 	struct iovec *data; /* part of the chain's */
 	uint64_t sector;
 	uint32_t type;
-	bool then_flush;
-	uint8_t *ranges; /* of a discard or write-zeroes; those not yet done follow `range` */
-	unsigned nranges, range;
+	struct drive_range *ranges; /* of a discard or write-zeroes */
 };
 
 static void submit(struct request *r);
@@ -90,8 +82,6 @@ static void complete(struct request *r, uint8_t status)
 	virtq_notify(q);
 	free_request(r);
 }
-
-static bool next_range(struct request *r);
 
 static void done(struct drive_request *io, int e)
 {
@@ -115,14 +105,6 @@ static void done(struct drive_request *io, int e)
 			complete(r, S_IOERR);
 			return;
 		}
-	}
-	if (next_range(r))
-		return;
-	if (r->then_flush) {
-		r->then_flush = false;
-		io->op = DRIVE_FLUSH;
-		submit(r);
-		return;
 	}
 	complete(r, S_OK);
 }
@@ -165,56 +147,46 @@ static void read_write(struct virtio_blk *s, struct request *r)
 	r->io.niov = in ? iov_part(c->iov + c->nout, (int)n, 0, len, r->data)
 			: iov_part(c->iov, (int)n, HEADER_BYTES, len, r->data);
 	r->in_bytes = in ? len : 0;
-	r->then_flush = !in && !s->write_cache;
+	r->io.fua = !in && !s->write_cache;
 	submit(r);
-}
-
-/* Hands the next range of a discard or write-zeroes over; false when all are done. */
-static bool next_range(struct request *r)
-{
-	const uint8_t *range = r->ranges + RANGE_BYTES * (size_t)r->range;
-
-	if (r->range >= r->nranges)
-		return false;
-	r->range++;
-	r->io.op = r->type == T_DISCARD ? DRIVE_DISCARD : DRIVE_ZERO;
-	r->io.offset = load_le(range, 8) * BLOCK_SECTOR;
-	r->io.len = load_le(range + 8, 4) * BLOCK_SECTOR;
-	r->io.unmap = load_le(range + 12, 4) & 1;
-	submit(r);
-	return true;
 }
 
 /* 5.2.6.1: every range is judged before the first is touched. */
 static void clear_ranges(struct virtio_blk *s, struct request *r)
 {
 	size_t len = r->chain->out_len - HEADER_BYTES;
+	unsigned n = (unsigned)MIN_OF(len / RANGE_BYTES, (size_t)MOST_RANGES + 1);
 
-	r->nranges = (unsigned)MIN_OF(len / RANGE_BYTES, (size_t)MOST_RANGES + 1);
-	if (len % RANGE_BYTES || !r->nranges || r->nranges > MOST_RANGES) {
-		r->nranges = 0;
+	if (len % RANGE_BYTES || !n || n > MOST_RANGES) {
 		complete(r, S_IOERR);
 		return;
 	}
-	r->ranges = g_malloc(len);
-	virtq_read(r->chain, HEADER_BYTES, r->ranges, len);
-	for (unsigned i = 0; i < r->nranges; i++) {
-		const uint8_t *range = r->ranges + RANGE_BYTES * (size_t)i;
-		uint64_t sectors = load_le(range + 8, 4), flags = load_le(range + 12, 4);
-		uint8_t status = S_OK;
+	r->ranges = g_new(struct drive_range, n);
+	for (unsigned i = 0; i < n; i++) {
+		uint8_t raw[RANGE_BYTES], status = S_OK;
+		uint64_t sector, sectors, flags;
 
+		virtq_read(r->chain, HEADER_BYTES + RANGE_BYTES * (size_t)i, raw, sizeof(raw));
+		sector = load_le(raw, 8);
+		sectors = load_le(raw + 8, 4);
+		flags = load_le(raw + 12, 4);
 		if (flags & ~UINT64_C(1) || (r->type == T_DISCARD && flags))
 			status = S_UNSUPP;
 		else if (sectors > MOST_RANGE_SECTORS ||
-			 !on_disk(s, load_le(range, 8), sectors * BLOCK_SECTOR))
+			 !on_disk(s, sector, sectors * BLOCK_SECTOR))
 			status = S_IOERR;
 		if (status != S_OK) {
 			complete(r, status);
 			return;
 		}
+		r->ranges[i] = (struct drive_range) { sector * BLOCK_SECTOR, sectors * BLOCK_SECTOR,
+						      flags & 1 };
 	}
-	r->then_flush = !s->write_cache;
-	next_range(r);
+	r->io.op = r->type == T_DISCARD ? DRIVE_DISCARD : DRIVE_ZERO;
+	r->io.ranges = r->ranges;
+	r->io.nranges = n;
+	r->io.fua = r->type == T_WRITE_ZEROES && !s->write_cache;
+	submit(r);
 }
 
 static void get_id(struct virtio_blk *s, struct request *r)
@@ -243,7 +215,6 @@ static void start(struct virtio_blk *s, struct virtq_chain *c)
 	r->s = s;
 	r->chain = c;
 	r->epoch = s->epoch;
-	r->queue = virtio_queue_index(c->q);
 	r->type = (uint32_t)load_le(header, 4);
 	r->sector = load_le(header + 8, 8);
 	if (is_write(r->type) && s->back->read_only) {
@@ -333,7 +304,6 @@ static void blk_reset(void *dev)
 		virtq_chain_free(r->chain);
 		free_request(r);
 	}
-	s->nstalled = 0;
 	s->write_cache = !s->back->writethrough;
 }
 
@@ -359,18 +329,11 @@ static bool blk_realize(void *dev, GError **err)
 {
 	struct virtio_blk *s = dev;
 
-	s->back = s->drive ? drive_find(s->drive) : NULL;
+	s->back = drive_of_device(s, s->drive, false, err);
 	if (!s->back)
-		return error(err, "%s: no drive '%s'; make it with -drive if=none,id=ID,file=FILE",
-			     device_name(dev), s->drive ? s->drive : "");
-	if (!s->back->block)
-		return error(err, "%s: drive '%s' has no medium, and a disk needs one",
-			     device_name(dev), s->drive);
-	if (!drive_attach(s->back, dev, device_name(dev), err))
 		return false;
-	if (s->queue_size & (s->queue_size - 1))
-		return error(err, "%s: queue-size %u is no power of two", device_name(dev),
-			     s->queue_size);
+	if (!virtio_queue_size_ok(s, s->queue_size, err))
+		return false;
 	s->back->resized = resized;
 	s->back->opaque = s;
 	g_queue_init(&s->waiting);
@@ -393,44 +356,23 @@ static void blk_reset_device(void *dev)
 	virtio_reset(dev);
 }
 
-/* What waits goes into the stream by its heads. */
 static void blk_saving(void *dev)
 {
 	struct virtio_blk *s = dev;
 
-	s->nstalled = 0;
-	for (GList *l = s->waiting.head; l && s->nstalled < MOST_STALLED; l = l->next) {
-		struct request *r = l->data;
+	virtio_keep_none(s);
+	for (GList *l = s->waiting.head; l; l = l->next)
+		virtio_keep(s, ((struct request *)l->data)->chain);
+}
 
-		s->stalled[s->nstalled++] = r->queue << 16 | r->chain->head;
-	}
+static void start_again(void *dev, struct virtq_chain *c)
+{
+	start(dev, c);
 }
 
 static bool blk_loaded(void *dev, GError **err)
 {
-	struct virtio_blk *s = dev;
-	uint16_t n = s->nstalled;
-
-	s->nstalled = 0;
-	if (!virtio_loaded(dev, err))
-		return false;
-	if (n > MOST_STALLED)
-		return error(err, "saved state: '%s': %u requests wait", s->vdev.pci.dev.path, n);
-	for (unsigned i = 0; i < n; i++) {
-		unsigned queue = s->stalled[i] >> 16;
-		struct virtq_chain *c =
-			queue < s->num_queues
-				? virtq_pop_again(&s->vdev.queues[queue], (uint16_t)s->stalled[i])
-				: NULL;
-
-		if (!c)
-			return error(err,
-				     "saved state: '%s': request %u of those that wait makes no "
-				     "sense",
-				     s->vdev.pci.dev.path, i);
-		start(s, c);
-	}
-	return true;
+	return virtio_loaded(dev, err) && virtio_kept(dev, start_again, err);
 }
 
 static void blk_run_changed(void *dev, bool running)
@@ -461,7 +403,7 @@ DEVICE(virtio_blk,
 			  .offset = offsetof(D, queue_size), .size = 2, .init = 256, .min = 4,
 			  .max = VIRTQ_MOST_SIZE, .help = "descriptors in each" },
 			VIRTIO_PROPS),
-	.state = FIELDS(FO(vdev, virtio_device_table), F(write_cache), F(nstalled), F(stalled)),
+	.state = FIELDS(FO(vdev, virtio_device_table), F(write_cache)),
 	.host = HOST(back, epoch, waiting, num_queues, queue_size),
 	.realize = blk_realize,
 	.unrealize = blk_unrealize,

@@ -15,8 +15,8 @@ FIELD_TABLE(ata_device_table,
 	    F(feature), F(count), F(lba_low), F(lba_mid), F(lba_high), F(device), F(status),
 	    F(error), F(command), F(multiple), F(heads_now), F(sectors_now), F(dma_mode),
 	    F(write_cache), F(phase), F(lba48), F(stalled), F(sector), F(remaining), F(at), F(len),
-	    F(buffer), F(packet), F(sense_key), F(asc), F(ascq), F(tray_open), F(tray_locked),
-	    F(medium_changed), F(event_pending), F(packet_left), F(byte_limit), F(packet_dma));
+	    F(buffer), F(packet), FO(cd, cdrom_table), F(packet_left), F(byte_limit), F(packet_dma),
+	    F(packet_read));
 #undef D
 #define D struct ata_channel
 FIELD_TABLE(ata_channel_table, HOST(irq, dma_ready, dma_done, irq_changed, opaque, owner),
@@ -201,7 +201,6 @@ void ata_submit(struct ata_device *d, enum drive_op op, uint64_t offset, uint64_
 	d->io.offset = offset;
 	d->io.len = len;
 	d->io.done = io_done;
-	d->io.unmap = true;
 	d->io_epoch = d->epoch;
 	d->busy_io = true;
 	drive_submit(d->back, &d->io);
@@ -494,7 +493,7 @@ void ata_dma_run(struct ata_channel *c, struct iovec *iov, int n)
 	}
 	d->io.iov = iov;
 	d->io.niov = n;
-	if (d->cdrom && d->packet[0] != 0x28 && d->packet[0] != 0xa8 && d->packet[0] != 0xbe) {
+	if (d->cdrom && !d->packet_read) {
 		iov_from(iov, n, 0, d->buffer, wanted);
 		atapi_dma_done(d, 0);
 		return;
@@ -991,15 +990,12 @@ void ata_channel_init(struct ata_channel *c, void *owner)
 /* By the user: an empty tray stays open. */
 static void medium_changed(void *opaque)
 {
-	struct ata_device *d = opaque;
-
-	d->tray_open = !d->back->block;
-	atapi_medium_changed(d);
+	cdrom_medium_changed(&((struct ata_device *)opaque)->cd);
 }
 
 static bool is_locked(void *opaque)
 {
-	return ((struct ata_device *)opaque)->tray_locked;
+	return ((struct ata_device *)opaque)->cd.tray_locked;
 }
 
 bool ata_attach(struct ata_channel *c, unsigned n, struct drive *back, const char *name,
@@ -1016,6 +1012,8 @@ bool ata_attach(struct ata_channel *c, unsigned n, struct drive *back, const cha
 			     back->id);
 	d->back = back;
 	d->cdrom = back->cdrom;
+	d->cd.back = back;
+	d->cd.atapi = true;
 	back->opaque = d;
 	back->medium_changed = medium_changed;
 	back->is_locked = is_locked;
@@ -1125,8 +1123,10 @@ bool ata_channel_loaded(struct ata_channel *c, const char *path, GError **err)
 		if (d->phase == PHASE_READING || d->phase == PHASE_WRITING ||
 		    d->phase == PHASE_FLUSH || d->phase == PHASE_TRIM)
 			d->stalled = true;
-		if (d->cdrom &&
-		    (d->phase == PHASE_CD_READING || d->packet_left > 65536 * CD_SECTOR))
+		if (d->cdrom && (d->phase == PHASE_CD_READING ||
+				 d->packet_left > MMC_MOST_SECTORS * CD_SECTOR ||
+				 (d->packet_read ? d->phase != PHASE_DMA && d->remaining > ATA_BUFFER
+						 : d->packet_left > ATA_BUFFER)))
 			return error(err, "saved state: '%s': CD-ROM %u makes no sense", path, i);
 		d->device |= 0xa0;
 	}

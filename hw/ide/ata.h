@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * An ATA channel with two devices: registers, commands, disks and CD-ROMs. What carries the data in
- * DMA is the front's (piix_ide.c). Source: ATA/ATAPI-7 volumes 1 and 2 (T13 1532D); MMC-5 for
- * packet commands (atapi.c).
+ * DMA is the front's (piix_ide.c). Source: ATA/ATAPI-7 volumes 1 and 2 (T13 1532D); packet
+ * commands are in atapi.c.
  *
  * Not modelled: overlapped commands, CompactFlash, security, SMART, host protected areas but for
  * READ NATIVE MAX ADDRESS.
@@ -14,6 +14,7 @@
 
 #include "block/drive.h"
 #include "core/device.h"
+#include "hw/scsi/mmc.h"
 
 /* Task file registers, by their offset in the command block. */
 enum {
@@ -42,7 +43,6 @@ enum {
 
 #define ATA_BUFFER 8192u
 #define ATA_MOST_MULTIPLE 16
-#define CD_SECTOR 2048u
 
 /* What a device is at. The data phase of a command goes by these. */
 enum ata_phase {
@@ -83,11 +83,11 @@ struct ata_device {
 	uint32_t at, len;    /* the host's place in the buffer, and its end */
 	uint8_t buffer[ATA_BUFFER];
 	/* Packet devices. */
-	uint8_t packet[12], sense_key, asc, ascq;
-	bool tray_open, tray_locked, medium_changed, event_pending;
+	uint8_t packet[12];
+	struct cdrom cd;
 	uint32_t packet_left; /* bytes of the reply that are not in the buffer yet: read commands */
 	uint16_t byte_limit;
-	bool packet_dma;
+	bool packet_dma, packet_read; /* packet_read: the reply is the disc's sectors */
 
 	/* The host's. */
 	struct ata_channel *channel;
@@ -156,4 +156,3 @@ void atapi_data_read(struct ata_device *d);
 void atapi_read_done(struct ata_device *d, int error);
 void atapi_reset(struct ata_device *d);
 void atapi_dma_done(struct ata_device *d, int error);
-void atapi_medium_changed(struct ata_device *d);

@@ -30,58 +30,23 @@ static unsigned index_of(struct piix_ide *s, struct ata_channel *c)
 	return (unsigned)(c - s->channels);
 }
 
-/*
- * The pieces of guest memory that a channel's table names, until they hold `wanted` bytes. They
- * stay mapped until the transfer is over.
- */
-static struct iovec *gather(struct piix_ide *s, unsigned n, uint32_t wanted, bool to_memory,
-			    int *count)
+/* What a channel's table names, until it is `wanted` bytes. */
+static void gather(struct piix_ide *s, unsigned n, uint32_t wanted)
 {
-	GArray *maps = s->maps[n];
-	struct iovec *iov;
-	uint32_t have = 0;
+	struct dma_list *l = &s->dma[n];
 
-	for (unsigned i = 0; i < MOST_PRDS && have < wanted; i++) {
+	for (unsigned i = 0; i < MOST_PRDS && l->len < wanted; i++) {
 		uint8_t prd[PRD_BYTES];
-		uint32_t addr, len, flags;
+		uint32_t addr, len;
 
 		if (!dma_read(s, (s->bm_table[n] & ~3u) + PRD_BYTES * i, prd, sizeof(prd)))
-			break;
+			return;
 		addr = (uint32_t)load_le(prd, 4) & ~1u;
 		len = (uint32_t)load_le(prd + 4, 2) & 0xfffe;
-		flags = (uint32_t)load_le(prd + 6, 2);
-		len = MIN_OF(len ? len : 65536, wanted - have);
-		while (len) {
-			struct dma_map map;
-
-			if (!dma_map(s, addr, len, to_memory, &map))
-				break;
-			g_array_append_val(maps, map);
-			have += (uint32_t)map.len;
-			addr += (uint32_t)map.len;
-			len -= (uint32_t)map.len;
-		}
-		if (len || flags & PRD_LAST)
-			break;
+		if (!dma_list_add(s, l, addr, MIN_OF(len ? len : 65536, wanted - l->len)) ||
+		    load_le(prd + 6, 2) & PRD_LAST)
+			return;
 	}
-	*count = (int)maps->len;
-	iov = g_new(struct iovec, maps->len + 1);
-	for (guint i = 0; i < maps->len; i++) {
-		struct dma_map *map = &g_array_index(maps, struct dma_map, i);
-
-		iov[i] = (struct iovec) { map->host, map->len };
-	}
-	return iov;
-}
-
-static void unmap(struct piix_ide *s, unsigned n)
-{
-	for (guint i = 0; i < s->maps[n]->len; i++) {
-		struct dma_map *map = &g_array_index(s->maps[n], struct dma_map, i);
-
-		dma_unmap(map, map->len);
-	}
-	g_array_set_size(s->maps[n], 0);
 }
 
 /* Both sides are ready: the device waits and the driver has said start. */
@@ -95,8 +60,10 @@ static void run(struct piix_ide *s, unsigned n)
 
 	if (!wanted || !(s->bm_command[n] & BM_START))
 		return;
-	unmap(s, n);
-	iov = gather(s, n, wanted, to_memory, &count);
+	dma_list_end(&s->dma[n]);
+	dma_list_start(&s->dma[n], to_memory);
+	gather(s, n, wanted);
+	iov = dma_list_iov(&s->dma[n], &count);
 	ata_dma_run(c, iov, count);
 }
 
@@ -110,7 +77,7 @@ static void dma_done(void *opaque, struct ata_channel *c, bool failed)
 	struct piix_ide *s = opaque;
 	unsigned n = index_of(s, c);
 
-	unmap(s, n);
+	dma_list_end(&s->dma[n]);
 	s->bm_status[n] &= (uint8_t)~BM_ACTIVE;
 	if (failed)
 		s->bm_status[n] |= BM_ERROR;
@@ -271,7 +238,6 @@ static bool piix_ide_realize(void *dev, GError **err)
 		c->dma_done = dma_done;
 		c->irq_changed = irq_changed;
 		c->opaque = s;
-		s->maps[i] = g_array_new(FALSE, FALSE, sizeof(struct dma_map));
 	}
 	device_map(dev, 0, 0x1f0);
 	device_map(dev, 1, 0x3f6);
@@ -286,8 +252,7 @@ static void piix_ide_unrealize(void *dev)
 
 	for (unsigned i = 0; i < IDE_CHANNELS; i++) {
 		ata_channel_reset(&s->channels[i]);
-		unmap(s, i);
-		g_array_unref(s->maps[i]);
+		dma_list_end(&s->dma[i]);
 	}
 	region_destroy(&s->bus_master);
 }
@@ -300,7 +265,7 @@ static void piix_ide_reset(void *dev)
 	pci_set_word(&s->pci, PCI_STATUS, 0x0280);
 	for (unsigned i = 0; i < IDE_CHANNELS; i++) {
 		ata_channel_reset(&s->channels[i]);
-		unmap(s, i);
+		dma_list_end(&s->dma[i]);
 		for (unsigned k = 0; k < 2; k++)
 			s->channels[i].devices[k].dma_mode = 0;
 		s->bm_command[i] = s->bm_status[i] = 0;
@@ -350,7 +315,7 @@ DEVICE(piix_ide,
 			     secondary_control_write }),
 	.state = FIELDS(FO(pci, pci_device_table), FO(channels, ata_channel_table), F(bm_command),
 			F(bm_status), F(bm_table)),
-	.host = HOST(bus_master, maps),
+	.host = HOST(bus_master, dma),
 	.realize = piix_ide_realize,
 	.unrealize = piix_ide_unrealize,
 	.reset = piix_ide_reset,

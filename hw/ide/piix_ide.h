@@ -16,7 +16,7 @@ struct piix_ide {
 	uint8_t bm_command[IDE_CHANNELS], bm_status[IDE_CHANNELS];
 	uint32_t bm_table[IDE_CHANNELS];
 	struct region bus_master;
-	GArray *maps[IDE_CHANNELS]; /* struct dma_map: memory that a transfer is going on in */
+	struct dma_list dma[IDE_CHANNELS]; /* where a transfer is going on */
 };
 
 /* irqs: ISA lines 14 and 15. */

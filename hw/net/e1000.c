@@ -363,17 +363,6 @@ static uint16_t fold(uint32_t sum)
 	return (uint16_t)sum;
 }
 
-static void put_be16(uint8_t *p, uint16_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static uint16_t get_be16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
 /* The sum of [start, end] (0: to the last byte) goes to `at`, over what the driver put there. */
 static void insert_checksum(uint8_t *frame, uint32_t len, uint8_t start, uint8_t at, uint16_t end)
 {
@@ -434,10 +423,10 @@ static void segment(struct e1000 *s)
 		return;
 	}
 	if (c->ip)
-		id = get_be16(s->tx + c->ipcss + 4);
+		id = be16(s->tx + c->ipcss + 4);
 	if (c->tcp)
-		sequence = (uint32_t)get_be16(s->tx + c->tucss + 4) << 16 |
-			   get_be16(s->tx + c->tucss + 6);
+		sequence = (uint32_t)be16(s->tx + c->tucss + 4) << 16 |
+			   be16(s->tx + c->tucss + 6);
 	for (unsigned n = 0; at < s->tx_len; at += part, n++) {
 		uint32_t len;
 		bool last;
@@ -465,7 +454,7 @@ static void segment(struct e1000 *s)
 		}
 		/* The driver's sum of the pseudo header leaves the length out. */
 		if (s->popts & POPTS_TXSM && c->tucso + 2u <= len)
-			put_be16(out + c->tucso, fold(get_be16(out + c->tucso) + (len - c->tucss)));
+			put_be16(out + c->tucso, fold(be16(out + c->tucso) + (len - c->tucss)));
 		checksums(s, c, out, len);
 		transmit(s, out, len);
 	}
@@ -583,8 +572,8 @@ static bool wants(const struct e1000 *s, const uint8_t *f, uint32_t len)
 	static const uint8_t shifts[] = { 4, 3, 2, 0 };
 	uint32_t rctl = REG(s, RCTL);
 
-	if (rctl & RCTL_VFE && get_be16(f + 12) == (uint16_t)REG(s, VET) && len >= 16) {
-		unsigned vlan = get_be16(f + 14) & 0xfff;
+	if (rctl & RCTL_VFE && be16(f + 12) == (uint16_t)REG(s, VET) && len >= 16) {
+		unsigned vlan = be16(f + 14) & 0xfff;
 
 		if (!(REG(s, VFTA + 4 * (vlan >> 5)) >> (vlan & 31) & 1))
 			return false;
@@ -683,9 +672,9 @@ static bool take_frame(void *opaque, const struct iovec *iov, int n)
 	}
 	if (!wants(s, frame, len))
 		return true;
-	tagged = REG(s, CTRL) & CTRL_VME && get_be16(frame + 12) == (uint16_t)REG(s, VET);
+	tagged = REG(s, CTRL) & CTRL_VME && be16(frame + 12) == (uint16_t)REG(s, VET);
 	if (tagged) {
-		tag = get_be16(frame + 14);
+		tag = be16(frame + 14);
 		memmove(frame + 4, frame, 12);
 		frame += 4;
 		len -= 4;

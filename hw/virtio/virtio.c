@@ -14,7 +14,7 @@ FIELD_TABLE(virtio_device_table,
 		 legacy, msix, modern, cfg_cap),
 	    FO(pci, pci_device_table), F(guest_features), F(host_select), F(guest_select),
 	    F(status), F(isr), F(generation), F(config_vector), F(queue_select),
-	    FO(queues, virtq_table));
+	    FO(queues, virtq_table), F(nkept), F(kept));
 
 #define LEGACY_BAR 0
 #define MSIX_BAR 1
@@ -591,5 +591,49 @@ bool virtio_loaded(void *dev, GError **err)
 		q->vector = known_vector(d, q->vector);
 	}
 	d->config_vector = known_vector(d, d->config_vector);
+	return true;
+}
+
+void virtio_keep_none(void *dev)
+{
+	((struct virtio_device *)dev)->nkept = 0;
+}
+
+void virtio_keep(void *dev, const struct virtq_chain *c)
+{
+	struct virtio_device *d = dev;
+
+	if (d->nkept < VIRTIO_MOST_KEPT)
+		d->kept[d->nkept++] = virtio_queue_index(c->q) << 16 | c->head;
+}
+
+bool virtio_kept(void *dev, void (*again)(void *dev, struct virtq_chain *c), GError **err)
+{
+	struct virtio_device *d = dev;
+	uint16_t n = d->nkept;
+
+	d->nkept = 0;
+	if (n > VIRTIO_MOST_KEPT)
+		return error(err, "saved state: '%s': %u requests wait", d->pci.dev.path, n);
+	for (unsigned i = 0; i < n; i++) {
+		unsigned queue = d->kept[i] >> 16;
+		struct virtq_chain *c = queue < d->nqueues ? virtq_pop_again(&d->queues[queue],
+									     (uint16_t)d->kept[i])
+							   : NULL;
+
+		if (!c)
+			return error(err,
+				     "saved state: '%s': request %u of those that wait makes no "
+				     "sense",
+				     d->pci.dev.path, i);
+		again(d, c);
+	}
+	return true;
+}
+
+bool virtio_queue_size_ok(void *dev, uint16_t size, GError **err)
+{
+	if (size & (size - 1))
+		return error(err, "%s: queue-size %u is no power of two", device_name(dev), size);
 	return true;
 }

@@ -15,6 +15,7 @@
 #define VIRTIO_MOST_QUEUES 64
 #define VIRTIO_NO_VECTOR 0xffff
 #define VIRTIO_MOST_CONFIG 64
+#define VIRTIO_MOST_KEPT 1024
 
 /* Feature bits of every device (6). */
 #define VIRTIO_F_NOTIFY_ON_EMPTY 24
@@ -60,6 +61,9 @@ struct virtio_device {
 	uint16_t config_vector, queue_select;
 	unsigned nqueues;
 	struct virtq queues[VIRTIO_MOST_QUEUES];
+	/* Chains that the device holds at a save: queue and head. */
+	uint16_t nkept;
+	uint32_t kept[VIRTIO_MOST_KEPT];
 
 	struct region legacy, msix, modern;
 	unsigned cfg_cap; /* the configuration access capability */
@@ -108,6 +112,15 @@ void virtio_destroy(void *dev);
 void virtio_reset(void *dev);
 /* Called by the device's `loaded`: judges queues and derives. */
 bool virtio_loaded(void *dev, GError **err);
+/*
+ * Chains that the device holds while it is saved. `saving` names them, none first; `loaded` gets
+ * each again, in order. Packed rings do not know theirs again: such a load is refused.
+ */
+void virtio_keep_none(void *dev);
+void virtio_keep(void *dev, const struct virtq_chain *c);
+bool virtio_kept(void *dev, void (*again)(void *dev, struct virtq_chain *c), GError **err);
+/* A property's judge: what a driver may be offered is a power of two. */
+bool virtio_queue_size_ok(void *dev, uint16_t size, GError **err);
 
 /* Whether both sides have feature bit n. */
 static inline bool virtio_has(const struct virtio_device *d, unsigned n)
