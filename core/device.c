@@ -14,7 +14,7 @@ const struct device_info *device_find(const char *name, GError **err)
 	const char *near;
 
 	for (const struct device_info *const *d = device_registry; *d; d++) {
-		if (!strcmp((*d)->name, name))
+		if (!strcmp((*d)->name, name) || ((*d)->alias && !strcmp((*d)->alias, name)))
 			return *d;
 		if (!(*d)->board_only)
 			g_ptr_array_add(names, (gpointer)(*d)->name);

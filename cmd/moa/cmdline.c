@@ -457,17 +457,22 @@ static bool opt_drive(void *opaque, const char *arg, GError **err)
 	return with_list(opaque, "-drive", arg, NULL, take_drive, err);
 }
 
+static void list_device(const struct device_info *d)
+{
+	printf("name \"%s\", bus %s%s%s%s, desc \"%s\"\n", d->name, d->bus ? d->bus : "System",
+	       d->alias ? ", alias \"" : "", d->alias ? d->alias : "", d->alias ? "\"" : "",
+	       d->desc);
+}
+
 static void list_devices(void)
 {
 	for (const struct device_info *const *d = device_registry; *d; d++)
 		if (!(*d)->board_only)
-			printf("name \"%s\", bus %s, desc \"%s\"\n", (*d)->name,
-			       (*d)->bus ? (*d)->bus : "System", (*d)->desc);
+			list_device(*d);
 	printf("Part of the board, not for -device:\n");
 	for (const struct device_info *const *d = device_registry; *d; d++)
 		if ((*d)->board_only)
-			printf("name \"%s\", bus %s, desc \"%s\"\n", (*d)->name,
-			       (*d)->bus ? (*d)->bus : "System", (*d)->desc);
+			list_device(*d);
 }
 
 static bool describe_device(const char *name, GError **err)

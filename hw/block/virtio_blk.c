@@ -392,6 +392,7 @@ static const struct pci_info blk_pci = VIRTIO_PCI(0x1001, 0x0100, 2);
 
 DEVICE(virtio_blk,
 	.name = "virtio-blk-pci",
+	.alias = "virtio-blk",
 	.desc = "virtio disk",
 	.bus = "PCI",
 	.bus_info = &blk_pci,

@@ -16,10 +16,11 @@ FIELD_TABLE(ata_device_table,
 	    F(error), F(command), F(multiple), F(heads_now), F(sectors_now), F(dma_mode),
 	    F(write_cache), F(phase), F(lba48), F(stalled), F(sector), F(remaining), F(at), F(len),
 	    F(buffer), F(packet), FO(cd, cdrom_table), F(packet_left), F(byte_limit), F(packet_dma),
-	    F(packet_read));
+	    F(packet_read), F(ncq_tag), F(ncq_error), F(ncq_sector));
 #undef D
 #define D struct ata_channel
-FIELD_TABLE(ata_channel_table, HOST(irq, dma_ready, dma_done, irq_changed, opaque, owner),
+FIELD_TABLE(ata_channel_table,
+	    HOST(irq, dma_ready, dma_done, irq_changed, progress, queues, opaque, owner),
 	    FO(devices, ata_device_table), F(control), F(irq_pending));
 #undef D
 
@@ -30,6 +31,7 @@ FIELD_TABLE(ata_channel_table, HOST(irq, dma_ready, dma_done, irq_changed, opaqu
 #define CMD_READ_DMA_EXT 0x25
 #define CMD_READ_NATIVE_MAX_EXT 0x27
 #define CMD_READ_MULTIPLE_EXT 0x29
+#define CMD_READ_LOG_EXT 0x2f
 #define CMD_WRITE 0x30
 #define CMD_WRITE_EXT 0x34
 #define CMD_WRITE_DMA_EXT 0x35
@@ -55,6 +57,7 @@ FIELD_TABLE(ata_channel_table, HOST(irq, dma_ready, dma_done, irq_changed, opaqu
 
 #define DEVICE_LBA BIT(6)
 #define DEVICE_DEV1 BIT(4)
+#define LOG_NCQ_ERROR 0x10
 #define MOST_LBA28 UINT64_C(0xfffffff)
 
 /* Registers. */
@@ -93,12 +96,20 @@ static void lower(struct ata_channel *c)
 	ata_update_irq(c);
 }
 
+/* The device has come where the host has something to do. */
+static void tell(struct ata_device *d)
+{
+	if (d->channel->progress)
+		d->channel->progress(d->channel->opaque, d->channel);
+}
+
 void ata_done(struct ata_device *d)
 {
 	d->phase = PHASE_IDLE;
 	d->status = ATA_SR_DRDY | ATA_SR_DSC;
 	d->error = 0;
 	ata_raise(d);
+	tell(d);
 }
 
 void ata_fail(struct ata_device *d, uint8_t error)
@@ -107,10 +118,11 @@ void ata_fail(struct ata_device *d, uint8_t error)
 	d->status = ATA_SR_DRDY | ATA_SR_DSC | ATA_SR_ERR;
 	d->error = error;
 	ata_raise(d);
+	tell(d);
 }
 
 /* 9.12: what tells disks and packet devices apart after a reset. */
-static void put_signature(struct ata_device *d)
+void ata_put_signature(struct ata_device *d)
 {
 	d->count[0] = d->lba_low[0] = 1;
 	if (d->cdrom) {
@@ -123,7 +135,7 @@ static void put_signature(struct ata_device *d)
 
 /* Addresses. */
 
-static uint64_t disk_sectors(const struct ata_device *d)
+uint64_t ata_disk_sectors(const struct ata_device *d)
 {
 	return d->back ? drive_size(d->back) / BLOCK_SECTOR : 0;
 }
@@ -182,7 +194,7 @@ static bool take_range(struct ata_device *d, bool lba48)
 	d->lba48 = lba48;
 	sector = get_address(d);
 	d->remaining = get_count(d);
-	if (sector < disk_sectors(d) && d->remaining <= disk_sectors(d) - sector) {
+	if (sector < ata_disk_sectors(d) && d->remaining <= ata_disk_sectors(d) - sector) {
 		d->sector = sector;
 		return true;
 	}
@@ -232,6 +244,7 @@ void ata_give(struct ata_device *d, uint32_t len)
 	d->status = ATA_SR_DRDY | ATA_SR_DSC | ATA_SR_DRQ;
 	d->error = 0;
 	ata_raise(d);
+	tell(d);
 }
 
 static void want_block(struct ata_device *d, bool with_irq)
@@ -242,6 +255,7 @@ static void want_block(struct ata_device *d, bool with_irq)
 	d->status = ATA_SR_DRDY | ATA_SR_DSC | ATA_SR_DRQ;
 	if (with_irq)
 		ata_raise(d);
+	tell(d);
 }
 
 static void read_block(struct ata_device *d)
@@ -296,7 +310,7 @@ static void trim_next(struct ata_device *d)
 		d->at += 8;
 		if (!n)
 			continue;
-		if (sector >= disk_sectors(d) || n > disk_sectors(d) - sector) {
+		if (sector >= ata_disk_sectors(d) || n > ata_disk_sectors(d) - sector) {
 			ata_fail(d, ATA_ER_IDNF);
 			return;
 		}
@@ -400,15 +414,21 @@ static void io_done(struct drive_request *io, int error)
 
 /* PIO data. */
 
+static void read_over(struct ata_device *d)
+{
+	d->phase = PHASE_IDLE;
+	d->status = ATA_SR_DRDY | ATA_SR_DSC;
+	tell(d);
+}
+
 static void buffer_read(struct ata_device *d)
 {
 	if (d->cdrom) {
 		atapi_data_read(d);
 		return;
 	}
-	if (d->command == CMD_IDENTIFY) {
-		d->phase = PHASE_IDLE;
-		d->status = ATA_SR_DRDY | ATA_SR_DSC;
+	if (d->command == CMD_IDENTIFY || d->command == CMD_READ_LOG_EXT) {
+		read_over(d);
 		return;
 	}
 	advance(d, d->len / BLOCK_SECTOR);
@@ -416,8 +436,7 @@ static void buffer_read(struct ata_device *d)
 		read_block(d);
 		return;
 	}
-	d->phase = PHASE_IDLE;
-	d->status = ATA_SR_DRDY | ATA_SR_DSC;
+	read_over(d);
 }
 
 static void buffer_filled(struct ata_device *d)
@@ -457,6 +476,36 @@ void ata_write_data(struct ata_channel *c, uint32_t value, unsigned size)
 	d->at += size;
 	if (d->at == d->len) {
 		d->status &= (uint8_t)~ATA_SR_DRQ;
+		buffer_filled(d);
+	}
+}
+
+uint32_t ata_pio_wanted(struct ata_channel *c, bool *to_host)
+{
+	struct ata_device *d = ata_selected(c);
+
+	*to_host = d->phase == PHASE_PIO_IN;
+	if ((!*to_host && d->phase != PHASE_PIO_OUT && d->phase != PHASE_PACKET) ||
+	    !(d->status & ATA_SR_DRQ))
+		return 0;
+	return d->len - d->at;
+}
+
+void ata_pio_run(struct ata_channel *c, const struct iovec *iov, int n, size_t off)
+{
+	struct ata_device *d = ata_selected(c);
+	bool to_host;
+	uint32_t len = ata_pio_wanted(c, &to_host);
+
+	d->status &= (uint8_t)~ATA_SR_DRQ;
+	if (to_host) {
+		iov_from(iov, n, off, d->buffer + d->at, len);
+		d->at = d->len;
+		buffer_read(d);
+	} else {
+		memset(d->buffer + d->at, 0, len);
+		iov_to(iov, n, off, d->buffer + d->at, len);
+		d->at = d->len;
 		buffer_filled(d);
 	}
 }
@@ -521,86 +570,6 @@ static void start_dma(struct ata_device *d)
 
 /* Commands. */
 
-static void put_word(uint8_t *id, unsigned n, uint64_t value)
-{
-	store_le(id + 2 * n, value, 2);
-}
-
-/* Two characters a word, the first in the high byte; padded with spaces. */
-static void put_text(uint8_t *id, unsigned word, unsigned bytes, const char *text)
-{
-	size_t len = strlen(text);
-
-	for (unsigned i = 0; i < bytes; i++)
-		id[2 * word + (i ^ 1)] = i < len ? (uint8_t)text[i] : ' ';
-}
-
-static void put_common(struct ata_device *d, uint8_t *id)
-{
-	memset(id, 0, 512);
-	put_text(id, 10, 20, d->serial);
-	put_text(id, 23, 8, "0.1");
-	put_text(id, 27, 40, d->model);
-	put_word(id, 53, 7);
-	put_word(id, 63, 7 | (d->dma_mode >> 3 == 4 ? 0x100u << (d->dma_mode & 7) : 0));
-	put_word(id, 64, 3);
-	for (unsigned w = 65; w <= 68; w++)
-		put_word(id, w, 120);
-	put_word(id, 88, 0x3f | (d->dma_mode >> 3 == 8 ? 0x100u << (d->dma_mode & 7) : 0));
-	put_word(id, 93, 0x600b | (d == &d->channel->devices[1] ? 0x0200 : 0));
-}
-
-/* 6.17 */
-static void identify_disk(struct ata_device *d, uint8_t *id)
-{
-	uint64_t total = disk_sectors(d), lba28 = MIN_OF(total, MOST_LBA28);
-	uint32_t chs = d->heads_now * d->sectors_now;
-	uint64_t cylinders = MIN_OF(total / MAX_OF(chs, 1u), UINT64_C(16383));
-
-	put_common(d, id);
-	put_word(id, 0, 0x0040);
-	put_word(id, 1, d->cylinders);
-	put_word(id, 3, d->heads);
-	put_word(id, 6, d->sectors);
-	put_word(id, 47, 0x8000 | ATA_MOST_MULTIPLE);
-	put_word(id, 49, 0x0b00); /* DMA, LBA, IORDY */
-	put_word(id, 50, 0x4000);
-	put_word(id, 51, 0x0200);
-	put_word(id, 54, cylinders);
-	put_word(id, 55, d->heads_now);
-	put_word(id, 56, d->sectors_now);
-	store_le(id + 2 * 57, cylinders * chs, 4);
-	put_word(id, 59, d->multiple ? 0x100u | d->multiple : 0);
-	store_le(id + 2 * 60, lba28, 4);
-	if (d->back->block && d->back->block->options.discard) {
-		put_word(id, 69, 0x4020); /* trimmed sectors read as zeros */
-		put_word(id, 105, 1);
-		put_word(id, 169, 1);
-	}
-	put_word(id, 80, 0x00f0); /* ATA-4 to ATA-7 */
-	put_word(id, 82, 0x4020); /* NOP, write cache */
-	put_word(id, 83, 0x7400); /* FLUSH CACHE (EXT), 48-bit */
-	put_word(id, 84, 0x4000);
-	put_word(id, 85, 0x4000 | (d->write_cache ? 0x20 : 0));
-	put_word(id, 86, 0x3400);
-	put_word(id, 87, 0x4000);
-	store_le(id + 2 * 100, total, 8);
-}
-
-/* 6.16 */
-static void identify_packet(struct ata_device *d, uint8_t *id)
-{
-	put_common(d, id);
-	put_word(id, 0, 0x85c0); /* a CD-ROM, removable, DRQ within 50 us, 12-byte packets */
-	put_word(id, 49, 0x0b00);
-	put_word(id, 80, 0x001e);
-	put_word(id, 82, 0x0210); /* PACKET, DEVICE RESET */
-	put_word(id, 83, 0x4000);
-	put_word(id, 84, 0x4000);
-	put_word(id, 85, 0x0210);
-	put_word(id, 87, 0x4000);
-}
-
 static void set_features(struct ata_device *d)
 {
 	uint8_t mode = d->count[0];
@@ -647,7 +616,7 @@ static void set_features(struct ata_device *d)
 
 static void read_native_max(struct ata_device *d, bool lba48)
 {
-	uint64_t last = disk_sectors(d) - 1;
+	uint64_t last = ata_disk_sectors(d) - 1;
 
 	d->lba48 = lba48;
 	d->device |= DEVICE_LBA;
@@ -685,7 +654,7 @@ static void diagnose(struct ata_channel *c)
 		c->devices[i].error = 1;
 		c->devices[i].status = c->devices[i].cdrom ? 0 : ATA_SR_DRDY | ATA_SR_DSC;
 		c->devices[i].phase = PHASE_IDLE;
-		put_signature(&c->devices[i]);
+		ata_put_signature(&c->devices[i]);
 		c->devices[i].device &= (uint8_t)~DEVICE_DEV1;
 	}
 	ata_raise(&c->devices[0]);
@@ -718,6 +687,31 @@ static void read_or_write_dma(struct ata_device *d, bool lba48, bool write)
 		ata_fail(d, ATA_ER_ABRT);
 	else if (take_range(d, lba48))
 		start_dma(d);
+}
+
+/* Serial ATA: the queued command that failed (ATA8-ACS, NCQ Command Error log). */
+static void read_log(struct ata_device *d)
+{
+	uint8_t *b = d->buffer, sum = 0;
+
+	if (!d->channel->queues || d->lba_low[0] != LOG_NCQ_ERROR || d->lba_mid[0] ||
+	    d->count[0] != 1 || d->count[1]) {
+		ata_fail(d, ATA_ER_ABRT);
+		return;
+	}
+	memset(b, 0, BLOCK_SECTOR);
+	b[0] = d->ncq_tag;
+	b[2] = ATA_SR_DRDY | ATA_SR_ERR;
+	b[3] = d->ncq_error;
+	for (unsigned i = 0; i < 3; i++) {
+		b[4 + i] = (uint8_t)(d->ncq_sector >> 8 * i);
+		b[8 + i] = (uint8_t)(d->ncq_sector >> (24 + 8 * i));
+	}
+	b[7] = DEVICE_LBA;
+	for (unsigned i = 0; i < BLOCK_SECTOR - 1; i++)
+		sum = (uint8_t)(sum + b[i]);
+	b[BLOCK_SECTOR - 1] = (uint8_t)-sum;
+	ata_give(d, BLOCK_SECTOR);
 }
 
 static void data_set_management(struct ata_device *d)
@@ -774,6 +768,9 @@ static void disk_command(struct ata_device *d)
 			ata_done(d);
 		}
 		break;
+	case CMD_READ_LOG_EXT:
+		read_log(d);
+		break;
 	case CMD_DSM:
 		data_set_management(d);
 		break;
@@ -792,7 +789,7 @@ static void disk_command(struct ata_device *d)
 		start_flush(d);
 		break;
 	case CMD_IDENTIFY:
-		identify_disk(d, d->buffer);
+		ata_identify_disk(d, d->buffer);
 		ata_give(d, 512);
 		break;
 	default:
@@ -814,14 +811,15 @@ static void cdrom_command(struct ata_device *d)
 		d->len = sizeof(d->packet);
 		d->count[0] = 1; /* a command packet */
 		d->status = ATA_SR_DRDY | ATA_SR_DRQ;
+		tell(d);
 		break;
 	case CMD_IDENTIFY_PACKET:
-		identify_packet(d, d->buffer);
+		ata_identify_packet(d, d->buffer);
 		d->packet_left = 0;
 		ata_give(d, 512);
 		break;
 	case CMD_DEVICE_RESET:
-		put_signature(d);
+		ata_put_signature(d);
 		atapi_reset(d);
 		d->status = 0;
 		d->error = 1;
@@ -829,7 +827,7 @@ static void cdrom_command(struct ata_device *d)
 	default:
 		/* 6.17.5: IDENTIFY DEVICE and reads leave the signature. */
 		if (d->command == CMD_IDENTIFY || d->command == CMD_READ)
-			put_signature(d);
+			ata_put_signature(d);
 		ata_fail(d, ATA_ER_ABRT);
 	}
 }
@@ -1035,7 +1033,8 @@ void ata_quiesce(struct ata_channel *c)
 			drive_quiesce(c->devices[i].back);
 }
 
-static void reset_device(struct ata_device *d)
+/* What it is at is forgotten. */
+static void stop_device(struct ata_device *d)
 {
 	/* Nobody may write to the guest's memory after this. */
 	if (d->back)
@@ -1044,7 +1043,20 @@ static void reset_device(struct ata_device *d)
 	if (!d->busy_io)
 		g_clear_pointer(&d->iov, g_free);
 	d->phase = PHASE_IDLE;
-	d->stalled = d->lba48 = false;
+	d->stalled = false;
+	d->status = ATA_SR_DRDY | ATA_SR_DSC;
+}
+
+void ata_stop(struct ata_channel *c)
+{
+	for (unsigned i = 0; i < 2; i++)
+		stop_device(&c->devices[i]);
+}
+
+static void reset_device(struct ata_device *d)
+{
+	stop_device(d);
+	d->lba48 = false;
 	d->status = d->cdrom ? 0 : ATA_SR_DRDY | ATA_SR_DSC;
 	d->error = 1;
 	d->command = d->multiple = 0;
@@ -1059,7 +1071,7 @@ static void reset_device(struct ata_device *d)
 	memset(d->lba_low, 0, 2);
 	memset(d->lba_mid, 0, 2);
 	memset(d->lba_high, 0, 2);
-	put_signature(d);
+	ata_put_signature(d);
 	atapi_reset(d);
 }
 
@@ -1108,7 +1120,7 @@ bool ata_channel_loaded(struct ata_channel *c, const char *path, GError **err)
 {
 	for (unsigned i = 0; i < 2; i++) {
 		struct ata_device *d = &c->devices[i];
-		uint64_t total = d->cdrom ? UINT64_MAX : disk_sectors(d);
+		uint64_t total = d->cdrom ? UINT64_MAX : ata_disk_sectors(d);
 		bool ok = d->phase < PHASES && d->at <= d->len && d->len <= ATA_BUFFER &&
 			  d->multiple <= ATA_MOST_MULTIPLE && d->heads_now && d->sectors_now &&
 			  d->remaining <= 65536 && d->sector <= total &&
@@ -1123,10 +1135,11 @@ bool ata_channel_loaded(struct ata_channel *c, const char *path, GError **err)
 		if (d->phase == PHASE_READING || d->phase == PHASE_WRITING ||
 		    d->phase == PHASE_FLUSH || d->phase == PHASE_TRIM)
 			d->stalled = true;
-		if (d->cdrom && (d->phase == PHASE_CD_READING ||
-				 d->packet_left > MMC_MOST_SECTORS * CD_SECTOR ||
-				 (d->packet_read ? d->phase != PHASE_DMA && d->remaining > ATA_BUFFER
-						 : d->packet_left > ATA_BUFFER)))
+		if (d->cdrom &&
+		    (d->phase == PHASE_CD_READING ||
+		     d->packet_left > MMC_MOST_SECTORS * CD_SECTOR ||
+		     (d->packet_read ? d->phase != PHASE_DMA && d->remaining > ATA_BUFFER
+				     : d->packet_left > ATA_BUFFER)))
 			return error(err, "saved state: '%s': CD-ROM %u makes no sense", path, i);
 		d->device |= 0xa0;
 	}

@@ -43,6 +43,7 @@ enum {
 
 #define ATA_BUFFER 8192u
 #define ATA_MOST_MULTIPLE 16
+#define ATA_QUEUE_DEPTH 32
 
 /* What a device is at. The data phase of a command goes by these. */
 enum ata_phase {
@@ -88,6 +89,9 @@ struct ata_device {
 	uint32_t packet_left; /* bytes of the reply that are not in the buffer yet: read commands */
 	uint16_t byte_limit;
 	bool packet_dma, packet_read; /* packet_read: the reply is the disc's sectors */
+	/* The queued command that failed last, which READ LOG EXT tells. */
+	uint8_t ncq_tag, ncq_error;
+	uint64_t ncq_sector;
 
 	/* The host's. */
 	struct ata_channel *channel;
@@ -111,6 +115,10 @@ struct ata_channel {
 	void (*dma_done)(void *opaque, struct ata_channel *c, bool failed);
 	/* For the front's interrupt status: the line's level. */
 	void (*irq_changed)(void *opaque, struct ata_channel *c, bool level);
+	/* It has data for the host, wants some, or a command is over. May be called from inside of
+	 * what the front calls. */
+	void (*progress)(void *opaque, struct ata_channel *c);
+	bool queues; /* the front has native command queuing */
 	void *opaque;
 	void *owner; /* the device struct, for log_guest */
 };
@@ -130,6 +138,8 @@ bool ata_channel_loaded(struct ata_channel *c, const char *path, GError **err);
 /* The VM runs again: what an error stopped is tried again. */
 void ata_resume(struct ata_channel *c);
 void ata_quiesce(struct ata_channel *c);
+/* Forgets the commands that are under way. */
+void ata_stop(struct ata_channel *c);
 
 uint8_t ata_read(struct ata_channel *c, unsigned reg);
 void ata_write(struct ata_channel *c, unsigned reg, uint8_t value);
@@ -138,12 +148,21 @@ void ata_write_data(struct ata_channel *c, uint32_t value, unsigned size);
 uint8_t ata_alternate_status(struct ata_channel *c);
 void ata_write_control(struct ata_channel *c, uint8_t value);
 
+/* PIO for fronts that move blocks: bytes of the buffer, and moving all of them from or to `off`. */
+uint32_t ata_pio_wanted(struct ata_channel *c, bool *to_host);
+void ata_pio_run(struct ata_channel *c, const struct iovec *iov, int n, size_t off);
 /* DMA: how many bytes the waiting device wants to move and which way; 0: none waits. */
 uint32_t ata_dma_wanted(struct ata_channel *c, bool *to_memory);
 /* Moves them; iov (g_malloc) is the channel's from here on and covers what is wanted, or less. */
 void ata_dma_run(struct ata_channel *c, struct iovec *iov, int n);
 
-/* Between ata.c and atapi.c. */
+/* 9.12: what tells disks and packet devices apart. */
+void ata_put_signature(struct ata_device *d);
+uint64_t ata_disk_sectors(const struct ata_device *d);
+
+/* Between ata.c, atapi.c and identify.c. */
+void ata_identify_disk(struct ata_device *d, uint8_t *id);
+void ata_identify_packet(struct ata_device *d, uint8_t *id);
 struct ata_device *ata_selected(struct ata_channel *c);
 void ata_raise(struct ata_device *d);
 void ata_done(struct ata_device *d);

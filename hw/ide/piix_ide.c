@@ -238,6 +238,7 @@ static bool piix_ide_realize(void *dev, GError **err)
 		c->dma_done = dma_done;
 		c->irq_changed = irq_changed;
 		c->opaque = s;
+		ide_bus_init(&s->buses[i], dev, c, 2, i ? "ide.1" : "ide.0");
 	}
 	device_map(dev, 0, 0x1f0);
 	device_map(dev, 1, 0x3f6);
@@ -253,6 +254,7 @@ static void piix_ide_unrealize(void *dev)
 	for (unsigned i = 0; i < IDE_CHANNELS; i++) {
 		ata_channel_reset(&s->channels[i]);
 		dma_list_end(&s->dma[i]);
+		ide_bus_destroy(&s->buses[i]);
 	}
 	region_destroy(&s->bus_master);
 }
@@ -315,7 +317,7 @@ DEVICE(piix_ide,
 			     secondary_control_write }),
 	.state = FIELDS(FO(pci, pci_device_table), FO(channels, ata_channel_table), F(bm_command),
 			F(bm_status), F(bm_table)),
-	.host = HOST(bus_master, dma),
+	.host = HOST(bus_master, buses, dma),
 	.realize = piix_ide_realize,
 	.unrealize = piix_ide_unrealize,
 	.reset = piix_ide_reset,

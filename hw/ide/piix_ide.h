@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-#include "hw/ide/ata.h"
+#include "hw/ide/ide_bus.h"
 #include "hw/pci/pci.h"
 
 #define IDE_CHANNELS 2
@@ -16,6 +16,7 @@ struct piix_ide {
 	uint8_t bm_command[IDE_CHANNELS], bm_status[IDE_CHANNELS];
 	uint32_t bm_table[IDE_CHANNELS];
 	struct region bus_master;
+	struct ide_bus buses[IDE_CHANNELS];
 	struct dma_list dma[IDE_CHANNELS]; /* where a transfer is going on */
 };
 

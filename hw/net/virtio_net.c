@@ -436,6 +436,7 @@ static const struct pci_info net_pci = VIRTIO_PCI(0x1000, 0x0200, 1);
 
 DEVICE(virtio_net,
 	.name = "virtio-net-pci",
+	.alias = "virtio-net",
 	.desc = "virtio network card",
 	.bus = "PCI",
 	.bus_info = &net_pci,

@@ -557,6 +557,7 @@ static const struct pci_info scsi_pci = VIRTIO_PCI(0x1004, 0x0100, 8);
 
 DEVICE(virtio_scsi,
 	.name = "virtio-scsi-pci",
+	.alias = "virtio-scsi",
 	.desc = "virtio SCSI adapter",
 	.bus = "PCI",
 	.bus_info = &scsi_pci,

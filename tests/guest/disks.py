@@ -31,6 +31,13 @@ def debian_boots_from_an_ide_disk(tmp):
 
 
 @test
+def debian_boots_from_a_sata_disk(tmp):
+    path, sum, text = boots_and_writes(tmp, "-drive", "file=DISK,if=none,id=d,format=qcow2", "-device",
+                                       "ich9-ahci,id=ahci", "-device", "ide-hd,drive=d,bus=ahci.0")
+    assert "/dev/sda1" in text, text[-2000:]
+
+
+@test
 def debian_boots_from_a_virtio_scsi_disk(tmp):
     path, sum, text = boots_and_writes(tmp, "-drive", "file=DISK,if=none,id=d,format=qcow2", "-device",
                                        "virtio-scsi-pci,id=scsi0", "-device", "scsi-hd,drive=d,bus=scsi0.0")
