@@ -266,6 +266,7 @@ static uint64_t msix_read(void *opaque, uint64_t off, unsigned size)
 	struct pci_device *d = opaque;
 
 	(void)size;
+	off += d->msix.from;
 	if (off >= d->msix.table_off && off - d->msix.table_off < 16 * d->msix.vectors)
 		return d->msix_table[(off - d->msix.table_off) / 4];
 	if (off >= d->msix.pba_off && off - d->msix.pba_off < 8)
@@ -278,6 +279,7 @@ static void msix_write(void *opaque, uint64_t off, uint64_t value, unsigned size
 	struct pci_device *d = opaque;
 
 	(void)size;
+	off += d->msix.from;
 	if (off < d->msix.table_off || off - d->msix.table_off >= 16 * d->msix.vectors)
 		return;
 	d->msix_table[(off - d->msix.table_off) / 4] = (uint32_t)value;
@@ -303,8 +305,10 @@ void pci_add_msix(void *dev, unsigned vectors, struct region *bar, uint32_t tabl
 	store_le(d->config + cap + 4, table_off | n, 4);
 	store_le(d->config + cap + 8, pba_off | n, 4);
 	set_mask(d->writable, cap + MSIX_CONTROL, 2, MSIX_ENABLE | MSIX_MASK_ALL);
-	region_init_io(&d->msix.region, "msix", bar->size, &ops, d, NULL);
-	region_add(bar, 0, 1, &d->msix.region);
+	/* From the page where it begins to the BAR's end; a device's registers lie before. */
+	d->msix.from = MIN_OF(table_off, pba_off) & ~0xfffu;
+	region_init_io(&d->msix.region, "msix", bar->size - d->msix.from, &ops, d, NULL);
+	region_add(bar, d->msix.from, 1, &d->msix.region);
 }
 
 /* config space. */

@@ -62,7 +62,7 @@ struct pci_msix {
 	struct region region; /* table and pending bits */
 	struct region *bar;
 	unsigned vectors, cap;
-	uint32_t table_off, pba_off;
+	uint32_t table_off, pba_off, from;
 };
 
 #define MSIX_MOST_VECTORS 64
@@ -111,6 +111,7 @@ void pci_add_bar(void *dev, unsigned n, struct region *region, bool io, bool pre
 /* Reserves `size` bytes of capability and links them; returns the offset. */
 unsigned pci_add_capability(void *dev, uint8_t id, unsigned size);
 void pci_add_msi(void *dev, unsigned vectors);
+/* `bar` is a group; from the page of the lower of the offsets on it is the vectors' alone. */
 void pci_add_msix(void *dev, unsigned vectors, struct region *bar, uint32_t table_off,
 		  uint32_t pba_off);
 

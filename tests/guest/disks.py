@@ -38,6 +38,13 @@ def debian_boots_from_a_sata_disk(tmp):
 
 
 @test
+def debian_boots_from_an_nvme_disk(tmp):
+    path, sum, text = boots_and_writes(tmp, "-drive", "file=DISK,if=none,id=d,format=qcow2", "-device",
+                                       "nvme,drive=d,serial=1")
+    assert "/dev/nvme0n1p1" in text, text[-2000:]
+
+
+@test
 def debian_boots_from_a_virtio_scsi_disk(tmp):
     path, sum, text = boots_and_writes(tmp, "-drive", "file=DISK,if=none,id=d,format=qcow2", "-device",
                                        "virtio-scsi-pci,id=scsi0", "-device", "scsi-hd,drive=d,bus=scsi0.0")
