@@ -35,6 +35,27 @@ const char *device_name(const void *dev)
 	return d->id ? d->id : d->info->name;
 }
 
+static bool bus_is_there(const struct machine *m, const char *name)
+{
+	for (guint i = 0; i < m->buses->len; i++)
+		if (!strcmp(((struct bus *)m->buses->pdata[i])->name, name))
+			return true;
+	return false;
+}
+
+char *bus_name(const struct device *owner, const char *stem, unsigned n)
+{
+	if (owner->id)
+		return g_strdup_printf("%s.%u", owner->id, n);
+	for (unsigned i = 0;; i++) {
+		char *name = g_strdup_printf("%s.%u", stem, i);
+
+		if (!bus_is_there(owner->machine, name))
+			return name;
+		g_free(name);
+	}
+}
+
 struct global {
 	const struct device_info *info;
 	char *prop, *value;

@@ -109,6 +109,12 @@ struct bus {
 	bool (*loaded)(struct bus *bus, struct device *dev, GError **err);
 };
 
+/*
+ * A name for the n-th bus of a device, to be freed: ID.n where the user gave an id, else the first
+ * STEM.number that no bus has.
+ */
+char *bus_name(const struct device *owner, const char *stem, unsigned n);
+
 /* All device types in this build, sorted by name and ended by NULL; generated. */
 extern const struct device_info *const device_registry[];
 const struct device_info *device_find(const char *name, GError **err);

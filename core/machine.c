@@ -42,6 +42,9 @@ void machine_destroy(struct machine *m)
 	for (int k = 0; k < CLOCK_KINDS; k++)
 		clock_destroy(&m->clocks[k]);
 	g_free(m->name);
+	for (guint i = 0; m->boot && i < m->boot->len; i++)
+		g_free(g_array_index(m->boot, struct boot_entry, i).path);
+	g_clear_pointer(&m->boot, g_array_unref);
 }
 
 struct ram_block *machine_ram(struct machine *m, const char *name, uint64_t size, GError **err)
@@ -86,6 +89,29 @@ struct bus *machine_find_bus(struct machine *m, const char *type, const char *na
 			return b;
 	}
 	return NULL;
+}
+
+bool machine_add_boot(struct machine *m, const char *device, int32_t index, char *path,
+		      GError **err)
+{
+	struct boot_entry e = { index, path };
+	guint at = 0;
+
+	if (index < 0) {
+		g_free(path);
+		return true;
+	}
+	if (!m->boot)
+		m->boot = g_array_new(FALSE, FALSE, sizeof(e));
+	while (at < m->boot->len && g_array_index(m->boot, struct boot_entry, at).index < index)
+		at++;
+	if (at < m->boot->len && g_array_index(m->boot, struct boot_entry, at).index == index) {
+		g_free(path);
+		return error(err, "%s: bootindex=%d is taken by %s; give another", device, index,
+			     g_array_index(m->boot, struct boot_entry, at).path);
+	}
+	g_array_insert_val(m->boot, at, e);
+	return true;
 }
 
 const char *run_state_name(enum run_state s)

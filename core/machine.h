@@ -65,6 +65,12 @@ struct machine_listener {
 
 #define MACHINE_GSIS 24
 
+/* Something to boot from: where it is, as firmware names it, and the user's bootindex=. */
+struct boot_entry {
+	int32_t index;
+	char *path;
+};
+
 /* RAM that the chipset shows to vCPUs in system management mode, where the space has other things.
  */
 struct smm_ram {
@@ -83,6 +89,7 @@ struct machine {
 	struct clock clocks[CLOCK_KINDS];
 	GPtrArray *devices; /* struct device *, owned, in order of creation */
 	GPtrArray *buses;   /* struct bus *, owned by their devices */
+	GArray *boot;	    /* struct boot_entry, in the order that firmware should try */
 	struct ram_block *blocks;
 	struct machine_listener *listeners;
 	void *accel; /* struct accel, when there is one; the core does not look inside */
@@ -117,6 +124,13 @@ struct ram_block *machine_find_ram(struct machine *m, const char *name);
 struct device *machine_find_device(struct machine *m, const char *id_or_type);
 /* The bus called `name`, or with NULL the first of `type`. */
 struct bus *machine_find_bus(struct machine *m, const char *type, const char *name);
+
+/*
+ * The device at `path` (taken over) is to be tried at place `index`; below 0: it was not named, and
+ * nothing happens. Fails when another has the place.
+ */
+bool machine_add_boot(struct machine *m, const char *device, int32_t index, char *path,
+		      GError **err);
 
 const char *run_state_name(enum run_state s);
 static inline bool machine_running(const struct machine *m)

@@ -278,10 +278,13 @@ static bool build(GError **err)
 	if (!net_wishes_networks(&config.nets, &machine, err))
 		return false;
 	pc = pc_new(&machine, &config.pc, err);
-	return pc && add_debugcons(err) &&
-	       net_wishes_cards(&config.nets, &machine, !config.nodefaults, err) &&
-	       drive_wishes_fulfil(&config.drives, &machine, err) &&
-	       config_add_devices(&config, &machine, err) && add_monitors(err) && add_gdb(err);
+	if (!pc || !add_debugcons(err) ||
+	    !net_wishes_cards(&config.nets, &machine, !config.nodefaults, err) ||
+	    !drive_wishes_fulfil(&config.drives, &machine, err) ||
+	    !config_add_devices(&config, &machine, err) || !add_monitors(err) || !add_gdb(err))
+		return false;
+	pc_set_boot_order(pc);
+	return true;
 }
 
 static int fail(GError *err)

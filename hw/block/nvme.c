@@ -40,6 +40,7 @@ enum {
 #define CC_EN BIT(0)
 #define CC_CSS(v) ((v) >> 4 & 7)
 #define CC_MPS(v) ((v) >> 7 & 15)
+#define CC_SHN_MASK (3u << 14)
 #define CC_SHN(v) ((v) >> 14 & 3)
 #define CSTS_RDY BIT(0)
 #define CSTS_CFS BIT(1)
@@ -133,6 +134,7 @@ struct nvme {
 	struct pci_device pci;
 	char *drive, *serial, *model; /* properties */
 	uint16_t pairs;
+	int32_t bootindex;
 
 	uint32_t mask, cc, csts, aqa;
 	uint64_t asq, acq;
@@ -1003,7 +1005,9 @@ static void write_cc(struct nvme *s, uint32_t value)
 {
 	uint32_t was = s->cc;
 
-	s->cc = value & 0x00fffff1;
+	/* Only a shutdown may be asked for while it is enabled. */
+	value &= 0x00fffff1;
+	s->cc = was & value & CC_EN ? (was & ~CC_SHN_MASK) | (value & CC_SHN_MASK) : value;
 	if (CC_SHN(s->cc) && !CC_SHN(was) && !(s->csts & CSTS_SHST))
 		shut_down(s);
 	if (s->cc & CC_EN && !(was & CC_EN))
@@ -1098,7 +1102,8 @@ static bool nvme_realize(void *dev, GError **err)
 	region_add(&s->bar, 0, 0, &s->registers);
 	pci_add_bar(s, 0, &s->bar, false, false, true);
 	pci_add_msix(s, s->pairs + 1u, &s->bar, MSIX_TABLE_AT, MSIX_PENDING_AT);
-	return true;
+	return machine_add_boot(s->pci.dev.machine, device_name(s), s->bootindex,
+				pci_boot_path(s, "nvme", "/namespace@1,0"), err);
 }
 
 static void nvme_unrealize(void *dev)
@@ -1154,7 +1159,7 @@ static bool queues_ok(const struct nvme *s)
 			return false;
 	}
 	return s->nstalled <= MOST_IN_FLIGHT && s->nevents <= MOST_EVENTS &&
-	       CC_MPS(s->cc) <= MOST_MPS;
+	       (CC_MPS(s->cc) <= MOST_MPS || !(s->csts & CSTS_RDY));
 }
 
 static bool nvme_loaded(void *dev, GError **err)
@@ -1215,6 +1220,7 @@ DEVICE(nvme,
 	.bus_info = &nvme_pci,
 	.props = FIELDS(F(drive, .help = "the drive's id"),
 			F(serial, .help = "its serial number, 20 characters"),
+			F(bootindex, .init = -1, .help = "place in the boot order, from 0"),
 			F(model, .init_str = "MOA NVMe disk", .help = "its model, 40 characters"),
 			{ .name = "max_ioqpairs", .type = FT_U16, .offset = offsetof(D, pairs),
 			  .size = 2, .init = 16, .min = 1, .max = MOST_PAIRS,

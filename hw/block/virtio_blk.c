@@ -45,6 +45,7 @@ struct virtio_blk {
 	struct virtio_device vdev;
 	char *drive, *serial; /* properties */
 	uint16_t num_queues, queue_size;
+	int32_t bootindex;
 	bool write_cache; /* the driver's choice; off: each write is flushed */
 
 	struct drive *back;
@@ -342,7 +343,8 @@ static bool blk_realize(void *dev, GError **err)
 		s->vdev.host_features |= BIT64(F_RO);
 	for (unsigned i = 0; i < s->num_queues; i++)
 		virtio_add_queue(s, s->queue_size, kicked);
-	return true;
+	return machine_add_boot(s->vdev.pci.dev.machine, device_name(s), s->bootindex,
+				pci_boot_path(s, "scsi", "/disk@0,0"), err);
 }
 
 static void blk_unrealize(void *dev)
@@ -397,6 +399,7 @@ DEVICE(virtio_blk,
 	.bus = "PCI",
 	.bus_info = &blk_pci,
 	.props = FIELDS(F(drive, .help = "the drive's id"), F(serial, .help = "its serial number"),
+			F(bootindex, .init = -1, .help = "place in the boot order, from 0"),
 			{ .name = "num-queues", .type = FT_U16,
 			  .offset = offsetof(D, num_queues), .size = 2, .init = 1, .min = 1,
 			  .max = MOST_QUEUES, .help = "request queues" },

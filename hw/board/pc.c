@@ -170,11 +170,25 @@ static void add_smbios(struct pc *pc)
 /* S3 and S4 are off: bit 7 says enabled, the low bits the sleep type. */
 static const uint8_t system_states[6] = { 128, 0, 0, 1, 2, 128 };
 
+void pc_set_boot_order(struct pc *pc)
+{
+	const GArray *boot = pc->machine->boot;
+	GString *order = g_string_new(NULL);
+
+	/* A kernel comes first, if it is for firmware. */
+	if (pc->config.kernel && !boots_directly(pc))
+		g_string_append(order, "/rom@" LINUXBOOT_ROM);
+	for (guint i = 0; boot && i < boot->len; i++)
+		g_string_append_printf(order, "%s%s", order->len ? "\n" : "",
+				       g_array_index(boot, struct boot_entry, i).path);
+	fw_cfg_set_file(pc->fw_cfg, "bootorder", order->str, order->len + 1);
+	g_string_free(order, TRUE);
+}
+
 bool pc_add_fw_cfg_files(struct pc *pc, GError **err)
 {
 	struct fw_cfg *f = pc->fw_cfg;
 	uint8_t irq0 = 1;
-	const char *order;
 
 	fw_cfg_add_u16(f, FW_CFG_NB_CPUS, (uint16_t)pc->config.smp.cpus);
 	fw_cfg_add_u16(f, FW_CFG_MAX_CPUS,
@@ -189,10 +203,7 @@ bool pc_add_fw_cfg_files(struct pc *pc, GError **err)
 	if (pc->config.acpi)
 		add_acpi(pc);
 	add_smbios(pc);
-	/* No disk or network card can be named yet: the kernel comes first, if it is for firmware.
-	 */
-	order = pc->config.kernel && !boots_directly(pc) ? "/rom@" LINUXBOOT_ROM : "";
-	fw_cfg_set_file(f, "bootorder", order, strlen(order) + 1);
+	pc_set_boot_order(pc);
 	for (guint i = 0; pc->config.fw_cfg && i < pc->config.fw_cfg->len; i++)
 		if (!fw_cfg_add_blob(f, pc->config.fw_cfg->pdata[i], err))
 			return false;

@@ -73,6 +73,8 @@ void pc_free(struct pc *pc);
 bool pc_add_memory(struct pc *pc, GError **err);
 bool pc_add_firmware(struct pc *pc, GError **err);
 bool pc_add_fw_cfg_files(struct pc *pc, GError **err);
+/* What firmware should boot from, in order; once all devices are there. */
+void pc_set_boot_order(struct pc *pc);
 void pc_set_cmos(struct pc *pc);
 /* After pc_add_fw_cfg_files: the tables come from there. */
 bool pc_add_kernel(struct pc *pc, GError **err);

@@ -782,7 +782,6 @@ static bool ahci_realize(void *dev, GError **err)
 {
 	static const struct region_ops ops = { abar_read, abar_write, 4, 4 };
 	struct ahci *s = dev;
-	static unsigned others = 2; /* behind ide.0 and ide.1 */
 
 	(void)err;
 	region_init_io(&s->abar, "ahci", ABAR_BYTES, &ops, s, dev);
@@ -790,8 +789,7 @@ static bool ahci_realize(void *dev, GError **err)
 	pci_add_msi(s, 1);
 	for (unsigned i = 0; i < PORTS; i++) {
 		struct ahci_port *p = &s->ports[i];
-		g_autofree char *name = s->pci.dev.id ? g_strdup_printf("%s.%u", s->pci.dev.id, i)
-						      : g_strdup_printf("ide.%u", others++);
+		g_autofree char *name = bus_name(dev, "ide", i);
 
 		p->s = s;
 		ata_channel_init(&p->ata, s);
@@ -800,7 +798,7 @@ static bool ahci_realize(void *dev, GError **err)
 		p->ata.dma_done = dma_done;
 		p->ata.queues = true;
 		p->ata.opaque = p;
-		ide_bus_init(&p->bus, dev, &p->ata, 1, name);
+		ide_bus_init(&p->bus, dev, &p->ata, 1, i, name);
 	}
 	return true;
 }

@@ -4,20 +4,24 @@
 
 #include <string.h>
 
+#include "hw/pci/pci.h"
+
 #define AUTO_UNIT 0xff
 
 struct ide_unit {
 	struct device dev;
 	char *drive, *serial, *model; /* properties */
 	uint8_t unit;
+	int32_t bootindex;
 };
 
 void ide_bus_init(struct ide_bus *b, struct device *owner, struct ata_channel *channel,
-		  unsigned units, const char *name)
+		  unsigned units, unsigned number, const char *name)
 {
 	b->bus = (struct bus) { .type = "IDE", .name = g_strdup(name), .owner = owner };
 	b->channel = channel;
 	b->units = units;
+	b->number = number;
 	g_ptr_array_add(owner->machine->buses, &b->bus);
 }
 
@@ -68,7 +72,10 @@ static bool attach(struct ide_unit *u, bool cdrom, GError **err)
 		g_strlcpy(ata->serial, u->serial, sizeof(ata->serial));
 	if (u->model)
 		g_strlcpy(ata->model, u->model, sizeof(ata->model));
-	return true;
+	return machine_add_boot(u->dev.machine, device_name(u), u->bootindex,
+				pci_boot_path(b->bus.owner, b->units > 1 ? "ide" : "pci8086,2922",
+					      "/drive@%x/disk@%x", b->number, u->unit),
+				err);
 }
 
 static bool hd_realize(void *dev, GError **err)
@@ -86,6 +93,7 @@ static bool cd_realize(void *dev, GError **err)
 #define UNIT_PROPS                                                                                 \
 	F(drive, .help = "the drive's id"), F(serial, .help = "its serial number, 20 characters"),   \
 	F(model, .help = "its model, 40 characters"),                                              \
+	F(bootindex, .init = -1, .help = "place in the boot order, from 0"), \
 	F(unit, .init = AUTO_UNIT, .help = "0 master, 1 slave; 255: the first that is free")
 /* clang-format on */
 

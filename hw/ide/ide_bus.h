@@ -10,10 +10,11 @@
 struct ide_bus {
 	struct bus bus;
 	struct ata_channel *channel;
-	unsigned units; /* 1, or 2: master and slave */
+	unsigned units;	 /* 1, or 2: master and slave */
+	unsigned number; /* of the channel or port at its controller, a PCI function */
 };
 
 /* The name is copied. */
 void ide_bus_init(struct ide_bus *b, struct device *owner, struct ata_channel *channel,
-		  unsigned units, const char *name);
+		  unsigned units, unsigned number, const char *name);
 void ide_bus_destroy(struct ide_bus *b);

@@ -238,7 +238,7 @@ static bool piix_ide_realize(void *dev, GError **err)
 		c->dma_done = dma_done;
 		c->irq_changed = irq_changed;
 		c->opaque = s;
-		ide_bus_init(&s->buses[i], dev, c, 2, i ? "ide.1" : "ide.0");
+		ide_bus_init(&s->buses[i], dev, c, 2, i, i ? "ide.1" : "ide.0");
 	}
 	device_map(dev, 0, 0x1f0);
 	device_map(dev, 1, 0x3f6);

@@ -558,3 +558,18 @@ void pci_print_bus(struct pci_bus *b, GString *out)
 		if (b->devices[i])
 			print_device(b->devices[i], out);
 }
+
+char *pci_boot_path(const void *dev, const char *name, const char *fmt, ...)
+{
+	const struct pci_device *d = dev;
+	GString *s = g_string_new(NULL);
+	va_list ap;
+
+	g_string_printf(s, "/pci@i0cf8/%s@%x", name, d->devfn >> 3);
+	if (d->devfn & 7)
+		g_string_append_printf(s, ",%x", d->devfn & 7);
+	va_start(ap, fmt);
+	g_string_append_vprintf(s, fmt, ap);
+	va_end(ap);
+	return g_string_free(s, FALSE);
+}

@@ -127,6 +127,10 @@ void pci_msix_notify(void *dev, unsigned vector);
 void pci_update_bars(struct pci_device *d);
 void pci_print_bus(struct pci_bus *b, GString *out);
 
+/* Where firmware finds the function, to be freed: /pci@i0cf8/NAME@SLOT,FUNCTION and what follows.
+ */
+char *pci_boot_path(const void *dev, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
 static inline uint16_t pci_word(const struct pci_device *d, unsigned off)
 {
 	return (uint16_t)load_le(d->config + off, 2);

@@ -52,6 +52,8 @@ struct scsi_bus {
 	void *adapter;
 	/* A unit's parameters have changed; `asc` says how. May be NULL. */
 	void (*changed)(void *adapter, struct scsi_unit *unit, uint16_t asc);
+	/* Where firmware finds a unit, to be freed. */
+	char *(*boot_path)(void *adapter, unsigned target, unsigned lun);
 	unsigned most_target, most_lun;
 };
 

@@ -52,6 +52,7 @@ struct scsi_unit {
 	struct device dev;
 	char *drive, *serial, *vendor, *product, *ver; /* properties */
 	uint16_t id, lun;
+	int32_t bootindex;
 	bool removable;
 
 	struct cdrom cd; /* a disk uses no more of it than the tray's lock */
@@ -795,7 +796,8 @@ static bool unit_realize(void *dev, GError **err)
 	u->back->opaque = u;
 	snprintf(u->own_serial, sizeof(u->own_serial), "moa-%u", ++number);
 	g_queue_init(&u->waiting);
-	return true;
+	return machine_add_boot(u->dev.machine, device_name(u), u->bootindex,
+				bus_of(u)->boot_path(bus_of(u)->adapter, u->id, u->lun), err);
 }
 
 static bool hd_realize(void *dev, GError **err)
@@ -849,6 +851,7 @@ static void unit_run_changed(void *dev, bool running)
 	F(ver, .init_str = "0.1", .help = "revision, 4 characters"),                               \
 	{ .name = "scsi-id", .type = FT_U16, .offset = offsetof(D, id), .size = 2,                 \
 	  .init = AUTO_ID, .help = "target; 65535: the first that is free" },                      \
+	F(bootindex, .init = -1, .help = "place in the boot order, from 0"), \
 	F(lun, .max = SCSI_MOST_LUNS - 1, .help = "logical unit")
 /* clang-format on */
 

@@ -476,23 +476,26 @@ static const struct virtio_info scsi_info = {
 	.reset = scsi_reset,
 };
 
+static char *boot_path(void *adapter, unsigned target, unsigned lun)
+{
+	return pci_boot_path(adapter, "scsi", "/channel@0/disk@%x,%x", target, lun);
+}
+
 #define D struct virtio_scsi
 
 static bool scsi_realize(void *dev, GError **err)
 {
 	struct virtio_scsi *s = dev;
 	struct device *d = dev;
-	g_autofree char *name = NULL;
-	static unsigned number;
+	g_autofree char *name = bus_name(dev, "scsi", 0);
 
 	if (!virtio_queue_size_ok(s, s->queue_size, err))
 		return false;
-	/* QEMU's names: ID.0 of an adapter with an id, else scsi.N. */
-	name = d->id ? g_strdup_printf("%s.0", d->id) : g_strdup_printf("scsi.%u", number++);
 	g_queue_init(&s->active);
 	scsi_bus_init(&s->bus, d, name);
 	s->bus.adapter = s;
 	s->bus.changed = unit_changed;
+	s->bus.boot_path = boot_path;
 	s->bus.most_target = SCSI_MOST_TARGETS - 1;
 	s->bus.most_lun = SCSI_MOST_LUNS - 1;
 	virtio_init(s, &scsi_info, s->num_queues + 3u);

@@ -17,11 +17,6 @@ static void read_bytes(struct rig *r, void *buf, size_t n)
 		((uint8_t *)buf)[i] = inb(r, 0x511);
 }
 
-static uint32_t be32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | p[1] << 16 | p[2] << 8 | p[3];
-}
-
 BENCH(fw_cfg_signature_and_ends)
 {
 	char sig[5] = { 0 };

@@ -3,109 +3,19 @@
 #include "hw/virtio/virtio.h"
 
 #include "net/net.h"
-#include "tests/lib/rig.h"
+#include "tests/lib/vdriver.h"
 
-#define SLOT 5
-#define IO 0xc000
-#define MODERN UINT64_C(0xe0000000)
-#define COMMON(reg) (MODERN + (reg))
-#define RING 0x100000u
-#define BUFFERS 0x200000u
-#define QUEUE 16u
 #define DISK_BYTES (4 * MIB)
-
-static struct drive *disk;
-static struct virtio_device *vdev;
-
-static void add_device(struct rig *r, const char *name, const char *prop, const char *value)
-{
-	struct device *d = device_new(&r->m, device_find(name, NULL), NULL);
-
-	pci_set_devfn(d, SLOT, 0);
-	if (disk)
-		CHECK(device_set(d, "drive", disk->id, NULL));
-	if (prop)
-		CHECK(device_set(d, prop, value, NULL));
-	CHECK(device_realize(d, &r->pc->host->bus.bus, NULL));
-	machine_reset(&r->m);
-	rig_pci_write(r, SLOT, 0, 0x10, IO, 4);
-	rig_pci_write(r, SLOT, 0, 0x20, (uint32_t)MODERN, 4);
-	rig_pci_write(r, SLOT, 0, 4, 7, 2);
-	vdev = (struct virtio_device *)d;
-}
 
 static void add_disk(struct rig *r, const char *prop, const char *value)
 {
-	disk = rig_drive(r, DISK_BYTES, true, false);
-	add_device(r, "virtio-blk-pci", prop, value);
+	vd_disk = rig_drive(r, DISK_BYTES, true, false);
+	vd_add(r, "virtio-blk-pci", prop, value);
 }
 
-static uint8_t status(struct rig *r)
-{
-	return (uint8_t)rig_read(r, COMMON(0x14), 1);
-}
-
-/* As far as queues, with these features beside VERSION_1. */
-static void negotiate(struct rig *r, uint64_t features)
-{
-	features |= BIT64(VIRTIO_F_VERSION_1);
-	rig_write(r, COMMON(0x14), 0, 1);
-	rig_write(r, COMMON(0x14), 3, 1);
-	for (unsigned i = 0; i < 2; i++) {
-		rig_write(r, COMMON(0x08), i, 4);
-		rig_write(r, COMMON(0x0c), (uint32_t)(features >> 32 * i), 4);
-	}
-	rig_write(r, COMMON(0x14), 11, 1);
-	CHECK_EQ(status(r), 11);
-}
-
-static void set_queue(struct rig *r, unsigned n)
-{
-	rig_write(r, COMMON(0x16), n, 2);
-	rig_write(r, COMMON(0x18), QUEUE, 2);
-	rig_write(r, COMMON(0x20), RING + 0x10000 * n, 4);
-	rig_write(r, COMMON(0x28), RING + 0x10000 * n + 0x1000, 4);
-	rig_write(r, COMMON(0x30), RING + 0x10000 * n + 0x2000, 4);
-	rig_write(r, COMMON(0x1c), 1, 2);
-}
-
-static void start(struct rig *r, uint64_t features)
-{
-	negotiate(r, features);
-	set_queue(r, 0);
-	rig_write(r, COMMON(0x14), 15, 1);
-	CHECK_EQ(status(r), 15);
-}
-
-static void put_desc(struct rig *r, uint32_t table, unsigned n, uint32_t addr, uint32_t len,
-		     uint16_t flags, uint16_t next)
-{
-	rig_write(r, table + 16 * n, addr, 4);
-	rig_write(r, table + 16 * n + 4, 0, 4);
-	rig_write(r, table + 16 * n + 8, len, 4);
-	rig_write(r, table + 16 * n + 12, flags | (uint32_t)next << 16, 4);
-}
-
-static void kick(struct rig *r)
-{
-	rig_write(r, MODERN + 0x3000, 0, 2);
-	if (disk)
-		drive_drain(disk);
-}
-
-/* Makes chain `head` available and kicks. */
-static void offer(struct rig *r, uint16_t head)
-{
-	uint16_t index = (uint16_t)rig_read(r, RING + 0x1002, 2);
-
-	rig_write(r, RING + 0x1004 + 2 * (index % QUEUE), head, 2);
-	rig_write(r, RING + 0x1002, (uint16_t)(index + 1), 2);
-	kick(r);
-}
-
-#define HEADER BUFFERS
-#define DATA (BUFFERS + 0x1000)
-#define STATUS (BUFFERS + 0x3000)
+#define HEADER VD_BUFFERS
+#define DATA (VD_BUFFERS + 0x1000)
+#define STATUS (VD_BUFFERS + 0x3000)
 
 static void put_header(struct rig *r, uint32_t type, uint32_t sector)
 {
@@ -120,10 +30,10 @@ static void put_header(struct rig *r, uint32_t type, uint32_t sector)
 static uint32_t request(struct rig *r, uint32_t type, uint32_t sector, uint32_t len, bool in)
 {
 	put_header(r, type, sector);
-	put_desc(r, RING, 0, HEADER, 16, 1, 1);
-	put_desc(r, RING, 1, DATA, len, in ? 3 : 1, 2);
-	put_desc(r, RING, 2, STATUS, 1, 2, 0);
-	offer(r, 0);
+	vd_put_desc(r, VD_RING, 0, HEADER, 16, 1, 1);
+	vd_put_desc(r, VD_RING, 1, DATA, len, in ? 3 : 1, 2);
+	vd_put_desc(r, VD_RING, 2, STATUS, 1, 2, 0);
+	vd_offer(r, 0, 0);
 	return rig_read(r, STATUS, 1);
 }
 
@@ -132,38 +42,40 @@ BENCH(virtio_capabilities_lead_to_the_registers)
 	unsigned at, seen = 0;
 
 	add_disk(r, NULL, NULL);
-	CHECK_EQ(rig_pci_read(r, SLOT, 0, 0, 4), 0x10011af4);
-	CHECK_EQ(rig_pci_read(r, SLOT, 0, 0x2e, 2), 2);
-	for (at = rig_pci_read(r, SLOT, 0, 0x34, 1); at; at = rig_pci_read(r, SLOT, 0, at + 1, 1))
-		if (rig_pci_read(r, SLOT, 0, at, 1) == 9)
-			seen |= 1u << rig_pci_read(r, SLOT, 0, at + 3, 1);
+	CHECK_EQ(rig_pci_read(r, VD_SLOT, 0, 0, 4), 0x10011af4);
+	CHECK_EQ(rig_pci_read(r, VD_SLOT, 0, 0x2e, 2), 2);
+	for (at = rig_pci_read(r, VD_SLOT, 0, 0x34, 1); at;
+	     at = rig_pci_read(r, VD_SLOT, 0, at + 1, 1))
+		if (rig_pci_read(r, VD_SLOT, 0, at, 1) == 9)
+			seen |= 1u << rig_pci_read(r, VD_SLOT, 0, at + 3, 1);
 	CHECK_EQ(seen, 0x3e);
-	CHECK_EQ(rig_read(r, COMMON(0x12), 2), 1);
-	CHECK_EQ(rig_read(r, COMMON(0x18), 2), 256);
-	CHECK_EQ(rig_read(r, MODERN + 0x2000, 4), DISK_BYTES / 512);
+	CHECK_EQ(rig_read(r, VD_COMMON(0x12), 2), 1);
+	CHECK_EQ(rig_read(r, VD_COMMON(0x18), 2), 256);
+	CHECK_EQ(rig_read(r, VD_MODERN + 0x2000, 4), DISK_BYTES / 512);
 	/* 4.1.4.9: the same by way of configuration space. */
-	for (at = rig_pci_read(r, SLOT, 0, 0x34, 1); rig_pci_read(r, SLOT, 0, at + 3, 1) != 5;)
-		at = rig_pci_read(r, SLOT, 0, at + 1, 1);
-	rig_pci_write(r, SLOT, 0, at + 4, 4, 1);
-	rig_pci_write(r, SLOT, 0, at + 8, 0x2000, 4);
-	rig_pci_write(r, SLOT, 0, at + 12, 4, 4);
-	CHECK_EQ(rig_pci_read(r, SLOT, 0, at + 16, 4), DISK_BYTES / 512);
-	rig_pci_write(r, SLOT, 0, at + 8, 0x14, 4);
-	rig_pci_write(r, SLOT, 0, at + 12, 1, 4);
-	rig_pci_write(r, SLOT, 0, at + 16, 1, 1);
-	CHECK_EQ(status(r), 1);
+	for (at = rig_pci_read(r, VD_SLOT, 0, 0x34, 1);
+	     rig_pci_read(r, VD_SLOT, 0, at + 3, 1) != 5;)
+		at = rig_pci_read(r, VD_SLOT, 0, at + 1, 1);
+	rig_pci_write(r, VD_SLOT, 0, at + 4, 4, 1);
+	rig_pci_write(r, VD_SLOT, 0, at + 8, 0x2000, 4);
+	rig_pci_write(r, VD_SLOT, 0, at + 12, 4, 4);
+	CHECK_EQ(rig_pci_read(r, VD_SLOT, 0, at + 16, 4), DISK_BYTES / 512);
+	rig_pci_write(r, VD_SLOT, 0, at + 8, 0x14, 4);
+	rig_pci_write(r, VD_SLOT, 0, at + 12, 1, 4);
+	rig_pci_write(r, VD_SLOT, 0, at + 16, 1, 1);
+	CHECK_EQ(vd_status(r), 1);
 }
 
 BENCH(virtio_unknown_features_are_refused)
 {
 	add_disk(r, NULL, NULL);
-	rig_write(r, COMMON(0x14), 3, 1);
-	rig_write(r, COMMON(0x08), 0, 4);
-	rig_write(r, COMMON(0x0c), 1, 4);
-	rig_write(r, COMMON(0x08), 1, 4);
-	rig_write(r, COMMON(0x0c), 1, 4);
-	rig_write(r, COMMON(0x14), 11, 1);
-	CHECK_EQ(status(r), 3);
+	rig_write(r, VD_COMMON(0x14), 3, 1);
+	rig_write(r, VD_COMMON(0x08), 0, 4);
+	rig_write(r, VD_COMMON(0x0c), 1, 4);
+	rig_write(r, VD_COMMON(0x08), 1, 4);
+	rig_write(r, VD_COMMON(0x0c), 1, 4);
+	rig_write(r, VD_COMMON(0x14), 11, 1);
+	CHECK_EQ(vd_status(r), 3);
 }
 
 BENCH(virtio_disk_reads_and_writes)
@@ -171,22 +83,22 @@ BENCH(virtio_disk_reads_and_writes)
 	uint8_t back[4];
 
 	add_disk(r, NULL, NULL);
-	start(r, 0);
+	vd_start(r, 0, 1);
 	CHECK_EQ(request(r, 0, 300, 1024, true), 0);
 	CHECK_EQ(rig_read(r, DATA, 4), 300);
 	CHECK_EQ(rig_read(r, DATA + 512, 4), 301);
-	CHECK_EQ(rig_read(r, RING + 0x2002, 2), 1);
-	CHECK_EQ(rig_read(r, RING + 0x2008, 4), 1025); /* bytes written */
+	CHECK_EQ(rig_read(r, VD_RING + 0x2002, 2), 1);
+	CHECK_EQ(rig_read(r, VD_RING + 0x2008, 4), 1025); /* bytes written */
 	rig_write(r, DATA, 0x12345678, 4);
 	CHECK_EQ(request(r, 1, 9, 512, false), 0);
-	CHECK(block_read(disk->block, 9 * 512, back, 4) == 0);
+	CHECK(block_read(vd_disk->block, 9 * 512, back, 4) == 0);
 	CHECK_EQ(load_le(back, 4), 0x12345678);
 	CHECK_EQ(request(r, 4, 0, 512, false), 0);		      /* flush */
 	CHECK_EQ(request(r, 0, DISK_BYTES / 512 - 1, 1024, true), 1); /* beyond the end */
 	CHECK_EQ(request(r, 0, 0, 100, true), 1);		      /* no whole sector */
 	CHECK_EQ(request(r, 99, 0, 512, true), 2);		      /* unsupported */
-	CHECK_EQ(rig_read(r, MODERN + 0x1000, 1), 1);		      /* ISR */
-	CHECK_EQ(rig_read(r, MODERN + 0x1000, 1), 0);
+	CHECK_EQ(rig_read(r, VD_MODERN + 0x1000, 1), 1);	      /* ISR */
+	CHECK_EQ(rig_read(r, VD_MODERN + 0x1000, 1), 0);
 }
 
 BENCH(virtio_disk_clears_ranges)
@@ -194,15 +106,15 @@ BENCH(virtio_disk_clears_ranges)
 	uint8_t back[4];
 
 	add_disk(r, NULL, NULL);
-	start(r, 0);
+	vd_start(r, 0, 1);
 	rig_write(r, DATA, 40, 4);
 	rig_write(r, DATA + 4, 0, 4);
 	rig_write(r, DATA + 8, 2, 4);
 	rig_write(r, DATA + 12, 1, 4);
 	CHECK_EQ(request(r, 13, 0, 16, false), 0);
-	CHECK(block_read(disk->block, 41 * 512, back, 4) == 0);
+	CHECK(block_read(vd_disk->block, 41 * 512, back, 4) == 0);
 	CHECK_EQ(load_le(back, 4), 0);
-	CHECK(block_read(disk->block, 42 * 512, back, 4) == 0);
+	CHECK(block_read(vd_disk->block, 42 * 512, back, 4) == 0);
 	CHECK_EQ(load_le(back, 4), 42);
 	CHECK_EQ(request(r, 11, 0, 16, false), 2); /* a discard has no unmap flag */
 	rig_write(r, DATA + 12, 0, 4);
@@ -213,13 +125,13 @@ BENCH(virtio_disk_clears_ranges)
 BENCH(virtio_indirect_tables)
 {
 	add_disk(r, NULL, NULL);
-	start(r, BIT64(VIRTIO_F_INDIRECT_DESC));
+	vd_start(r, BIT64(VIRTIO_F_INDIRECT_DESC), 1);
 	put_header(r, 0, 7);
-	put_desc(r, BUFFERS + 0x4000, 0, HEADER, 16, 1, 1);
-	put_desc(r, BUFFERS + 0x4000, 1, DATA, 512, 3, 2);
-	put_desc(r, BUFFERS + 0x4000, 2, STATUS, 1, 2, 0);
-	put_desc(r, RING, 3, BUFFERS + 0x4000, 48, 4, 0);
-	offer(r, 3);
+	vd_put_desc(r, VD_BUFFERS + 0x4000, 0, HEADER, 16, 1, 1);
+	vd_put_desc(r, VD_BUFFERS + 0x4000, 1, DATA, 512, 3, 2);
+	vd_put_desc(r, VD_BUFFERS + 0x4000, 2, STATUS, 1, 2, 0);
+	vd_put_desc(r, VD_RING, 3, VD_BUFFERS + 0x4000, 48, 4, 0);
+	vd_offer(r, 0, 3);
 	CHECK_EQ(rig_read(r, STATUS, 1), 0);
 	CHECK_EQ(rig_read(r, DATA, 4), 7);
 }
@@ -227,32 +139,32 @@ BENCH(virtio_indirect_tables)
 BENCH(virtio_event_index_holds_interrupts_back)
 {
 	add_disk(r, NULL, NULL);
-	start(r, BIT64(VIRTIO_F_EVENT_IDX));
-	rig_write(r, RING + 0x1004 + 2 * QUEUE, 0, 2); /* used_event: the first */
+	vd_start(r, BIT64(VIRTIO_F_EVENT_IDX), 1);
+	rig_write(r, VD_RING + 0x1004 + 2 * VD_QUEUE, 0, 2); /* used_event: the first */
 	request(r, 0, 1, 512, true);
-	CHECK_EQ(rig_read(r, MODERN + 0x1000, 1), 1);
-	rig_write(r, RING + 0x1004 + 2 * QUEUE, 2, 2); /* not the second, the third */
+	CHECK_EQ(rig_read(r, VD_MODERN + 0x1000, 1), 1);
+	rig_write(r, VD_RING + 0x1004 + 2 * VD_QUEUE, 2, 2); /* not the second, the third */
 	request(r, 0, 1, 512, true);
-	CHECK_EQ(rig_read(r, MODERN + 0x1000, 1), 0);
+	CHECK_EQ(rig_read(r, VD_MODERN + 0x1000, 1), 0);
 	request(r, 0, 1, 512, true);
-	CHECK_EQ(rig_read(r, MODERN + 0x1000, 1), 1);
+	CHECK_EQ(rig_read(r, VD_MODERN + 0x1000, 1), 1);
 	/* avail_event follows the walker. */
-	CHECK_EQ(rig_read(r, RING + 0x2004 + 8 * QUEUE, 2), 3);
+	CHECK_EQ(rig_read(r, VD_RING + 0x2004 + 8 * VD_QUEUE, 2), 3);
 }
 
 BENCH(virtio_packed_rings)
 {
 	add_disk(r, "packed", "on");
-	start(r, BIT64(VIRTIO_F_RING_PACKED));
+	vd_start(r, BIT64(VIRTIO_F_RING_PACKED), 1);
 	/* 40 requests of three in a ring of 16: it wraps. */
 	for (unsigned i = 0, at = 0; i < 40; i++) {
-		unsigned wrap = (i * 3 / QUEUE) & 1, first = at;
+		unsigned wrap = (i * 3 / VD_QUEUE) & 1, first = at;
 		static const uint32_t addr[] = { HEADER, DATA, STATUS }, len[] = { 16, 512, 1 };
 
 		put_header(r, 0, 1000 + i);
 		for (unsigned k = 0; k < 3; k++) {
-			unsigned lap = (i * 3 + k) / QUEUE & 1;
-			uint32_t d = RING + 16 * at;
+			unsigned lap = (i * 3 + k) / VD_QUEUE & 1;
+			uint32_t d = VD_RING + 16 * at;
 			uint16_t flags =
 				(uint16_t)((k ? 2 : 0) | (k < 2 ? 1 : 0) | (lap ? 0x8000 : 0x80));
 
@@ -260,23 +172,23 @@ BENCH(virtio_packed_rings)
 			rig_write(r, d + 4, 0, 4);
 			rig_write(r, d + 8, len[k], 4);
 			rig_write(r, d + 12, i | (uint32_t)flags << 16, 4);
-			at = (at + 1) % QUEUE;
+			at = (at + 1) % VD_QUEUE;
 		}
-		kick(r);
+		vd_kick(r, 0);
 		CHECK_EQ(rig_read(r, STATUS, 1), 0);
 		CHECK_EQ(rig_read(r, DATA, 4), 1000 + i);
-		CHECK_EQ(rig_read(r, RING + 16 * first + 12, 2), i);
-		CHECK_EQ(rig_read(r, RING + 16 * first + 14, 2) & 0x8080, wrap ? 0 : 0x8080);
+		CHECK_EQ(rig_read(r, VD_RING + 16 * first + 12, 2), i);
+		CHECK_EQ(rig_read(r, VD_RING + 16 * first + 14, 2) & 0x8080, wrap ? 0 : 0x8080);
 	}
 }
 
 /* Whatever makes no sense: the device asks for a reset, and works after one. */
 static void breaks(struct rig *r, uint16_t head)
 {
-	offer(r, head);
-	CHECK_EQ(status(r) & VIRTIO_STATUS_NEEDS_RESET, VIRTIO_STATUS_NEEDS_RESET);
-	rig_write(r, RING + 0x1000, 0, 4);
-	start(r, BIT64(VIRTIO_F_INDIRECT_DESC));
+	vd_offer(r, 0, head);
+	CHECK_EQ(vd_status(r) & VIRTIO_STATUS_NEEDS_RESET, VIRTIO_STATUS_NEEDS_RESET);
+	rig_write(r, VD_RING + 0x1000, 0, 4);
+	vd_start(r, BIT64(VIRTIO_F_INDIRECT_DESC), 1);
 	CHECK_EQ(request(r, 0, 5, 512, true), 0);
 	CHECK_EQ(rig_read(r, DATA, 4), 5);
 }
@@ -284,54 +196,54 @@ static void breaks(struct rig *r, uint16_t head)
 BENCH(virtio_bad_chains_break_the_device_alone)
 {
 	add_disk(r, NULL, NULL);
-	start(r, BIT64(VIRTIO_F_INDIRECT_DESC));
-	breaks(r, QUEUE);			/* no such descriptor */
-	put_desc(r, RING, 0, HEADER, 16, 1, 0); /* a circle */
+	vd_start(r, BIT64(VIRTIO_F_INDIRECT_DESC), 1);
+	breaks(r, VD_QUEUE);			      /* no such descriptor */
+	vd_put_desc(r, VD_RING, 0, HEADER, 16, 1, 0); /* a circle */
 	breaks(r, 0);
-	put_desc(r, RING, 0, HEADER, 16, 1, 99); /* on to nowhere */
+	vd_put_desc(r, VD_RING, 0, HEADER, 16, 1, 99); /* on to nowhere */
 	breaks(r, 0);
-	put_desc(r, RING, 0, 0xd0000000, 16, 0, 0); /* no memory */
+	vd_put_desc(r, VD_RING, 0, 0xd0000000, 16, 0, 0); /* no memory */
 	breaks(r, 0);
-	put_desc(r, RING, 0, HEADER, 0xffffffff, 0, 0); /* beyond memory */
+	vd_put_desc(r, VD_RING, 0, HEADER, 0xffffffff, 0, 0); /* beyond memory */
 	breaks(r, 0);
-	put_desc(r, RING, 0, STATUS, 1, 3, 1); /* read after written */
-	put_desc(r, RING, 1, HEADER, 16, 0, 0);
+	vd_put_desc(r, VD_RING, 0, STATUS, 1, 3, 1); /* read after written */
+	vd_put_desc(r, VD_RING, 1, HEADER, 16, 0, 0);
 	breaks(r, 0);
-	put_desc(r, RING, 0, BUFFERS + 0x4000, 17, 4, 0); /* no whole table */
+	vd_put_desc(r, VD_RING, 0, VD_BUFFERS + 0x4000, 17, 4, 0); /* no whole table */
 	breaks(r, 0);
-	put_desc(r, RING, 0, BUFFERS + 0x4000, 16, 4, 0); /* a table in a table */
-	put_desc(r, BUFFERS + 0x4000, 0, BUFFERS + 0x4000, 16, 4, 0);
+	vd_put_desc(r, VD_RING, 0, VD_BUFFERS + 0x4000, 16, 4, 0); /* a table in a table */
+	vd_put_desc(r, VD_BUFFERS + 0x4000, 0, VD_BUFFERS + 0x4000, 16, 4, 0);
 	breaks(r, 0);
-	put_desc(r, RING, 0, HEADER, 16, 0, 0); /* no room for a status */
+	vd_put_desc(r, VD_RING, 0, HEADER, 16, 0, 0); /* no room for a status */
 	breaks(r, 0);
-	rig_write(r, RING + 0x1002, 100, 2); /* more chains than descriptors */
+	rig_write(r, VD_RING + 0x1002, 100, 2); /* more chains than descriptors */
 	breaks(r, 0);
 }
 
 BENCH(virtio_old_registers)
 {
 	add_disk(r, NULL, NULL);
-	CHECK_EQ(rig_in(r, IO + 20, 4), DISK_BYTES / 512);
-	outb(r, IO + 18, 3);
-	rig_out(r, IO + 4, rig_in(r, IO, 4) & BIT(9), 4);
-	rig_out(r, IO + 14, 0, 2);
-	CHECK_EQ(rig_in(r, IO + 12, 2), 256);
-	rig_out(r, IO + 8, RING >> 12, 4);
-	outb(r, IO + 18, 7);
+	CHECK_EQ(rig_in(r, VD_IO + 20, 4), DISK_BYTES / 512);
+	outb(r, VD_IO + 18, 3);
+	rig_out(r, VD_IO + 4, rig_in(r, VD_IO, 4) & BIT(9), 4);
+	rig_out(r, VD_IO + 14, 0, 2);
+	CHECK_EQ(rig_in(r, VD_IO + 12, 2), 256);
+	rig_out(r, VD_IO + 8, VD_RING >> 12, 4);
+	outb(r, VD_IO + 18, 7);
 	put_header(r, 0, 12);
-	put_desc(r, RING, 0, HEADER, 16, 1, 1);
-	put_desc(r, RING, 1, DATA, 512, 3, 2);
-	put_desc(r, RING, 2, STATUS, 1, 2, 0);
-	rig_write(r, RING + 0x1000, 0x10000, 4); /* available: one, the first */
-	rig_write(r, RING + 0x1004, 0, 2);
-	rig_out(r, IO + 16, 0, 2);
-	drive_drain(disk);
+	vd_put_desc(r, VD_RING, 0, HEADER, 16, 1, 1);
+	vd_put_desc(r, VD_RING, 1, DATA, 512, 3, 2);
+	vd_put_desc(r, VD_RING, 2, STATUS, 1, 2, 0);
+	rig_write(r, VD_RING + 0x1000, 0x10000, 4); /* available: one, the first */
+	rig_write(r, VD_RING + 0x1004, 0, 2);
+	rig_out(r, VD_IO + 16, 0, 2);
+	drive_drain(vd_disk);
 	CHECK_EQ(rig_read(r, STATUS, 1), 0);
 	CHECK_EQ(rig_read(r, DATA, 4), 12);
-	CHECK_EQ(inb(r, IO + 19), 1);
-	CHECK_EQ(inb(r, IO + 19), 0);
-	rig_out(r, IO + 8, 0, 4);
-	CHECK_EQ(rig_in(r, IO + 8, 4), 0);
+	CHECK_EQ(inb(r, VD_IO + 19), 1);
+	CHECK_EQ(inb(r, VD_IO + 19), 0);
+	rig_out(r, VD_IO + 8, 0, 4);
+	CHECK_EQ(rig_in(r, VD_IO + 8, 4), 0);
 }
 
 /* A reset while the drive works: nothing is written to the guest's memory after it. */
@@ -339,21 +251,21 @@ BENCH(virtio_reset_ends_what_is_under_way)
 {
 	add_disk(r, NULL, NULL);
 	for (unsigned i = 0; i < 50; i++) {
-		start(r, 0);
-		rig_write(r, RING + 0x1000, 0, 4);
-		rig_write(r, RING + 0x2000, 0, 4);
+		vd_start(r, 0, 1);
+		rig_write(r, VD_RING + 0x1000, 0, 4);
+		rig_write(r, VD_RING + 0x2000, 0, 4);
 		put_header(r, 0, i);
-		put_desc(r, RING, 0, HEADER, 16, 1, 1);
-		put_desc(r, RING, 1, DATA, 4096, 3, 2);
-		put_desc(r, RING, 2, STATUS, 1, 2, 0);
-		rig_write(r, RING + 0x1004, 0, 2);
-		rig_write(r, RING + 0x1002, 1, 2);
-		rig_write(r, MODERN + 0x3000, 0, 2);
-		rig_write(r, COMMON(0x14), 0, 1);
+		vd_put_desc(r, VD_RING, 0, HEADER, 16, 1, 1);
+		vd_put_desc(r, VD_RING, 1, DATA, 4096, 3, 2);
+		vd_put_desc(r, VD_RING, 2, STATUS, 1, 2, 0);
+		rig_write(r, VD_RING + 0x1004, 0, 2);
+		rig_write(r, VD_RING + 0x1002, 1, 2);
+		rig_write(r, VD_MODERN + 0x3000, 0, 2);
+		rig_write(r, VD_COMMON(0x14), 0, 1);
 		rig_write(r, DATA, 0xdeadbeef, 4);
-		drive_drain(disk);
+		drive_drain(vd_disk);
 		CHECK_EQ(rig_read(r, DATA, 4), 0xdeadbeef);
-		CHECK_EQ(rig_read(r, RING + 0x2002, 2), 0);
+		CHECK_EQ(rig_read(r, VD_RING + 0x2002, 2), 0);
 	}
 }
 
@@ -377,52 +289,52 @@ BENCH(virtio_card_sends_receives_and_filters)
 	struct net_port *card, *peer;
 	uint8_t frame[60] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
 
-	disk = NULL;
-	add_device(r, "virtio-net-pci", "mac", "52:54:00:12:34:56");
+	vd_disk = NULL;
+	vd_add(r, "virtio-net-pci", "mac", "52:54:00:12:34:56");
 	card = net_nth(0);
 	peer = net_card_new(&r->m, "peer", NULL, &peer_ops, NULL, NULL);
 	card->peer = peer;
 	peer->peer = card;
 	r->m.state = RUN_RUNNING;
-	negotiate(r, BIT64(5) | BIT64(17) | BIT64(18));
+	vd_negotiate(r, BIT64(5) | BIT64(17) | BIT64(18));
 	for (unsigned i = 0; i < 3; i++)
-		set_queue(r, i);
-	rig_write(r, COMMON(0x14), 15, 1);
+		vd_set_queue(r, i);
+	rig_write(r, VD_COMMON(0x14), 15, 1);
 	/* Sent: the header goes, the frame stays. */
-	put_desc(r, RING + 0x10000, 0, HEADER, 12, 1, 1);
-	put_desc(r, RING + 0x10000, 1, DATA, 60, 0, 0);
+	vd_put_desc(r, VD_RING + 0x10000, 0, HEADER, 12, 1, 1);
+	vd_put_desc(r, VD_RING + 0x10000, 1, DATA, 60, 0, 0);
 	rig_write(r, DATA, 0x11223344, 4);
-	rig_write(r, RING + 0x11004, 0, 2);
-	rig_write(r, RING + 0x11002, 1, 2);
-	rig_write(r, MODERN + 0x3004, 1, 2);
+	rig_write(r, VD_RING + 0x11004, 0, 2);
+	rig_write(r, VD_RING + 0x11002, 1, 2);
+	rig_write(r, VD_MODERN + 0x3004, 1, 2);
 	CHECK_EQ(taken, 1);
 	CHECK_EQ(load_le(last_frame, 4), 0x11223344);
 	CHECK_EQ(card->sent.bytes, 60);
 	/* Received: without buffers it waits, and the sender is told. */
 	CHECK(!net_send(peer, &(struct iovec) { frame, sizeof(frame) }, 1));
 	CHECK(!net_may_send(peer));
-	put_desc(r, RING, 0, DATA, 2000, 2, 0);
-	rig_write(r, RING + 0x1004, 0, 2);
-	rig_write(r, RING + 0x1002, 1, 2);
-	rig_write(r, MODERN + 0x3000, 0, 2);
-	CHECK_EQ(rig_read(r, RING + 0x2002, 2), 1);
-	CHECK_EQ(rig_read(r, RING + 0x2008, 4), 72);
+	vd_put_desc(r, VD_RING, 0, DATA, 2000, 2, 0);
+	rig_write(r, VD_RING + 0x1004, 0, 2);
+	rig_write(r, VD_RING + 0x1002, 1, 2);
+	rig_write(r, VD_MODERN + 0x3000, 0, 2);
+	CHECK_EQ(rig_read(r, VD_RING + 0x2002, 2), 1);
+	CHECK_EQ(rig_read(r, VD_RING + 0x2008, 4), 72);
 	CHECK_EQ(rig_read(r, DATA + 12, 4), 0x12005452);
 	CHECK(net_may_send(peer));
 	/* PROMISC off by the control queue: another's frames are not for it. */
 	rig_write(r, HEADER, 0x0000, 4);
-	put_desc(r, RING + 0x20000, 0, HEADER, 3, 1, 1);
-	put_desc(r, RING + 0x20000, 1, STATUS, 1, 2, 0);
+	vd_put_desc(r, VD_RING + 0x20000, 0, HEADER, 3, 1, 1);
+	vd_put_desc(r, VD_RING + 0x20000, 1, STATUS, 1, 2, 0);
 	rig_write(r, STATUS, 0xaa, 1);
-	rig_write(r, RING + 0x21002, 1, 2);
-	rig_write(r, MODERN + 0x3008, 2, 2);
+	rig_write(r, VD_RING + 0x21002, 1, 2);
+	rig_write(r, VD_MODERN + 0x3008, 2, 2);
 	CHECK_EQ(rig_read(r, STATUS, 1), 0);
 	frame[5] = 0x57;
-	rig_write(r, RING + 0x1006, 0, 2);
-	rig_write(r, RING + 0x1002, 2, 2);
+	rig_write(r, VD_RING + 0x1006, 0, 2);
+	rig_write(r, VD_RING + 0x1002, 2, 2);
 	CHECK(net_send(peer, &(struct iovec) { frame, sizeof(frame) }, 1));
-	CHECK_EQ(rig_read(r, RING + 0x2002, 2), 1);
+	CHECK_EQ(rig_read(r, VD_RING + 0x2002, 2), 1);
 	frame[5] = 0x56;
 	CHECK(net_send(peer, &(struct iovec) { frame, sizeof(frame) }, 1));
-	CHECK_EQ(rig_read(r, RING + 0x2002, 2), 2);
+	CHECK_EQ(rig_read(r, VD_RING + 0x2002, 2), 2);
 }

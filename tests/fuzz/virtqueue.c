@@ -100,6 +100,8 @@ static void fill(struct rig *r, struct virtio_device *d, unsigned n)
 
 		store_le(at, below(16), 4);
 		store_le(at + 8, below(4) ? below(8000) : test_random(), 8);
+		if (!below(4)) /* a LUN, and a CDB behind it */
+			memcpy(at, "\1\0\100\0\0\0\0\0", 8);
 		if (!below(3))
 			put_random_desc(at, packed);
 	}
@@ -122,16 +124,25 @@ static bool swallow(void *opaque, const struct iovec *iov, int n)
 
 static const struct net_ops peer_ops = { .take = swallow };
 
-static void fuzz(const char *name, bool with_drive)
+/* With a disk of its own, or one behind it. */
+enum disk { NO_DISK, OWN_DISK, SCSI_DISK };
+
+static void fuzz(const char *name, enum disk kind)
 {
 	const char *seconds = getenv("MOA_FUZZ_SECONDS"), *seed = getenv("MOA_FUZZ_SEED");
 	time_t end = time(NULL) + (seconds ? atol(seconds) / 2 : 0);
 	struct rig *r = rig_new(RIG_USER);
-	struct drive *disk = with_drive ? rig_drive(r, 4 * MIB, true, false) : NULL;
-	struct virtio_device *d = add(r, name, disk ? disk->id : NULL);
+	struct drive *disk = kind != NO_DISK ? rig_drive(r, 4 * MIB, true, false) : NULL;
+	struct virtio_device *d = add(r, name, kind == OWN_DISK ? disk->id : NULL);
 	struct net_port *card = net_nth(0), *peer = NULL;
 	unsigned resets = 0;
 
+	if (kind == SCSI_DISK) {
+		struct device *u = device_new(&r->m, device_find("scsi-hd", NULL), NULL);
+
+		CHECK(device_set(u, "drive", disk->id, NULL));
+		CHECK(device_realize(u, machine_find_bus(&r->m, "SCSI", NULL), NULL));
+	}
 	if (seed)
 		test_seed(strtoull(seed, NULL, 0));
 	if (seconds)
@@ -169,10 +180,15 @@ static void fuzz(const char *name, bool with_drive)
 
 TEST(disk_queues_at_random)
 {
-	fuzz("virtio-blk-pci", true);
+	fuzz("virtio-blk-pci", OWN_DISK);
 }
 
 TEST(card_queues_at_random)
 {
-	fuzz("virtio-net-pci", false);
+	fuzz("virtio-net-pci", NO_DISK);
+}
+
+TEST(scsi_queues_at_random)
+{
+	fuzz("virtio-scsi-pci", SCSI_DISK);
 }

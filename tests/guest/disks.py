@@ -64,4 +64,47 @@ def debian_boots_from_a_virtio_disk_and_finds_what_it_wrote(tmp):
         shut_down(vm, console)
 
 
+def blank(tmp, name, size="300M"):
+    path = f"{tmp}/{name}.qcow2"
+    subprocess.run([IMG, "create", "-q", "-f", "qcow2", path, size], check=True)
+    return path
+
+
+@test
+def linux_uses_every_kind_of_disk_and_cdrom(tmp):
+    system = overlay(tmp)
+    iso = f"{tmp}/cd.iso"
+    with open(iso, "wb") as f:
+        f.write(bytes(range(256)) * 4096)
+    sum = subprocess.run(["md5sum", iso], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[0]
+    args = ["-drive", f"file={system},if=none,id=system,format=qcow2", "-device",
+            "virtio-blk-pci,drive=system,bootindex=0", "-device", "ich9-ahci,id=ahci", "-device",
+            "virtio-scsi-pci,id=scsi,num_queues=2"]
+    for name, device in (("sata", "ide-hd,bus=ahci.0"), ("scsi", "scsi-hd,bus=scsi.0"), ("nvme", "nvme,serial=n1")):
+        args += ["-drive", f"file={blank(tmp, name)},if=none,id={name},format=qcow2,discard=unmap", "-device",
+                 f"{device},drive={name}"]
+    for name, device in (("satacd", "ide-cd,bus=ahci.1"), ("scsicd", "scsi-cd,bus=scsi.0")):
+        args += ["-drive", f"file={iso},if=none,id={name},format=raw,media=cdrom", "-device", f"{device},drive={name}"]
+    with start(tmp, *args) as vm:
+        console = Console(tmp)
+        log_in(console)
+        console.send("modprobe -a sd_mod sr_mod; for d in sda sdb nvme0n1; do mkfs.ext4 -q /dev/$d && mount -o discard /dev/$d "
+                     "/mnt && dd if=/dev/urandom of=/mnt/a bs=1M count=40 status=none && cp /mnt/a /mnt/b && rm /mnt/a && "
+                     "sync && fstrim /mnt && echo 3 >/proc/sys/vm/drop_caches && md5sum </mnt/b >/run/$d && umount /mnt && "
+                     "e2fsck -fn /dev/$d >/dev/null 2>&1 && mount /dev/$d /mnt && md5sum </mnt/b | cmp - /run/$d && umount "
+                     "/mnt && echo good''-$d; done; for d in sr0 sr1; do md5sum /dev/$d; done; cat "
+                     "/sys/block/sd[ab]/device/queue_depth; echo all''-done")
+        console.expect("all-done", 200)
+        for d in ("sda", "sdb", "nvme0n1"):
+            assert f"good-{d}" in console.text, console.text[-3000:]
+        assert console.text.count(sum) == 2, console.text[-3000:]
+        assert "32" in console.text  # native command queuing
+        console.send("dmesg -l err,crit,alert; eject /dev/sr1; echo quiet''-done")
+        console.expect("quiet-done")
+        assert "I/O error" not in console.text, console.text[-3000:]
+        shut_down(vm, console)
+    for name in ("sata", "scsi", "nvme"):
+        subprocess.run([IMG, "check", "-q", f"{tmp}/{name}.qcow2"], check=True)
+
+
 main()

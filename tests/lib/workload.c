@@ -50,6 +50,12 @@ static const struct {
 	{ 0xe0143800, 0x20, false, 3 },
 	{ 0xe0144000, 0x1600, false, 2 },
 	{ 0xc240, 8, true, 2 },
+	{ 0xc300, 0x80, true, 2 },
+	{ 0xe0150000, 0x200, false, 8 },
+	{ 0xe0160000, 0x40, false, 4 },
+	{ 0xe0161000, 0x20, false, 3 },
+	{ 0xe0162000, 0x1100, false, 1 },
+	{ 0xe0170000, 0x3100, false, 6 },
 	{ 0xe0000000, 0x1000, false, 2 },
 	{ 0xff000000, 0x10000, false, 1 },
 	{ 0xfec00000, 0x50, false, 6 },
@@ -84,6 +90,14 @@ void workload_config(struct pc_config *c)
 	c->pflash[0].readonly = true; /* the file is gone once it is read */
 }
 
+static void add_unit(struct rig *r, const char *name, const char *bus, bool cdrom)
+{
+	struct device *d = device_new(&r->m, device_find(name, NULL), NULL);
+
+	CHECK(device_set(d, "drive", rig_drive(r, MIB, false, cdrom)->id, NULL));
+	CHECK(device_realize(d, machine_find_bus(&r->m, d->info->bus, bus), NULL));
+}
+
 static void add_pci(struct rig *r, const char *name, unsigned slot, const char *drive)
 {
 	struct device *d = device_new(&r->m, device_find(name, NULL), NULL);
@@ -94,15 +108,6 @@ static void add_pci(struct rig *r, const char *name, unsigned slot, const char *
 		test_fail(__FILE__, __LINE__, "%s", name);
 }
 
-/* Virtio's BARs: old registers, MSI-X, new registers. */
-static void place_virtio(struct rig *r, unsigned slot, uint32_t io, uint32_t memory)
-{
-	rig_pci_write(r, slot, 0, 0x10, io, 4);
-	rig_pci_write(r, slot, 0, 0x14, 0xe0120000 + 0x1000 * (slot & 1), 4);
-	rig_pci_write(r, slot, 0, 0x20, memory, 4);
-	rig_pci_write(r, slot, 0, 4, 7, 2);
-}
-
 /* Disks that nobody writes to, so that a machine and its copy find the same on them. */
 static void add_disks_and_cards(struct rig *r)
 {
@@ -110,14 +115,36 @@ static void add_disks_and_cards(struct rig *r)
 	CHECK(piix_ide_attach(r->pc->ide, 2, rig_drive(r, MIB, false, true), NULL));
 	add_pci(r, "virtio-blk-pci", 5, rig_drive(r, MIB, false, false)->id);
 	add_pci(r, "virtio-net-pci", 6, NULL);
-	place_virtio(r, 5, 0xc100, 0xe0100000);
-	place_virtio(r, 6, 0xc180, 0xe0110000);
 	add_pci(r, "e1000", 7, NULL);
-	rig_pci_write(r, 7, 0, 0x10, 0xe0140000, 4);
-	rig_pci_write(r, 7, 0, 0x14, 0xc240, 4);
-	rig_pci_write(r, 7, 0, 4, 7, 2);
-	rig_pci_write(r, 1, 1, 0x20, 0xc200, 4);
-	rig_pci_write(r, 1, 1, 4, 7, 2);
+	add_pci(r, "ich9-ahci", 8, NULL);
+	add_unit(r, "ide-hd", "ide.2", false);
+	add_unit(r, "ide-cd", "ide.3", true);
+	add_pci(r, "nvme", 9, rig_drive(r, MIB, false, false)->id);
+	add_pci(r, "virtio-scsi-pci", 10, NULL);
+	add_unit(r, "scsi-hd", NULL, false);
+	add_unit(r, "scsi-cd", NULL, true);
+}
+
+/* What the firmware would do. */
+static void place(struct rig *r)
+{
+	static const struct {
+		uint8_t slot, function, bar;
+		uint32_t addr;
+	} bars[] = { { 1, 1, 4, 0xc200 },     { 4, 0, 0, 0xe0000000 }, { 4, 0, 1, 0xc000 },
+		     { 5, 0, 0, 0xc100 },     { 5, 0, 1, 0xe0121000 }, { 5, 0, 4, 0xe0100000 },
+		     { 6, 0, 0, 0xc180 },     { 6, 0, 1, 0xe0120000 }, { 6, 0, 4, 0xe0110000 },
+		     { 7, 0, 0, 0xe0140000 }, { 7, 0, 1, 0xc240 },     { 8, 0, 5, 0xe0150000 },
+		     { 9, 0, 0, 0xe0160000 }, { 10, 0, 0, 0xc300 },    { 10, 0, 1, 0xe0122000 },
+		     { 10, 0, 4, 0xe0170000 } };
+
+	for (size_t i = 0; i < ARRAY_LEN(bars); i++) {
+		rig_pci_write(r, bars[i].slot, bars[i].function, 0x10 + 4 * bars[i].bar,
+			      bars[i].addr, 4);
+		rig_pci_write(r, bars[i].slot, bars[i].function, 4, 7, 2);
+	}
+	rig_pci_write(r, 1, 3, 0x40, 0x601, 4);
+	rig_pci_write(r, 1, 3, 0x80, 1, 1);
 }
 
 static void add(struct rig *r, const char *name, const char *chardev)
@@ -146,11 +173,9 @@ void workload_add_devices(struct rig *r)
 	if (!device_realize(pci, &r->pc->host->bus.bus, NULL))
 		test_fail(__FILE__, __LINE__, "pci-testdev");
 	add_disks_and_cards(r);
-	rig_pci_write(r, 4, 0, 0x10, 0xe0000000, 4);
-	rig_pci_write(r, 4, 0, 0x14, 0xc000, 4);
-	rig_pci_write(r, 4, 0, 4, 3, 2);
-	rig_pci_write(r, 1, 3, 0x40, 0x601, 4);
-	rig_pci_write(r, 1, 3, 0x80, 1, 1);
+	machine_reset(&r->m);
+	r->m.requests = 0;
+	place(r);
 }
 
 struct access workload_pick(void)
