@@ -303,6 +303,7 @@ static struct drive *add(struct machine *m, const struct drive_options *o)
 	d->werror = o->werror;
 	d->read_only = o->block.read_only && !o->snapshot;
 	d->cdrom = o->cdrom;
+	d->removable = o->cdrom || o->removable;
 	d->writethrough = o->writethrough;
 	d->detect_zeroes = o->detect_zeroes;
 	d->unmap_detected = o->unmap_detected;
@@ -378,10 +379,10 @@ struct drive *drive_of_device(void *device, const char *id, bool may_be_empty, G
 bool drive_change_medium(struct drive *d, const char *file, const char *format, bool force,
 			 GError **err)
 {
-	struct block_options o = { .label = d->id, .format = format, .read_only = true };
+	struct block_options o = { .label = d->id, .format = format, .read_only = d->read_only };
 	struct block *b = NULL;
 
-	if (!d->cdrom)
+	if (!d->removable)
 		return error(err, "drive '%s' has no medium that could be taken out", d->id);
 	if (!force && d->is_locked && d->is_locked(d->opaque))
 		return error(err,
@@ -403,7 +404,7 @@ bool drive_change_medium(struct drive *d, const char *file, const char *format, 
 
 bool drive_resize(struct drive *d, uint64_t size, GError **err)
 {
-	if (!d->block || d->cdrom)
+	if (!d->block || d->removable)
 		return error(err, "drive '%s' has no image that could change its size", d->id);
 	if (size < d->block->size)
 		return error(err,

@@ -24,6 +24,7 @@ struct drive_options {
 	bool snapshot;	     /* writes go to an image of their own, which ends with the VM */
 	bool writethrough;   /* each write is flushed */
 	bool cdrom;	     /* media=cdrom */
+	bool removable;	     /* a floppy drive; CD-ROMs are so too */
 	bool detect_zeroes;  /* writes of zeros become such requests */
 	bool unmap_detected; /* and give places back */
 };
@@ -37,7 +38,7 @@ struct drive {
 	struct machine *machine;
 	struct block *block; /* NULL: no medium */
 	enum drive_on_error rerror, werror;
-	bool read_only, cdrom, writethrough, detect_zeroes, unmap_detected;
+	bool read_only, cdrom, removable, writethrough, detect_zeroes, unmap_detected;
 	const void *user; /* the device that has it */
 	struct drive_stats stats;
 	/* The device's, all may be NULL: the image's size or the medium has changed; the guest has
@@ -90,7 +91,7 @@ bool drive_attach(struct drive *d, const void *device, const char *name, GError 
  */
 struct drive *drive_of_device(void *device, const char *id, bool may_be_empty, GError **err);
 /*
- * Puts another medium into a CD-ROM, or with a NULL file takes it out; `force` although the guest
+ * Puts another medium into a drive that takes them, or with a NULL file takes it out; `force` although the guest
  * has locked it. Gives the machine lock up meanwhile.
  */
 bool drive_change_medium(struct drive *d, const char *file, const char *format, bool force,

@@ -58,7 +58,7 @@ static void say_drive(struct call *c, const struct drive *d)
 	}
 	g_string_append_printf(c->text, "%s: %s (%s%s)\n", d->id, d->block->path,
 			       d->block->format->name, d->read_only ? ", read-only" : "");
-	if (d->cdrom)
+	if (d->removable)
 		g_string_append_printf(c->text, "    Removable device: %slocked\n",
 				       is_locked(d) ? "" : "not ");
 	if (d->block->backing)
@@ -77,9 +77,9 @@ bool query_block(struct call *c, GError **err)
 
 		json_object_set_string_member(o, "device", d->id);
 		json_object_set_boolean_member(o, "locked", is_locked(d));
-		json_object_set_boolean_member(o, "removable", d->cdrom);
+		json_object_set_boolean_member(o, "removable", d->removable);
 		json_object_set_string_member(o, "type", "unknown");
-		if (d->cdrom)
+		if (d->removable)
 			json_object_set_boolean_member(o, "tray_open", !d->block);
 		else
 			json_object_set_string_member(o, "io-status",

@@ -549,24 +549,30 @@ static int escaped(struct tcg_env *env)
 	return (int)vector;
 }
 
+static void run_one(struct tcg_env *env)
+{
+	unsigned step = env->mode & MODE_STEP;
+	bool global;
+
+	env->mode |= MODE_STEP;
+	env->shadow = false;
+	run_code(env, block_at(env, env->rip, &global)->code);
+	env->mode = (env->mode & ~MODE_STEP) | step;
+}
+
 /* With a budget: a block, or an instruction, if one may still run. False: none may. */
 static bool run_counted(struct tcg_env *env)
 {
-	unsigned step = env->mode & MODE_STEP;
 	const struct block *b;
 	bool global;
 
 	if (env->budget <= 0)
 		return false;
 	b = block_at(env, env->rip, &global);
-	/* After STI and loads of SS one instruction runs, whoever waits. */
-	if (b->counted > env->budget || env->shadow) {
-		env->mode |= MODE_STEP;
-		b = block_at(env, env->rip, &global);
-	}
-	env->shadow = false;
-	run_code(env, b->code);
-	env->mode = (env->mode & ~MODE_STEP) | step;
+	if (b->counted > env->budget || env->shadow)
+		run_one(env);
+	else
+		run_code(env, b->code);
 	return true;
 }
 
@@ -609,6 +615,9 @@ int tcg_execute(struct tcg_env *volatile env)
 		if (unlikely(env->count.on)) {
 			if (!run_counted(env))
 				return -1;
+		} else if (unlikely(env->shadow) && tcg_asked(env)) {
+			run_one(env); /* or code that shuts out interrupts again would never be
+					 interrupted */
 		} else {
 			env->shadow = false;
 			run_code(env, code_here(env));

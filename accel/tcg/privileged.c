@@ -86,15 +86,15 @@ static void pusha(struct tcg_env *env, unsigned size)
 	stack_move(env, -8 * (int)size);
 }
 
+/* A fault in the middle leaves what was popped before in its registers, as processors do. */
 static void popa(struct tcg_env *env, unsigned size)
 {
-	uint64_t v[8];
+	for (unsigned i = 0; i < 8; i++) {
+		uint64_t v = tcg_load(env, stack_at(env, (int)(i * size), size, false), size);
 
-	for (unsigned i = 0; i < 8; i++)
-		v[i] = tcg_load(env, stack_at(env, (int)(i * size), size, false), size);
-	for (unsigned i = 0; i < 8; i++)
 		if (7 - i != RSP)
-			put(env, 7 - i, size, v[i]);
+			put(env, 7 - i, size, v);
+	}
 	stack_move(env, 8 * (int)size);
 }
 

@@ -382,27 +382,37 @@ static bool take_drive(struct vm_config *c, struct optlist *l, GError **err)
 
 static bool opt_disk_0(void *opaque, const char *arg, GError **err)
 {
-	return drive_wish_add(&((struct vm_config *)opaque)->drives, "-hda", arg, 0, false, err);
+	return drive_wish_add(&((struct vm_config *)opaque)->drives, IF_IDE, arg, 0, false, err);
 }
 
 static bool opt_disk_1(void *opaque, const char *arg, GError **err)
 {
-	return drive_wish_add(&((struct vm_config *)opaque)->drives, "-hdb", arg, 1, false, err);
+	return drive_wish_add(&((struct vm_config *)opaque)->drives, IF_IDE, arg, 1, false, err);
 }
 
 static bool opt_disk_2(void *opaque, const char *arg, GError **err)
 {
-	return drive_wish_add(&((struct vm_config *)opaque)->drives, "-hdc", arg, 2, false, err);
+	return drive_wish_add(&((struct vm_config *)opaque)->drives, IF_IDE, arg, 2, false, err);
 }
 
 static bool opt_disk_3(void *opaque, const char *arg, GError **err)
 {
-	return drive_wish_add(&((struct vm_config *)opaque)->drives, "-hdd", arg, 3, false, err);
+	return drive_wish_add(&((struct vm_config *)opaque)->drives, IF_IDE, arg, 3, false, err);
 }
 
 static bool opt_cdrom(void *opaque, const char *arg, GError **err)
 {
-	return drive_wish_add(&((struct vm_config *)opaque)->drives, "-cdrom", arg, 2, true, err);
+	return drive_wish_add(&((struct vm_config *)opaque)->drives, IF_IDE, arg, 2, true, err);
+}
+
+static bool opt_floppy_a(void *opaque, const char *arg, GError **err)
+{
+	return drive_wish_add(&((struct vm_config *)opaque)->drives, IF_FLOPPY, arg, 0, false, err);
+}
+
+static bool opt_floppy_b(void *opaque, const char *arg, GError **err)
+{
+	return drive_wish_add(&((struct vm_config *)opaque)->drives, IF_FLOPPY, arg, 1, false, err);
 }
 
 static bool opt_snapshot(void *opaque, const char *arg, GError **err)
@@ -861,8 +871,10 @@ static const struct option_row options[] = {
 	{ "hdb", "FILE", "the second", opt_disk_1 },
 	{ "hdc", "FILE", "the third", opt_disk_2 },
 	{ "hdd", "FILE", "the fourth", opt_disk_3 },
+	{ "fda", "FILE", "the floppy disk in drive A", opt_floppy_a },
+	{ "fdb", "FILE", "the one in drive B", opt_floppy_b },
 	{ "cdrom", "FILE", "a CD-ROM, in the third's place", opt_cdrom },
-	{ "drive", "file=FILE[,format=F][,if=ide|virtio|none|pflash][,id=ID][,media=disk|cdrom][,index=N][,readonly=on][,snapshot=on][,cache=MODE][,discard=unmap][,detect-zeroes=on][,rerror=A][,werror=A]", "a drive: an image and how to treat it", opt_drive },
+	{ "drive", "file=FILE[,format=F][,if=ide|virtio|floppy|none|pflash][,id=ID][,media=disk|cdrom][,index=N][,readonly=on][,snapshot=on][,cache=MODE][,discard=unmap][,detect-zeroes=on][,rerror=A][,werror=A]", "a drive: an image and how to treat it", opt_drive },
 	{ "snapshot", NULL, "writes to disks are dropped at the end", opt_snapshot },
 	{ NULL, NULL, "Networks:", NULL },
 	{ "nic", "[type=]user[,model=CARD][,mac=ADDR][,...]|none", "a card and its network; see -nic help", opt_nic },

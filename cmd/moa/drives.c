@@ -6,10 +6,11 @@
 #include <string.h>
 
 #include "core/device.h"
+#include "hw/block/fdc.h"
 #include "hw/ide/piix_ide.h"
 
-static const char *const interface_names[] = { "none", "ide", "virtio", "pflash", NULL };
-static const unsigned per_bus[IF_COUNT] = { [IF_IDE] = 2 };
+static const char *const interface_names[] = { "none", "ide", "virtio", "floppy", "pflash", NULL };
+static const unsigned per_bus[IF_COUNT] = { [IF_IDE] = 2, [IF_FLOPPY] = 2 };
 
 static void free_wish(void *wish)
 {
@@ -196,28 +197,29 @@ bool drive_wish_take(struct drive_wishes *all, struct optlist *l, GError **err)
 	}
 	o->cdrom = medium == 1;
 	o->block.read_only |= o->cdrom;
+	o->removable = w->interface == IF_FLOPPY;
 	if (w->interface == IF_NONE && !w->id) {
 		free_wish(w);
 		return error(err, "-drive if=none: needs id=ID, by which a -device can name it");
 	}
-	if (!w->file && !o->cdrom) {
+	if (!w->file && !o->cdrom && !o->removable) {
 		free_wish(w);
 		return error(err, "-drive: needs file=FILE");
 	}
 	return add_wish(all, w, err);
 }
 
-bool drive_wish_add(struct drive_wishes *all, const char *option, const char *file, int index,
-		    bool cdrom, GError **err)
+bool drive_wish_add(struct drive_wishes *all, enum drive_interface interface, const char *file,
+		    int index, bool cdrom, GError **err)
 {
 	struct drive_wish *w = g_new0(struct drive_wish, 1);
 
-	(void)option;
-	w->interface = IF_IDE;
+	w->interface = interface;
 	w->index = index;
 	w->file = g_strdup(file);
 	w->options.werror = ON_ERROR_ENOSPC;
 	w->options.cdrom = w->options.block.read_only = cdrom;
+	w->options.removable = interface == IF_FLOPPY;
 	return add_wish(all, w, err);
 }
 
@@ -241,6 +243,9 @@ static bool fulfil(struct drive_wish *w, struct machine *m, GError **err)
 	switch (w->interface) {
 	case IF_VIRTIO:
 		return make_virtio(m, d, err);
+	case IF_FLOPPY:
+		return fdc_attach((struct fdc *)machine_find_device(m, "isa-fdc"),
+				  (unsigned)w->index, d, err);
 	case IF_IDE:
 		return piix_ide_attach((struct piix_ide *)machine_find_device(m, "piix3-ide"),
 				       (unsigned)w->index, d, err);

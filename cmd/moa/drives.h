@@ -5,7 +5,7 @@
 #include "block/drive.h"
 #include "core/options.h"
 
-enum drive_interface { IF_NONE, IF_IDE, IF_VIRTIO, IF_PFLASH, IF_COUNT };
+enum drive_interface { IF_NONE, IF_IDE, IF_VIRTIO, IF_FLOPPY, IF_PFLASH, IF_COUNT };
 
 /* What was asked for, before there is a machine. */
 struct drive_wish {
@@ -25,8 +25,8 @@ void drive_wishes_clear(struct drive_wishes *w);
 /* The interface a -drive list names; IDE by default. */
 bool drive_interface(struct optlist *l, enum drive_interface *interface, GError **err);
 bool drive_wish_take(struct drive_wishes *w, struct optlist *l, GError **err);
-/* -hda FILE (index 0), -cdrom FILE. */
-bool drive_wish_add(struct drive_wishes *w, const char *option, const char *file, int index,
-		    bool cdrom, GError **err);
+/* -hda FILE (index 0), -cdrom FILE, -fda FILE. */
+bool drive_wish_add(struct drive_wishes *w, enum drive_interface interface, const char *file,
+		    int index, bool cdrom, GError **err);
 /* Opens the images, and makes the devices of those that have an interface. */
 bool drive_wishes_fulfil(struct drive_wishes *w, struct machine *m, GError **err);

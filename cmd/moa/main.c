@@ -283,7 +283,7 @@ static bool build(GError **err)
 	    !drive_wishes_fulfil(&config.drives, &machine, err) ||
 	    !config_add_devices(&config, &machine, err) || !add_monitors(err) || !add_gdb(err))
 		return false;
-	pc_set_boot_order(pc);
+	pc_finish(pc);
 	return true;
 }
 

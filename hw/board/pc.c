@@ -170,7 +170,7 @@ static void add_smbios(struct pc *pc)
 /* S3 and S4 are off: bit 7 says enabled, the low bits the sleep type. */
 static const uint8_t system_states[6] = { 128, 0, 0, 1, 2, 128 };
 
-void pc_set_boot_order(struct pc *pc)
+static void set_boot_order(struct pc *pc)
 {
 	const GArray *boot = pc->machine->boot;
 	GString *order = g_string_new(NULL);
@@ -203,7 +203,7 @@ bool pc_add_fw_cfg_files(struct pc *pc, GError **err)
 	if (pc->config.acpi)
 		add_acpi(pc);
 	add_smbios(pc);
-	pc_set_boot_order(pc);
+	set_boot_order(pc);
 	for (guint i = 0; pc->config.fw_cfg && i < pc->config.fw_cfg->len; i++)
 		if (!fw_cfg_add_blob(f, pc->config.fw_cfg->pdata[i], err))
 			return false;
@@ -256,6 +256,21 @@ void pc_set_cmos(struct pc *pc)
 	mc146818_set_cmos(r, 0x38,
 			  (uint8_t)(boot_code(n > 2 ? order[2] : 0) << 4 |
 				    1)); /* no floppy signature check */
+}
+
+static void set_floppies(struct pc *pc)
+{
+	uint8_t a = fdc_cmos_type(pc->fdc, 0), b = fdc_cmos_type(pc->fdc, 1);
+	unsigned n = (a != 0) + (b != 0);
+
+	mc146818_set_cmos(pc->rtc, 0x10, (uint8_t)(a << 4 | b));
+	mc146818_set_cmos(pc->rtc, 0x14, (uint8_t)(0x06 | (n ? (n - 1) << 6 | 1 : 0)));
+}
+
+void pc_finish(struct pc *pc)
+{
+	set_boot_order(pc);
+	set_floppies(pc);
 }
 
 bool pc_add_kernel(struct pc *pc, GError **err)

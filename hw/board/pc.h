@@ -4,6 +4,7 @@
 
 #include "cpu/x86/models.h"
 #include "hw/acpi/tables.h"
+#include "hw/block/fdc.h"
 #include "hw/dma/i8237.h"
 #include "hw/input/i8042.h"
 #include "hw/intc/i8259.h"
@@ -59,6 +60,7 @@ struct pc {
 	struct hpet *hpet;
 	struct i8042 *kbd;
 	struct i8237 *dma[2];
+	struct fdc *fdc;
 	struct fw_cfg *fw_cfg;
 	struct acpi_config acpi;
 	struct x86_cpu *cpus[PC_MAX_CPUS];
@@ -73,8 +75,8 @@ void pc_free(struct pc *pc);
 bool pc_add_memory(struct pc *pc, GError **err);
 bool pc_add_firmware(struct pc *pc, GError **err);
 bool pc_add_fw_cfg_files(struct pc *pc, GError **err);
-/* What firmware should boot from, in order; once all devices are there. */
-void pc_set_boot_order(struct pc *pc);
+/* Tells firmware of disks and of the order to boot in; once all devices are there. */
+void pc_finish(struct pc *pc);
 void pc_set_cmos(struct pc *pc);
 /* After pc_add_fw_cfg_files: the tables come from there. */
 bool pc_add_kernel(struct pc *pc, GError **err);

@@ -188,6 +188,9 @@ static bool add_isa_devices(struct pc *pc, GError **err)
 	if (!port92_new(m, isa, a20, err) || !port80_new(m, isa, err) ||
 	    !i8237_pair_new(m, isa, pc->dma, err))
 		return false;
+	pc->fdc = fdc_new(m, isa, pc->dma[0], gsi_wire(pc, 6), err);
+	if (!pc->fdc)
+		return false;
 	for (unsigned i = 0; i < PC_SERIAL_PORTS; i++) {
 		struct device *serial;
 

@@ -517,6 +517,66 @@ main:
 """
 
 
+# An interrupt that waits comes between STI's successor and CLI, and not when there is nothing between.
+WINDOW = HARNESS + """
+	.macro outb port, value
+	mov al, \\value
+	out \\port, al
+	.endm
+	.macro tick			# IRQ 0 waits
+	outb 0x43, 0x30			# PIT counter 0, mode 0
+	outb 0x40, 2
+	outb 0x40, 0
+	outb 0x20, 0x0a			# the PIC's requests
+9:	in al, 0x20
+	test al, 1
+	jz 9b
+	.endm
+main:	outb 0x20, 0x11
+	outb 0x21, 0x18			# vectors 24 to 31
+	outb 0x21, 4
+	outb 0x21, 3			# they end by themselves
+	outb 0x21, 0xfe
+	STEP 1
+	tick
+	sti
+	cli
+	nop
+	SAME [traps], 0
+	STEP 2
+	sti
+	nop
+1:	nop
+	cli
+	SAME [traps], 1
+	SAME [vector], 24
+	lea rbx, 1b
+	SAME [where], rbx
+	STEP 3				# the same in a loop, as firmware waits
+	mov ebp, 50
+2:	tick
+	mov ecx, 3
+3:	sti
+	nop
+	pause
+	cli
+	dec ecx
+	jnz 3b
+	dec ebp
+	jnz 2b
+	SAME [traps], 50
+	STEP 4				# a load of SS shuts it out for one more instruction
+	tick
+	mov ecx, 16
+	sti
+	mov ss, cx
+4:	nop
+	cli
+	SAME [traps], 1
+	jmp good
+"""
+
+
 def program(tmp, text, name):
     for pattern, by in MACROS:
         text = re.sub(pattern, by, text, flags=re.M)
@@ -528,6 +588,12 @@ def program(tmp, text, name):
 def paging(tmp):
     # A software KVM loses its way in here.
     ends_well(program(tmp, PAGING, "paging"), engines=TRANSLATOR)
+
+
+@test
+def interrupt_windows(tmp):
+    # A software KVM does not stop between two instructions for an interrupt.
+    ends_well(program(tmp, WINDOW, "window"), engines=TRANSLATOR)
 
 
 @test

@@ -30,7 +30,7 @@ static const struct {
 	{ 0x1f0, 8, true, 10 },
 	{ 0x2f8, 8, true, 2 },
 	{ 0x376, 1, true, 1 },
-	{ 0x3f6, 1, true, 1 },
+	{ 0x3f0, 8, true, 6 },
 	{ 0x3f8, 8, true, 4 },
 	{ 0x4d0, 2, true, 1 },
 	{ 0x505, 1, true, 1 },
@@ -113,6 +113,7 @@ static void add_disks_and_cards(struct rig *r)
 {
 	CHECK(piix_ide_attach(r->pc->ide, 0, rig_drive(r, MIB, false, false), NULL));
 	CHECK(piix_ide_attach(r->pc->ide, 2, rig_drive(r, MIB, false, true), NULL));
+	CHECK(fdc_attach(r->pc->fdc, 0, rig_drive(r, 1440 * KIB, false, false), NULL));
 	add_pci(r, "virtio-blk-pci", 5, rig_drive(r, MIB, false, false)->id);
 	add_pci(r, "virtio-net-pci", 6, NULL);
 	add_pci(r, "e1000", 7, NULL);
