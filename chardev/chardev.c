@@ -240,8 +240,14 @@ void chr_flush(struct chardev *c)
 		if (n < 0)
 			n = c->out->len;
 		if (n == 0)
-			return;
+			break;
 		g_byte_array_remove_range(c->out, 0, (guint)n);
+	}
+	if (c->crowded && c->out->len <= MOST_QUEUED / 2) {
+		c->crowded = false;
+		for (unsigned i = 0; i < c->nfronts; i++)
+			if (c->fronts[i]->can_write)
+				c->fronts[i]->can_write(c->fronts[i]->opaque);
 	}
 }
 
@@ -259,6 +265,16 @@ void chr_write(struct chr_front *front, const void *data, size_t len)
 {
 	if (front->chr && len)
 		write_out(front->chr, data, len);
+}
+
+bool chr_output_room(struct chr_front *front, size_t len)
+{
+	struct chardev *c = front->chr;
+
+	if (!c || !c->out->len || c->out->len + len <= MOST_QUEUED)
+		return true;
+	c->crowded = true;
+	return false;
 }
 
 /* Hands typed-ahead input to a mux's user as far as it takes it. */

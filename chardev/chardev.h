@@ -6,8 +6,8 @@
  *
  * Threads: backends live on the main loop. chr_write may come from any thread that holds the
  * machine lock; it never blocks: what the host does not take is queued up to a bound and then
- * dropped, as a line with nobody at its end would drop it. Fronts that must not lose output watch
- * chr_writable.
+ * dropped, as a line with nobody at its end would drop it. Fronts that must not lose output ask
+ * chr_output_room first.
  */
 #pragma once
 
@@ -32,6 +32,8 @@ struct chr_front {
 	bool open;	   /* the other end is there */
 	uint8_t typed[64]; /* mux: what was typed ahead of can_read */
 	unsigned ntyped;
+	/* There is room again, after chr_output_room said that there was too little. */
+	void (*can_write)(void *opaque);
 };
 
 struct chardev {
@@ -46,6 +48,7 @@ struct chardev {
 	bool escape; /* the mux saw Ctrl-A */
 	bool connected;
 	GByteArray *out;	    /* queued output */
+	bool crowded;		    /* somebody waits for room in it */
 	void (*quit)(void *opaque); /* mux: Ctrl-A x */
 	void *quit_opaque;
 };
@@ -88,6 +91,8 @@ char *chr_help(void);
 bool chr_attach(struct chardev *chr, struct chr_front *front, GError **err);
 void chr_detach(struct chr_front *front);
 void chr_write(struct chr_front *front, const void *data, size_t len);
+/* Whether `len` bytes would be taken now; if not, can_write is called once they are. */
+bool chr_output_room(struct chr_front *front, size_t len);
 void chr_accept_input(struct chr_front *front);
 
 /* For backends. */

@@ -79,6 +79,16 @@ struct smm_ram {
 	uint64_t ram_off;
 };
 
+/* A memory balloon, for monitors. Statistics by their tags (VIRTIO 1.2, 5.5.6.3); all ones: not told. */
+#define BALLOON_STATS 10
+struct balloon {
+	/* The guest is to have so much of its RAM. */
+	void (*set_target)(void *opaque, uint64_t bytes);
+	uint64_t (*actual)(void *opaque);
+	void (*stats)(void *opaque, uint64_t stats[BALLOON_STATS]);
+	void *opaque;
+};
+
 struct machine {
 	const char *board; /* "pc-i440fx" */
 	char *name;	   /* -name */
@@ -97,6 +107,7 @@ struct machine {
 	enum run_state state;
 	unsigned requests; /* atomic mask of request_bit */
 	enum shutdown_cause cause;
+	struct balloon *balloon; /* the device's, or NULL */
 	int exit_code;
 	bool no_reboot, no_shutdown;
 	bool quit;

@@ -186,6 +186,67 @@ bool info_network(struct call *c, GError **err)
 	return true;
 }
 
+static struct balloon *find_balloon(struct call *c, GError **err)
+{
+	if (!c->machine->balloon)
+		error(err, "No balloon device: start moa with -device virtio-balloon-pci");
+	return c->machine->balloon;
+}
+
+bool query_balloon(struct call *c, GError **err)
+{
+	static const char *const names[BALLOON_STATS] = {
+		"stat-swap-in",		 "stat-swap-out",    "stat-major-faults",
+		"stat-minor-faults",	 "stat-free-memory", "stat-total-memory",
+		"stat-available-memory", "stat-disk-caches", "stat-htlb-pgalloc",
+		"stat-htlb-pgfail"
+	};
+	struct balloon *b = find_balloon(c, err);
+	JsonObject *o = json_object_new(), *told = json_object_new();
+	uint64_t stats[BALLOON_STATS];
+
+	if (!b) {
+		json_object_unref(o);
+		json_object_unref(told);
+		return false;
+	}
+	json_object_set_int_member(o, "actual", (gint64)b->actual(b->opaque));
+	b->stats(b->opaque, stats);
+	if (c->text)
+		g_string_append_printf(c->text, "balloon: actual=%" G_GUINT64_FORMAT,
+				       b->actual(b->opaque) / MIB);
+	for (unsigned i = 0; i < BALLOON_STATS; i++) {
+		if (stats[i] == UINT64_MAX)
+			continue;
+		json_object_set_int_member(told, names[i], (gint64)stats[i]);
+		if (c->text)
+			g_string_append_printf(c->text, " %s=%" G_GUINT64_FORMAT,
+					       names[i] + strlen("stat-"), stats[i]);
+	}
+	json_object_set_object_member(o, "stats", told);
+	if (c->text)
+		g_string_append_c(c->text, '\n');
+	c->result = json_node_new(JSON_NODE_OBJECT);
+	json_node_take_object(c->result, o);
+	return true;
+}
+
+bool cmd_balloon(struct call *c, GError **err)
+{
+	struct balloon *b = find_balloon(c, err);
+	int64_t value = call_int(c, "value", 0);
+
+	if (!b)
+		return false;
+	/* HMP counts in MiB. */
+	if (c->text)
+		value = value > INT64_MAX / (int64_t)MIB ? -1 : value * (int64_t)MIB;
+	if (value <= 0)
+		return error(err, "value: takes how much memory the guest is to have, above 0");
+	b->set_target(b->opaque, (uint64_t)value);
+	return true;
+}
+
 bool cmd_set_link(struct call *c, GError **err)
 {
 	const char *name = call_str(c, "name", "");

@@ -314,6 +314,8 @@ const struct monitor_event monitor_events[] = {
 	{ "POWERDOWN", "" },
 	{ "GUEST_PANICKED", "action:str" },
 	{ "GUEST_CRASHLOADED", "action:str" },
+	{ "BALLOON_CHANGE", "actual:int" },
+	{ "VSERPORT_CHANGE", "id:str,open:bool" },
 	{ "BLOCK_IO_ERROR", "device:str,operation:str,action:str,nospace:bool,reason:str" },
 	{ NULL, NULL },
 };
@@ -344,6 +346,9 @@ const struct command monitor_commands[] = {
 	{ "block_resize", "block_resize", "device:str,size:int", "", "make a drive larger", cmd_block_resize },
 	{ "eject", "eject", "device:str,force?:bool", "", "take the disc out of a CD-ROM; -f: though it is locked", cmd_eject },
 	{ "blockdev-change-medium", "change", "device:str,filename:str,format?:str,force?:bool", "", "put another disc in", cmd_change },
+	{ "query-balloon", "info balloon", "", "actual:int,stats:any", "the balloon: what the guest has of its memory, and statistics",
+	  query_balloon },
+	{ "balloon", "balloon", "value:int", "", "how much of its memory the guest is to have; here in MiB", cmd_balloon },
 	{ NULL, "info network", "", "", "networks, cards and their counters", info_network },
 	{ "set_link", "set_link", "name:str,up:bool", "", "plug a network or card in, or pull it", cmd_set_link },
 	{ "ringbuf-read", "ringbuf_read", "device:str,size:int,format?:str", "str",

@@ -112,6 +112,18 @@ void virtio_reset(void *dev)
 	reset_state(dev);
 }
 
+static void kick(struct virtio_device *d, unsigned n)
+{
+	struct virtq *q = n < d->nqueues ? &d->queues[n] : NULL;
+
+	/* Old drivers kick before they say that they are ready (3.1.1, legacy). */
+	if (!q || !q->enabled || virtio_is_broken(d))
+		return;
+	if (virtio_has(d, VIRTIO_F_VERSION_1) && !(d->status & VIRTIO_STATUS_DRIVER_OK))
+		return;
+	q->kicked(d, q);
+}
+
 static void set_status(struct virtio_device *d, uint8_t status)
 {
 	uint8_t set = status & (uint8_t)~d->status;
@@ -132,8 +144,13 @@ static void set_status(struct virtio_device *d, uint8_t status)
 			d->virtio->features_set(d);
 	}
 	d->status = status | (d->status & VIRTIO_STATUS_NEEDS_RESET);
-	if (set & VIRTIO_STATUS_DRIVER_OK && d->virtio->started && !virtio_is_broken(d))
+	if (!(set & VIRTIO_STATUS_DRIVER_OK) || virtio_is_broken(d))
+		return;
+	if (d->virtio->started)
 		d->virtio->started(d);
+	/* Some drivers kicked before, which does not count (3.1.1). */
+	for (unsigned i = 0; i < d->nqueues; i++)
+		kick(d, i);
 }
 
 static struct virtq *selected(struct virtio_device *d)
@@ -144,18 +161,6 @@ static struct virtq *selected(struct virtio_device *d)
 static uint16_t known_vector(struct virtio_device *d, uint64_t vector)
 {
 	return vector < d->pci.msix.vectors ? (uint16_t)vector : VIRTIO_NO_VECTOR;
-}
-
-static void kick(struct virtio_device *d, unsigned n)
-{
-	struct virtq *q = n < d->nqueues ? &d->queues[n] : NULL;
-
-	/* Old drivers kick before they say that they are ready (3.1.1, legacy). */
-	if (!q || !q->enabled || virtio_is_broken(d))
-		return;
-	if (virtio_has(d, VIRTIO_F_VERSION_1) && !(d->status & VIRTIO_STATUS_DRIVER_OK))
-		return;
-	q->kicked(d, q);
 }
 
 static void enable_queue(struct virtio_device *d, struct virtq *q)

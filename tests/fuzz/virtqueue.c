@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "chardev/chardev.h"
 #include "hw/virtio/virtio.h"
 #include "net/net.h"
 #include "tests/lib/rig.h"
@@ -143,6 +144,14 @@ static void fuzz(const char *name, enum disk kind)
 		CHECK(device_set(u, "drive", disk->id, NULL));
 		CHECK(device_realize(u, machine_find_bus(&r->m, "SCSI", NULL), NULL));
 	}
+	for (unsigned i = 0; i < 2 && !strcmp(name, "virtio-serial-pci"); i++) {
+		struct device *p = device_new(
+			&r->m, device_find(i ? "virtserialport" : "virtconsole", NULL), NULL);
+
+		CHECK(chr_new(NULL, i ? "ringbuf,id=c1" : "ringbuf,id=c0", NULL));
+		CHECK(device_set(p, "chardev", i ? "c1" : "c0", NULL));
+		CHECK(device_realize(p, machine_find_bus(&r->m, "virtio-serial-bus", NULL), NULL));
+	}
 	if (seed)
 		test_seed(strtoull(seed, NULL, 0));
 	if (seconds)
@@ -166,6 +175,8 @@ static void fuzz(const char *name, enum disk kind)
 			net_send(peer, &(struct iovec) { frame, below(sizeof(frame) + 1) }, 1);
 			net_ready(peer);
 		}
+		if (chr_find("c0") && below(2))
+			chr_input(chr_find(below(2) ? "c0" : "c1"), (uint8_t *)&i, below(9));
 		if (below(4) == 0)
 			drives_drain_all();
 		if (virtio_is_broken(d) || below(50) == 0) {
@@ -191,4 +202,19 @@ TEST(card_queues_at_random)
 TEST(scsi_queues_at_random)
 {
 	fuzz("virtio-scsi-pci", SCSI_DISK);
+}
+
+TEST(rng_queue_at_random)
+{
+	fuzz("virtio-rng-pci", NO_DISK);
+}
+
+TEST(balloon_queues_at_random)
+{
+	fuzz("virtio-balloon-pci", NO_DISK);
+}
+
+TEST(serial_queues_at_random)
+{
+	fuzz("virtio-serial-pci", NO_DISK);
 }

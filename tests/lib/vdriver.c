@@ -41,6 +41,8 @@ void vd_negotiate(struct rig *r, uint64_t features)
 
 void vd_set_queue(struct rig *r, unsigned n)
 {
+	rig_write(r, vd_table(n) + 0x1000, 0, 4);
+	rig_write(r, vd_table(n) + 0x2000, 0, 4);
 	rig_write(r, VD_COMMON(0x16), n, 2);
 	rig_write(r, VD_COMMON(0x18), VD_QUEUE, 2);
 	rig_write(r, VD_COMMON(0x20), vd_table(n), 4);

@@ -56,6 +56,8 @@ static const struct {
 	{ 0xe0161000, 0x20, false, 3 },
 	{ 0xe0162000, 0x1100, false, 1 },
 	{ 0xe0170000, 0x3100, false, 6 },
+	{ 0xe0180000, 0x3100, false, 3 },
+	{ 0xe0190000, 0x3100, false, 3 },
 	{ 0xe0000000, 0x1000, false, 2 },
 	{ 0xff000000, 0x10000, false, 1 },
 	{ 0xfec00000, 0x50, false, 6 },
@@ -82,6 +84,8 @@ void workload_config(struct pc_config *c)
 	chr_new(NULL, "null,id=com1", NULL);
 	chr_new(NULL, "null,id=com2", NULL);
 	chr_new(NULL, "null,id=dbg", NULL);
+	chr_new(NULL, "null,id=con", NULL);
+	chr_new(NULL, "null,id=port", NULL);
 	c->smp = (struct x86_topology) { 2, 2, 1, 1, 2 };
 	c->serial[0] = "com1";
 	c->serial[1] = "com2";
@@ -96,6 +100,14 @@ static void add_unit(struct rig *r, const char *name, const char *bus, bool cdro
 
 	CHECK(device_set(d, "drive", rig_drive(r, MIB, false, cdrom)->id, NULL));
 	CHECK(device_realize(d, machine_find_bus(&r->m, d->info->bus, bus), NULL));
+}
+
+static void add_port(struct rig *r, const char *name, const char *chardev)
+{
+	struct device *d = device_new(&r->m, device_find(name, NULL), NULL);
+
+	CHECK(device_set(d, "chardev", chardev, NULL));
+	CHECK(device_realize(d, machine_find_bus(&r->m, "virtio-serial-bus", NULL), NULL));
 }
 
 static void add_pci(struct rig *r, const char *name, unsigned slot, const char *drive)
@@ -124,6 +136,10 @@ static void add_disks_and_cards(struct rig *r)
 	add_pci(r, "virtio-scsi-pci", 10, NULL);
 	add_unit(r, "scsi-hd", NULL, false);
 	add_unit(r, "scsi-cd", NULL, true);
+	add_pci(r, "virtio-balloon-pci", 11, NULL);
+	add_pci(r, "virtio-serial-pci", 12, NULL);
+	add_port(r, "virtconsole", "con");
+	add_port(r, "virtserialport", "port");
 }
 
 /* What the firmware would do. */
@@ -132,12 +148,12 @@ static void place(struct rig *r)
 	static const struct {
 		uint8_t slot, function, bar;
 		uint32_t addr;
-	} bars[] = { { 1, 1, 4, 0xc200 },     { 4, 0, 0, 0xe0000000 }, { 4, 0, 1, 0xc000 },
-		     { 5, 0, 0, 0xc100 },     { 5, 0, 1, 0xe0121000 }, { 5, 0, 4, 0xe0100000 },
-		     { 6, 0, 0, 0xc180 },     { 6, 0, 1, 0xe0120000 }, { 6, 0, 4, 0xe0110000 },
-		     { 7, 0, 0, 0xe0140000 }, { 7, 0, 1, 0xc240 },     { 8, 0, 5, 0xe0150000 },
-		     { 9, 0, 0, 0xe0160000 }, { 10, 0, 0, 0xc300 },    { 10, 0, 1, 0xe0122000 },
-		     { 10, 0, 4, 0xe0170000 } };
+	} bars[] = { { 1, 1, 4, 0xc200 },      { 4, 0, 0, 0xe0000000 },	 { 4, 0, 1, 0xc000 },
+		     { 5, 0, 0, 0xc100 },      { 5, 0, 1, 0xe0121000 },	 { 5, 0, 4, 0xe0100000 },
+		     { 6, 0, 0, 0xc180 },      { 6, 0, 1, 0xe0120000 },	 { 6, 0, 4, 0xe0110000 },
+		     { 7, 0, 0, 0xe0140000 },  { 7, 0, 1, 0xc240 },	 { 8, 0, 5, 0xe0150000 },
+		     { 9, 0, 0, 0xe0160000 },  { 10, 0, 0, 0xc300 },	 { 10, 0, 1, 0xe0122000 },
+		     { 10, 0, 4, 0xe0170000 }, { 11, 0, 4, 0xe0180000 }, { 12, 0, 4, 0xe0190000 } };
 
 	for (size_t i = 0; i < ARRAY_LEN(bars); i++) {
 		rig_pci_write(r, bars[i].slot, bars[i].function, 0x10 + 4 * bars[i].bar,
