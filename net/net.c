@@ -6,9 +6,15 @@
 #include <string.h>
 
 #include "core/options.h"
+#include "net/pcap.h"
 
-extern const struct net_backend net_backend_user, net_backend_socket;
-static const struct net_backend *const backends[] = { &net_backend_user, &net_backend_socket };
+extern const struct net_backend net_backend_user, net_backend_tap, net_backend_socket,
+	net_backend_stream, net_backend_dgram, net_backend_vde, net_backend_hubport,
+	net_backend_pcap;
+static const struct net_backend *const backends[] = {
+	&net_backend_user,  &net_backend_tap, &net_backend_socket,  &net_backend_stream,
+	&net_backend_dgram, &net_backend_vde, &net_backend_hubport, &net_backend_pcap,
+};
 
 static GPtrArray *ports;
 static char *identity;
@@ -39,6 +45,7 @@ static void free_port(struct net_port *p)
 	if (p->peer)
 		p->peer->peer = NULL;
 	empty_queue(p);
+	net_dump_free(p->dump);
 	g_ptr_array_remove(ports, p);
 	g_free(p->id);
 	g_free(p);
@@ -114,29 +121,33 @@ bool net_backend_new(struct machine *m, const char *option, const char *text, GE
 struct net_port *net_card_new(struct machine *m, const char *id, const char *netdev,
 			      const struct net_ops *ops, void *opaque, GError **err)
 {
-	struct net_port *peer = netdev ? net_find(netdev) : NULL, *p;
+	struct net_port *p = new_port(m, id);
 
-	if (netdev && (!peer || peer->is_card)) {
-		error(err, "%s: no network '%s'; make it with -netdev user,id=%s", id, netdev,
-		      netdev);
-		return NULL;
-	}
-	if (peer && peer->peer) {
-		error(err, "%s: network '%s' has the card '%s' already", id, netdev,
-		      peer->peer->id);
-		return NULL;
-	}
-	p = new_port(m, id);
 	p->ops = ops;
 	p->opaque = opaque;
 	p->is_card = true;
-	p->peer = peer;
-	if (peer) {
-		peer->peer = p;
-		if (peer->ops->go_on)
-			peer->ops->go_on(peer->opaque);
+	if (netdev && !net_join(p, netdev, err)) {
+		free_port(p);
+		return NULL;
 	}
 	return p;
+}
+
+bool net_join(struct net_port *p, const char *netdev, GError **err)
+{
+	struct net_port *peer = net_find(netdev);
+
+	if (!peer || peer->is_card || peer == p)
+		return error(err, "%s: no network '%s'; make it with -netdev user,id=%s", p->id,
+			     netdev, netdev);
+	if (peer->peer)
+		return error(err, "%s: network '%s' is connected with '%s' already", p->id, netdev,
+			     peer->peer->id);
+	p->peer = peer;
+	peer->peer = p;
+	if (peer->ops->go_on)
+		peer->ops->go_on(peer->opaque);
+	return true;
 }
 
 void net_card_free(struct net_port *p)
@@ -174,6 +185,10 @@ bool net_send(struct net_port *p, const struct iovec *iov, int n)
 		p->sent.dropped++;
 		return true;
 	}
+	if (p->dump)
+		net_dump_write(p->dump, iov, n);
+	if (to->dump)
+		net_dump_write(to->dump, iov, n);
 	if (g_queue_is_empty(&to->queue) && to->ops->take(to->opaque, iov, n)) {
 		p->sent.frames++;
 		p->sent.bytes += len;

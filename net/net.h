@@ -50,6 +50,7 @@ struct net_port {
 	struct net_counters sent; /* by this port */
 	GQueue queue;		  /* GBytes that this port could not take */
 	bool full;		  /* the peer was told to hold back */
+	struct net_dump *dump;	  /* where its frames are written down, or NULL; see pcap.h */
 };
 
 /* A backend by "user,id=n0,...". */
@@ -65,6 +66,8 @@ void net_free_all(void);
 struct net_port *net_card_new(struct machine *m, const char *id, const char *netdev,
 			      const struct net_ops *ops, void *opaque, GError **err);
 void net_card_free(struct net_port *p);
+/* Connects the port with the network `netdev`; refuses one that is connected already. */
+bool net_join(struct net_port *p, const char *netdev, GError **err);
 
 /*
  * Sends a frame to the peer. False: it waits before the peer, and further ones should not be sent

@@ -459,7 +459,16 @@ static bool opt_nic(void *opaque, const char *arg, GError **err)
 
 static bool opt_net(void *opaque, const char *arg, GError **err)
 {
-	return net_wish_net(&((struct vm_config *)opaque)->nets, arg, err);
+	(void)err;
+	net_wish_net(&((struct vm_config *)opaque)->nets, arg);
+	return true;
+}
+
+static bool opt_object(void *opaque, const char *arg, GError **err)
+{
+	(void)err;
+	g_ptr_array_add(((struct vm_config *)opaque)->nets.objects, g_strdup(arg));
+	return true;
 }
 
 static bool opt_drive(void *opaque, const char *arg, GError **err)
@@ -880,6 +889,7 @@ static const struct option_row options[] = {
 	{ "nic", "[type=]user[,model=CARD][,mac=ADDR][,...]|none", "a card and its network; see -nic help", opt_nic },
 	{ "netdev", "[type=]NAME,id=ID[,...]", "a network for a -device CARD,netdev=ID; see -netdev help", opt_netdev },
 	{ "net", "nic[,model=CARD][,macaddr=ADDR]|user[,...]|none", "the old spelling of -nic", opt_net },
+	{ "object", "filter-dump,id=ID,netdev=ID,file=FILE[,maxlen=N]", "write what passes a network to a pcap file", opt_object },
 	{ NULL, NULL, "Consoles:", NULL },
 	{ "chardev", "BACKEND,id=ID[,...]", "a character device; see -chardev help", opt_chardev },
 	{ "serial", "DEV", "a serial port on DEV: stdio, mon:stdio, pty, file:PATH, tcp:HOST:PORT, telnet:HOST:PORT, unix:PATH, null, none, chardev:ID", opt_serial },

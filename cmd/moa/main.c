@@ -280,6 +280,7 @@ static bool build(GError **err)
 	pc = pc_new(&machine, &config.pc, err);
 	if (!pc || !add_debugcons(err) ||
 	    !net_wishes_cards(&config.nets, &machine, !config.nodefaults, err) ||
+	    !net_wishes_objects(&config.nets, err) ||
 	    !drive_wishes_fulfil(&config.drives, &machine, err) ||
 	    !config_add_devices(&config, &machine, err) || !add_monitors(err) || !add_gdb(err))
 		return false;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/device.h"
+#include "net/pcap.h"
 
 /* Models and the devices that they are. The first is the default. */
 static const struct {
@@ -19,6 +20,7 @@ void net_wishes_init(struct net_wishes *w)
 	w->nics = g_ptr_array_new_with_free_func(g_free);
 	w->old_nics = g_ptr_array_new_with_free_func(g_free);
 	w->old_nets = g_ptr_array_new_with_free_func(g_free);
+	w->objects = g_ptr_array_new_with_free_func(g_free);
 }
 
 void net_wishes_clear(struct net_wishes *w)
@@ -27,6 +29,7 @@ void net_wishes_clear(struct net_wishes *w)
 	g_ptr_array_unref(w->nics);
 	g_ptr_array_unref(w->old_nics);
 	g_ptr_array_unref(w->old_nets);
+	g_ptr_array_unref(w->objects);
 }
 
 char *net_models_help(void)
@@ -38,19 +41,14 @@ char *net_models_help(void)
 	return g_string_free(s, FALSE);
 }
 
-bool net_wish_net(struct net_wishes *w, const char *text, GError **err)
+void net_wish_net(struct net_wishes *w, const char *text)
 {
 	bool nic = !strcmp(text, "nic") || g_str_has_prefix(text, "nic,");
 
 	w->given = true;
 	if (!strcmp(text, "none"))
-		return true;
+		return;
 	g_ptr_array_add(nic ? w->old_nics : w->old_nets, g_strdup(text));
-	if (w->old_nics->len > 1 || w->old_nets->len > 1)
-		return error(err,
-			     "-net: one card and one network are connected so; for more of them "
-			     "use -nic, or -netdev and -device");
-	return true;
 }
 
 static const char *device_of_model(const char *option, const char *model, GError **err)
@@ -135,31 +133,92 @@ bool net_wishes_networks(struct net_wishes *w, struct machine *m, GError **err)
 	return true;
 }
 
-/* -net nic and -net user,...: the card and the network that belong together. */
-static bool add_old(struct net_wishes *w, struct machine *m, GError **err)
+/* -net TYPE,...: a network under the name `id`. */
+static bool add_old_net(struct machine *m, const char *text, const char *id, GError **err)
 {
-	struct optlist *l;
-	const char *netdev = NULL;
-	g_autofree char *network = NULL;
-	bool ok = true;
+	g_autofree char *none = NULL, *mac = NULL;
+	g_autofree char *network = split_nic(text, id, &none, &mac);
 
-	if (w->old_nets->len) {
-		g_autofree char *text = g_strdup(w->old_nets->pdata[0]), *none = NULL, *mac = NULL;
+	return net_backend_new(m, "-net", network, err);
+}
 
-		network = split_nic(text, "__net0", &none, &mac);
-		netdev = "__net0";
-		ok = net_backend_new(m, "-net", network, err);
-	}
-	if (!ok || !w->old_nics->len)
-		return ok;
-	l = optlist_parse("-net nic", w->old_nics->pdata[0], "type");
-	netdev = optlist_get(l, "netdev") ? optlist_get(l, "netdev") : netdev;
-	ok = optlist_get(l, "type") &&
-	     make_card(m, "-net nic", optlist_get(l, "model"), optlist_get(l, "macaddr"), netdev,
-		       err) &&
-	     optlist_finish(l, err);
+static bool add_old_nic(struct machine *m, const char *text, const char *network, GError **err)
+{
+	struct optlist *l = optlist_parse("-net nic", text, "type");
+	const char *netdev = optlist_get(l, "netdev");
+	bool ok = optlist_get(l, "type") &&
+		  make_card(m, "-net nic", optlist_get(l, "model"), optlist_get(l, "macaddr"),
+			    netdev ? netdev : network, err) &&
+		  optlist_finish(l, err);
+
 	optlist_free(l);
 	return ok;
+}
+
+/* A port of hub 0, before the network `netdev` or for a card. */
+static bool add_hub_port(struct machine *m, const char *id, const char *netdev, GError **err)
+{
+	g_autofree char *text = g_strdup_printf("hubport,id=%s,hubid=0%s%s", id,
+						netdev ? ",netdev=" : "", netdev ? netdev : "");
+
+	return net_backend_new(m, "-net", text, err);
+}
+
+/* One card and one network belong together; more of them meet at a hub. */
+static bool add_old(struct net_wishes *w, struct machine *m, GError **err)
+{
+	bool hub = w->old_nets->len > 1 || w->old_nics->len > 1;
+
+	for (guint i = 0; i < w->old_nets->len; i++) {
+		g_autofree char *id = g_strdup_printf("__net%u", i);
+		g_autofree char *port = g_strdup_printf("__hub0net%u", i);
+
+		if (!add_old_net(m, w->old_nets->pdata[i], id, err) ||
+		    (hub && !add_hub_port(m, port, id, err)))
+			return false;
+	}
+	for (guint i = 0; i < w->old_nics->len; i++) {
+		g_autofree char *port = g_strdup_printf("__hub0port%u", i);
+
+		if (hub && !add_hub_port(m, port, NULL, err))
+			return false;
+		if (!add_old_nic(m, w->old_nics->pdata[i],
+				 hub		    ? port
+				 : w->old_nets->len ? "__net0"
+						    : NULL,
+				 err))
+			return false;
+	}
+	return true;
+}
+
+static bool add_dump(struct optlist *l, GError **err)
+{
+	const char *id = optlist_get(l, "id"), *netdev = optlist_get(l, "netdev"),
+		   *file = optlist_get(l, "file");
+	uint64_t most = 65536;
+
+	if (!id || !netdev || !file)
+		return error(err, "-object filter-dump: needs id=ID, netdev=ID and file=FILE");
+	return optlist_uint(l, "maxlen", 1, INT32_MAX, &most, err) && optlist_finish(l, err) &&
+	       net_dump_new(id, netdev, file, most, err);
+}
+
+bool net_wishes_objects(struct net_wishes *w, GError **err)
+{
+	for (guint i = 0; i < w->objects->len; i++) {
+		struct optlist *l = optlist_parse("-object", w->objects->pdata[i], "qom-type");
+		const char *type = optlist_get(l, "qom-type");
+		bool ok = type && !strcmp(type, "filter-dump");
+
+		ok = ok ? add_dump(l, err)
+			: error(err, "-object: no type '%s'; there is: filter-dump",
+				type ? type : "");
+		optlist_free(l);
+		if (!ok)
+			return false;
+	}
+	return true;
 }
 
 bool net_wishes_cards(struct net_wishes *w, struct machine *m, bool defaults, GError **err)

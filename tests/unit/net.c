@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Networks between two ends of this process: streams, datagrams, hubs, switches, captures, tap. */
+#include "net/net.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "net/pcap.h"
+#include "tests/lib/test.h"
+
+#define FRAME 64
+
+static struct machine machine;
+static char folder[64];
+
+/* An end that checks numbered frames, and can be slow. */
+struct end {
+	struct net_port *port;
+	unsigned got, sent;
+	bool closed; /* takes nothing */
+	bool held;   /* was told to wait */
+};
+
+static bool take(void *opaque, const struct iovec *iov, int n)
+{
+	struct end *e = opaque;
+	uint8_t b[FRAME];
+
+	if (e->closed)
+		return false;
+	CHECK_EQ(iov_bytes(iov, n), FRAME);
+	iov_to(iov, n, 0, b, sizeof(b));
+	CHECK_EQ(load_le(b + 20, 4), e->got);
+	e->got++;
+	return true;
+}
+
+static void go_on(void *opaque)
+{
+	((struct end *)opaque)->held = false;
+}
+
+static const struct net_ops end_ops = { .take = take, .go_on = go_on };
+
+static void begin(void)
+{
+	machine_lock();
+	machine_init(&machine);
+	machine.state = RUN_RUNNING;
+	strcpy(folder, "/tmp/moa-net-XXXXXX");
+	CHECK(mkdtemp(folder));
+}
+
+static void make(const char *fmt, ...)
+{
+	g_autofree char *text = NULL;
+	GError *err = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	text = g_strdup_vprintf(fmt, ap);
+	va_end(ap);
+	if (!net_backend_new(&machine, "-netdev", text, &err))
+		test_fail(__FILE__, __LINE__, "%s", err->message);
+}
+
+static void attach(struct end *e, const char *netdev)
+{
+	g_autofree char *id = g_strdup_printf("card-%s", netdev);
+
+	memset(e, 0, sizeof(*e));
+	e->port = net_card_new(&machine, id, netdev, &end_ops, e, NULL);
+	CHECK(e->port);
+}
+
+static void send_one(struct end *e)
+{
+	uint8_t b[FRAME] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 0, 0x88, 0xb5 };
+
+	b[11] = (uint8_t)(uintptr_t)e >> 3;
+	store_le(b + 20, e->sent++, 4);
+	e->held |= !net_send(e->port, &(struct iovec) { b, sizeof(b) }, 1);
+}
+
+static void pump(void)
+{
+	while (g_main_context_iteration(NULL, FALSE))
+		;
+}
+
+/* Until e has n frames. */
+static void wait_frames(struct end *e, unsigned n)
+{
+	for (unsigned i = 0; e->got < n && i < 5000; i++) {
+		pump();
+		if (e->got < n)
+			g_usleep(1000);
+	}
+	CHECK_EQ(e->got, n);
+}
+
+static void both_ways(struct end *a, struct end *b, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		send_one(a);
+		send_one(b);
+		wait_frames(a, i + 1);
+		wait_frames(b, i + 1);
+	}
+}
+
+/* Waits until the two ends of a stream know each other. */
+static void settle(void)
+{
+	for (unsigned i = 0; i < 50; i++) {
+		pump();
+		g_usleep(1000);
+	}
+}
+
+TEST(streams_of_each_kind)
+{
+	struct end a, b;
+
+	begin();
+	make("stream,id=s0,server=on,addr.type=unix,addr.path=%s/s", folder);
+	make("stream,id=s1,addr.type=unix,addr.path=%s/s", folder);
+	attach(&a, "s0");
+	attach(&b, "s1");
+	settle();
+	both_ways(&a, &b, 100);
+	make("socket,id=t0,listen=127.0.0.1:47101");
+	make("socket,id=t1,connect=127.0.0.1:47101");
+	attach(&a, "t0");
+	attach(&b, "t1");
+	settle();
+	both_ways(&a, &b, 100);
+}
+
+/* The slow side holds everything back; when it goes on nothing is missing. */
+TEST(a_slow_side_of_a_stream_loses_nothing)
+{
+	struct end a, b;
+	unsigned sent;
+
+	begin();
+	make("stream,id=s0,server=on,addr.type=unix,addr.path=%s/s", folder);
+	make("stream,id=s1,addr.type=unix,addr.path=%s/s", folder);
+	attach(&a, "s0");
+	attach(&b, "s1");
+	settle();
+	b.closed = true;
+	for (unsigned i = 0; i < 200000 && !a.held; i++) {
+		send_one(&a);
+		if (i % 64 == 0)
+			pump();
+	}
+	CHECK(a.held);
+	sent = a.sent;
+	CHECK(sent > 1000 && a.port->sent.dropped == 0);
+	b.closed = false;
+	net_ready(b.port);
+	wait_frames(&b, sent);
+	settle();
+	CHECK(!a.held);
+	send_one(&a);
+	wait_frames(&b, sent + 1);
+}
+
+TEST(a_client_comes_back_to_its_server)
+{
+	struct end a, b;
+	int fds[2];
+	char byte[8] = { 0, 0, 0, 0 };
+
+	begin();
+	make("stream,id=s1,addr.type=unix,addr.path=%s/s,reconnect=1", folder);
+	attach(&b, "s1");
+	send_one(&b); /* nobody is there: dropped, and counted */
+	CHECK_EQ(b.port->sent.dropped, 1);
+	make("stream,id=s0,server=on,addr.type=unix,addr.path=%s/s", folder);
+	attach(&a, "s0");
+	for (unsigned i = 0; i < 30; i++) {
+		settle();
+		if (strstr(net_find("s1")->ops->describe(net_find("s1")->opaque), ", connected"))
+			break;
+	}
+	b.sent = 0;
+	both_ways(&a, &b, 10);
+	/* What is no frame ends a stream, nothing else. */
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, fds));
+	make("stream,id=s2,addr.type=fd,addr.str=%d", fds[0]);
+	attach(&a, "s2");
+	CHECK_EQ(write(fds[1], byte, sizeof(byte)), sizeof(byte));
+	settle();
+	CHECK_EQ(a.got, 0);
+	CHECK_EQ(read(fds[1], byte, 1), 0);
+}
+
+TEST(datagrams_of_each_kind)
+{
+	struct end a, b, c;
+
+	begin();
+	make("dgram,id=d0,local.type=unix,local.path=%s/a,remote.type=unix,remote.path=%s/b",
+	     folder, folder);
+	make("dgram,id=d1,local.type=unix,local.path=%s/b,remote.type=unix,remote.path=%s/a",
+	     folder, folder);
+	attach(&a, "d0");
+	attach(&b, "d1");
+	both_ways(&a, &b, 50);
+	make("socket,id=u0,udp=127.0.0.1:47202,localaddr=127.0.0.1:47201");
+	make("socket,id=u1,udp=127.0.0.1:47201,localaddr=127.0.0.1:47202");
+	attach(&a, "u0");
+	attach(&b, "u1");
+	both_ways(&a, &b, 50);
+	/* A group: everybody but the sender. */
+	make("socket,id=m0,mcast=230.0.0.1:47301,localaddr=127.0.0.1");
+	make("socket,id=m1,mcast=230.0.0.1:47301,localaddr=127.0.0.1");
+	make("dgram,id=m2,remote.type=inet,remote.host=230.0.0.1,remote.port=47301");
+	attach(&a, "m0");
+	attach(&b, "m1");
+	attach(&c, "m2");
+	for (unsigned i = 0; i < 20; i++)
+		send_one(&a);
+	wait_frames(&b, 20);
+	settle();
+	CHECK_EQ(a.got, 0);
+}
+
+TEST(a_hub_reaches_all_others)
+{
+	struct end a, b, c, far;
+
+	begin();
+	make("hubport,id=h0,hubid=3");
+	make("hubport,id=h1,hubid=3");
+	make("hubport,id=x,hubid=4");
+	make("stream,id=s0,server=on,addr.type=unix,addr.path=%s/s", folder);
+	make("stream,id=s1,addr.type=unix,addr.path=%s/s", folder);
+	make("hubport,id=h2,hubid=3,netdev=s0");
+	attach(&a, "h0");
+	attach(&b, "h1");
+	attach(&c, "x");
+	attach(&far, "s1");
+	settle();
+	for (unsigned i = 0; i < 10; i++)
+		send_one(&a);
+	wait_frames(&b, 10);
+	wait_frames(&far, 10);
+	CHECK_EQ(a.got, 0);
+	CHECK_EQ(c.got, 0);
+	/* A port that takes nothing holds nobody else back, and what it misses is counted. */
+	b.closed = true;
+	for (unsigned i = 0; i < 600; i++) {
+		send_one(&a);
+		pump();
+	}
+	wait_frames(&far, 610);
+	CHECK(net_find("h1")->sent.dropped > 0);
+}
+
+TEST(captures_are_written_and_played)
+{
+	g_autofree char *path = NULL, *command = NULL, *out = NULL;
+	struct end a, b;
+
+	begin();
+	path = g_strdup_printf("%s/cap", folder);
+	make("hubport,id=h0,hubid=1");
+	make("hubport,id=h1,hubid=1");
+	CHECK(net_dump_new("f0", "h0", path, 65536, NULL));
+	attach(&a, "h0");
+	attach(&b, "h1");
+	for (unsigned i = 0; i < 25; i++)
+		send_one(&a);
+	CHECK_EQ(b.got, 25);
+	clock_manual(vm_clock(&machine), 0);
+	make("pcap,id=p,file=%s", path);
+	attach(&b, "p");
+	for (unsigned i = 0; i < 1000 && b.got < 25; i++)
+		clock_step(vm_clock(&machine), 1000000);
+	CHECK_EQ(b.got, 25);
+	/* As others see it. */
+	command = g_strdup_printf("tcpdump -nr %s 2>/dev/null", path);
+	if (!g_find_program_in_path("tcpdump"))
+		test_skip("no tcpdump to read the capture");
+	CHECK(g_spawn_command_line_sync(g_strdup_printf("sh -c '%s | grep -c \"ethertype Unknown "
+							"(0x88b5), length 64\"'",
+							command),
+					&out, NULL, NULL, NULL));
+	CHECK_STR(g_strchomp(out), "25");
+}
+
+TEST(what_is_no_capture_is_refused)
+{
+	g_autofree char *path = NULL, *text = NULL;
+	GError *err = NULL;
+
+	begin();
+	path = g_strdup_printf("%s/cap", folder);
+	CHECK(g_file_set_contents(path, "\n\r\r\nsomething else that is long enough", -1, NULL));
+	text = g_strdup_printf("pcap,id=p,file=%s", path);
+	CHECK(!net_backend_new(&machine, "-netdev", text, &err));
+	CHECK_HAS(err->message, "no capture");
+}
+
+/* Two ports of a real switch. */
+static void through_switch(const char *program, const char *arguments, const char *sock)
+{
+	g_autofree char *path = g_find_program_in_path(program), *line = NULL, *at = NULL;
+	g_auto(GStrv) argv = NULL;
+	struct end a, b;
+	GPid pid;
+
+	if (!path)
+		test_skip("no %s", program);
+	begin();
+	line = g_strdup_printf(arguments, path, folder);
+	at = g_strdup_printf(sock, folder);
+	CHECK(g_shell_parse_argv(line, NULL, &argv, NULL));
+	CHECK(g_spawn_async(NULL, argv, NULL,
+			    G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDOUT_TO_DEV_NULL |
+				    G_SPAWN_CHILD_INHERITS_STDIN,
+			    NULL, NULL, &pid, NULL));
+	for (unsigned i = 0; i < 200 && !g_file_test(at, G_FILE_TEST_EXISTS); i++)
+		g_usleep(20000);
+	g_usleep(100000);
+	make("vde,id=v0,sock=%s", at);
+	make("vde,id=v1,sock=%s", at);
+	attach(&a, "v0");
+	attach(&b, "v1");
+	both_ways(&a, &b, 50);
+	net_free_all();
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+TEST(ports_of_a_vde_switch)
+{
+	through_switch("vde_switch", "/bin/sh -c 'sleep 20 | %s -s %s/vde'", "%s/vde");
+}
+
+TEST(ports_of_a_uml_switch)
+{
+	through_switch("uml_switch", "/bin/sh -c 'sleep 20 | %s -unix %s/uml'", "%s/uml");
+}
+
+TEST(a_tap_interface_of_the_host)
+{
+	g_autofree char *count = NULL, *text = NULL;
+	GError *err = NULL;
+	struct end a;
+
+	begin();
+	if (!net_backend_new(&machine, "-netdev", "tap,id=t,ifname=moatest0,script=no", &err))
+		test_skip("%s", err->message);
+	if (system("ip link set moatest0 up 2>/dev/null"))
+		test_skip("no interface can be brought up here");
+	attach(&a, "t");
+	for (unsigned i = 0; i < 10; i++)
+		send_one(&a);
+	pump();
+	CHECK(g_file_get_contents("/sys/class/net/moatest0/statistics/rx_packets", &count, NULL,
+				  NULL));
+	CHECK_EQ(atoi(count), 10);
+	text = net_find("t")->ops->describe(net_find("t")->opaque);
+	CHECK_STR(text, "tap: ifname=moatest0");
+	net_free_all();
+}
