@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "block/file.h"
+#include "block/nbd.h"
 
 #define MOST_BACKING 200 /* images in a chain */
 #define BOUNCE_BYTES (UINT64_C(1) << 20)
@@ -67,12 +68,11 @@ const struct block_format *block_probe(const char *path, GError **err)
 	return found;
 }
 
-/* A relative backing file lies beside its overlay. */
-static char *beside(const char *overlay, const char *file)
+char *block_beside(const char *overlay, const char *file)
 {
 	g_autofree char *dir = g_path_get_dirname(overlay);
 
-	if (g_path_is_absolute(file) || !strcmp(dir, "."))
+	if (g_path_is_absolute(file) || nbd_is_url(file) || !strcmp(dir, "."))
 		return g_strdup(file);
 	return g_build_filename(dir, file, NULL);
 }
@@ -91,7 +91,7 @@ static bool open_backing(struct block *b, unsigned depth, GError **err)
 		return error(err, "%s: more than %u images back one another; is '%s' in a circle?",
 			     b->label, MOST_BACKING, b->path);
 	/* json: and protocols are not files that we know. */
-	path = beside(b->path, b->backing_file);
+	path = block_beside(b->path, b->backing_file);
 	o.read_only = true;
 	o.in_chain = true;
 	o.force_dirty = false;

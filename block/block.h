@@ -155,6 +155,8 @@ void block_close(struct block *b);
 bool block_create(const char *format, const char *path, const struct block_create_options *o,
 		  GError **err);
 void block_snapshot_free(void *snapshot);
+/* Where an overlay's backing file is, to be freed: a relative one lies beside the overlay. */
+char *block_beside(const char *overlay, const char *file);
 
 /* I/O: 0 or -errno. The range must lie inside the image. */
 int block_readv(struct block *b, uint64_t off, const struct iovec *iov, int n);

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "block/nbd.h"
 #include "core/device.h"
 #include "core/log.h"
 
@@ -264,7 +265,8 @@ static struct block *open_snapshot(const struct drive_options *o, GError **err)
 {
 	struct block_options base = o->block, top = o->block;
 	struct block_create_options create = { 0 };
-	g_autofree char *full = g_canonicalize_filename(o->file, NULL);
+	g_autofree char *full =
+		nbd_is_url(o->file) ? g_strdup(o->file) : g_canonicalize_filename(o->file, NULL);
 	g_autofree char *path = NULL;
 	struct block *b, *image = NULL;
 	int fd;

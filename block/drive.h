@@ -91,8 +91,8 @@ bool drive_attach(struct drive *d, const void *device, const char *name, GError 
  */
 struct drive *drive_of_device(void *device, const char *id, bool may_be_empty, GError **err);
 /*
- * Puts another medium into a drive that takes them, or with a NULL file takes it out; `force` although the guest
- * has locked it. Gives the machine lock up meanwhile.
+ * Puts another medium into a drive that takes them, or with a NULL file takes it out; `force`
+ * although the guest has locked it. Gives the machine lock up meanwhile.
  */
 bool drive_change_medium(struct drive *d, const char *file, const char *format, bool force,
 			 GError **err);

@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "block/nbd.h"
+
 /* Bytes that are locked: 100 + p where permission p is used, 200 + p where it is denied to others.
  */
 #define LOCK_USED 100
@@ -25,6 +27,7 @@
 
 struct block_file {
 	char *path;
+	struct nbd *nbd; /* instead of a descriptor */
 	int fd;
 	bool read_only, device, direct, locked;
 	bool no_punch, no_zero; /* the host's file system cannot; set once, from any thread */
@@ -138,6 +141,13 @@ struct block_file *file_open(const char *path, const struct block_options *o, GE
 
 	f->path = g_strdup(path);
 	f->read_only = o->read_only;
+	f->fd = -1;
+	if (nbd_is_url(path)) {
+		f->nbd = nbd_open(path, o->label, o->read_only, err);
+		if (f->nbd)
+			return f;
+		goto failed;
+	}
 	f->direct = o->direct;
 	f->fd = open(path,
 		     (o->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | (o->direct ? O_DIRECT : 0));
@@ -175,6 +185,8 @@ void file_close(struct block_file *f)
 		return;
 	if (f->fd >= 0)
 		close(f->fd);
+	if (f->nbd)
+		nbd_shut(f->nbd);
 	g_free(f->path);
 	g_free(f);
 }
@@ -182,8 +194,20 @@ void file_close(struct block_file *f)
 bool file_reopen(struct block_file *f, bool read_only, GError **err)
 {
 	struct block_options o = { .label = "commit", .share = !f->locked };
-	int fd = open(f->path,
-		      (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | (f->direct ? O_DIRECT : 0));
+	int fd;
+
+	if (f->nbd) {
+		struct nbd *again = nbd_open(f->path, o.label, read_only, err);
+
+		if (!again)
+			return false;
+		nbd_shut(f->nbd);
+		f->nbd = again;
+		f->read_only = read_only;
+		return true;
+	}
+	fd = open(f->path,
+		  (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | (f->direct ? O_DIRECT : 0));
 
 	if (fd < 0)
 		return error(err, "cannot open '%s' for %s: %s", f->path,
@@ -197,14 +221,14 @@ bool file_reopen(struct block_file *f, bool read_only, GError **err)
 
 uint64_t file_size(struct block_file *f)
 {
-	off_t end = lseek(f->fd, 0, SEEK_END);
+	off_t end = f->nbd ? (off_t)nbd_size(f->nbd) : lseek(f->fd, 0, SEEK_END);
 
 	return end < 0 ? 0 : (uint64_t)end;
 }
 
 bool file_is_device(const struct block_file *f)
 {
-	return f->device;
+	return f->device || f->nbd;
 }
 
 /* One call's worth: Linux takes IOV_MAX elements and 2 GiB. */
@@ -276,7 +300,13 @@ static int any_transfer(struct block_file *f, bool write, uint64_t off, const st
 			int n)
 {
 	struct iovec copy[64], *all = n <= (int)ARRAY_LEN(copy) ? copy : g_new(struct iovec, n);
-	int e;
+	int e = 0;
+
+	if (f->nbd) {
+		for (; n && !e; off += iov->iov_len, iov++, n--)
+			e = nbd_transfer(f->nbd, write, off, iov->iov_base, iov->iov_len);
+		return e;
+	}
 
 	if (f->direct && !is_aligned(off, iov, n)) {
 		e = transfer_unaligned(f, write, off, iov, n);
@@ -313,12 +343,14 @@ int file_flush(struct block_file *f)
 {
 	if (f->read_only)
 		return 0;
+	if (f->nbd)
+		return nbd_sync(f->nbd);
 	return fdatasync(f->fd) ? -errno : 0;
 }
 
 int file_truncate(struct block_file *f, uint64_t size)
 {
-	if (f->device)
+	if (f->device || f->nbd)
 		return size <= file_size(f) ? 0 : -ENOSPC;
 	return ftruncate(f->fd, (off_t)size) ? -errno : 0;
 }
@@ -337,8 +369,14 @@ static int write_zeros(struct block_file *f, uint64_t off, uint64_t len)
 
 int file_zero(struct block_file *f, uint64_t off, uint64_t len, bool unmap)
 {
+	int e;
+
 	if (f->read_only)
 		return -EROFS;
+	if (f->nbd) {
+		e = nbd_clear(f->nbd, off, len, unmap);
+		return e == -ENOTSUP ? write_zeros(f, off, len) : e;
+	}
 	if (unmap && !__atomic_load_n(&f->no_punch, __ATOMIC_RELAXED)) {
 		if (!fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
 			       (off_t)len))
@@ -356,15 +394,16 @@ int file_zero(struct block_file *f, uint64_t off, uint64_t len, bool unmap)
 
 int file_reserve(struct block_file *f, uint64_t off, uint64_t len)
 {
-	return posix_fallocate(f->fd, (off_t)off, (off_t)len) ? -errno : 0;
+	return f->nbd ? -ENOTSUP : posix_fallocate(f->fd, (off_t)off, (off_t)len) ? -errno : 0;
 }
 
 bool file_is_hole(struct block_file *f, uint64_t off, uint64_t *len)
 {
-	off_t data = lseek(f->fd, (off_t)off, SEEK_DATA), hole;
+	off_t data, hole;
 
-	if (f->device)
+	if (f->device || f->nbd)
 		return false;
+	data = lseek(f->fd, (off_t)off, SEEK_DATA);
 	if (data < 0)
 		return errno == ENXIO; /* a hole up to the end, and beyond it */
 	if ((uint64_t)data > off) {
@@ -381,6 +420,8 @@ uint64_t file_allocated(struct block_file *f)
 {
 	struct stat st;
 
+	if (f->nbd)
+		return nbd_size(f->nbd);
 	return fstat(f->fd, &st) ? 0 : (uint64_t)st.st_blocks * 512;
 }
 
@@ -388,16 +429,19 @@ bool file_create(const char *path, uint64_t size, GError **err)
 {
 	struct block_options o = { .label = "create" };
 	struct block_file *f;
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644), e = 0;
+	int fd, e = 0;
 
-	if (fd < 0)
-		return error(err, "cannot create '%s': %s", path, strerror(errno));
-	close(fd);
+	if (!nbd_is_url(path)) {
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+		if (fd < 0)
+			return error(err, "cannot create '%s': %s", path, strerror(errno));
+		close(fd);
+	}
 	/* Not while somebody uses it. */
 	f = file_open(path, &o, err);
 	if (!f)
 		return false;
-	if (!f->device)
+	if (!f->device && !f->nbd)
 		e = file_truncate(f, 0);
 	e = e ? e : file_truncate(f, size);
 	file_close(f);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "block/file.h"
+#include "block/nbd.h"
 #include "config.h"
 
 #define EXTENSION_END 0
@@ -127,10 +128,10 @@ static bool read_backing_name(struct block *b, const uint8_t *h, GError **err)
 	b->backing_file = g_malloc0(len + 1);
 	if (file_read(b->file, offset, b->backing_file, len))
 		return damaged(b, err, "its backing file's name cannot be read");
-	if (g_str_has_prefix(b->backing_file, "json:") || strstr(b->backing_file, "://") ||
-	    g_str_has_prefix(b->backing_file, "nbd:"))
-		return error(err, "%s: '%s' is backed by '%s': moa opens files only", b->label,
-			     b->path, b->backing_file);
+	if (g_str_has_prefix(b->backing_file, "json:") ||
+	    (strstr(b->backing_file, "://") && !nbd_is_url(b->backing_file)))
+		return error(err, "%s: '%s' is backed by '%s': moa opens files and NBD only",
+			     b->label, b->path, b->backing_file);
 	return true;
 }
 

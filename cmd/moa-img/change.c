@@ -36,10 +36,7 @@ static bool files(int argc, int n, const char *what, GError **err)
 static bool look_at_backing(const char *path, struct block_create_options *o, bool size_given,
 			    GError **err)
 {
-	g_autofree char *dir = g_path_get_dirname(path);
-	g_autofree char *full = g_path_is_absolute(o->backing_file) || !strcmp(dir, ".")
-					? g_strdup(o->backing_file)
-					: g_build_filename(dir, o->backing_file, NULL);
+	g_autofree char *full = block_beside(path, o->backing_file);
 	struct block *b;
 
 	if (!o->backing_format)
@@ -370,10 +367,7 @@ static bool find_siblings(const char *top, struct block *base, bool force, GErro
 			continue;
 		b = img_open(path, NULL, false, true, true, NULL);
 		if (b && b->backing_file) {
-			g_autofree char *beside =
-				g_path_is_absolute(b->backing_file)
-					? g_strdup(b->backing_file)
-					: g_build_filename(dir, b->backing_file, NULL);
+			g_autofree char *beside = block_beside(path, b->backing_file);
 
 			backing = realpath(beside, NULL);
 		}
@@ -532,10 +526,7 @@ int img_rebase(int argc, char **argv, GError **err)
 	if (!b->format->set_backing)
 		ok = error(err, "images of format '%s' have no backing image", b->format->name);
 	if (ok && !unsafe) {
-		g_autofree char *dir = g_path_get_dirname(b->path);
-		g_autofree char *full = g_path_is_absolute(file) || !strcmp(dir, ".")
-						? g_strdup(file)
-						: g_build_filename(dir, file, NULL);
+		g_autofree char *full = block_beside(b->path, file);
 
 		if (*file) {
 			new = img_open(full, backing_format, false, false, true, err);

@@ -14,6 +14,7 @@
 #include "tests/lib/test.h"
 
 static char *folder, *image_path;
+static const char *format;
 
 static uint32_t below(uint32_t n)
 {
@@ -23,7 +24,7 @@ static uint32_t below(uint32_t n)
 static struct block *open_image(bool writable)
 {
 	struct block_options o = { .label = "fuzz",
-				   .format = "qcow2",
+				   .format = format,
 				   .read_only = !writable,
 				   .share = true,
 				   .discard = true,
@@ -33,7 +34,7 @@ static struct block *open_image(bool writable)
 }
 
 /* A small image with everything in it: data, zeros, compressed clusters, a snapshot. */
-static void make_sound(gchar **data, gsize *len)
+static void make_sound_qcow2(gchar **data, gsize *len)
 {
 	struct block_create_options o = { .size = MIB, .cluster_size = 512u << below(4) };
 	uint8_t buf[8192];
@@ -56,6 +57,25 @@ static void make_sound(gchar **data, gsize *len)
 			b->format->write_compressed(b, align_down(off, b->cluster), buf,
 						    b->cluster);
 	}
+	block_close(b);
+	CHECK(g_file_get_contents(image_path, data, len, NULL));
+}
+
+static void make_sound_cow(gchar **data, gsize *len)
+{
+	g_autofree char *base = g_build_filename(folder, "base", NULL);
+	struct block_create_options o = { .backing_file = base };
+	uint8_t buf[8192];
+	struct block *b;
+
+	memset(buf, 7, sizeof(buf));
+	CHECK(g_file_set_contents(base, (char *)buf, sizeof(buf), NULL));
+	CHECK(truncate(base, MIB) == 0);
+	CHECK(block_create("cow", image_path, &o, NULL));
+	b = open_image(true);
+	CHECK(b);
+	for (unsigned i = 0; i < 30; i++)
+		block_write(b, below(MIB / 512 - 16) * 512, buf, 512 * (1 + below(16)));
 	block_close(b);
 	CHECK(g_file_get_contents(image_path, data, len, NULL));
 }
@@ -115,16 +135,17 @@ static void use(struct block *b)
 			block_discard(b, off, len);
 		}
 	}
-	if (!b->options.read_only && below(3) == 0) {
+	if (!b->options.read_only && b->format->snapshot_create && below(3) == 0) {
 		b->format->snapshot_create(b, "two", NULL);
 		b->format->snapshot_apply(b, "1", NULL);
 		b->format->snapshot_delete(b, "1", NULL);
 	}
-	b->format->check(b, b->options.read_only ? 0 : below(4), &r, NULL);
+	if (b->format->check)
+		b->format->check(b, b->options.read_only ? 0 : below(4), &r, NULL);
 	block_close(b);
 }
 
-TEST(damaged_qcow2_images)
+static void fuzz(const char *name, void (*make)(gchar **data, gsize *len))
 {
 	const char *seconds = getenv("MOA_FUZZ_SECONDS"), *seed = getenv("MOA_FUZZ_SEED");
 	time_t end = time(NULL) + (seconds ? atol(seconds) : 0);
@@ -132,6 +153,7 @@ TEST(damaged_qcow2_images)
 	gchar *sound = NULL;
 	gsize len = 0;
 
+	format = name;
 	folder = g_dir_make_tmp("moa-images-XXXXXX", NULL);
 	image_path = g_build_filename(folder, "image", NULL);
 	if (seed)
@@ -145,7 +167,7 @@ TEST(damaged_qcow2_images)
 
 		if (i % 100 == 0) {
 			g_free(sound);
-			make_sound(&sound, &len);
+			make(&sound, &len);
 		}
 		copy = g_memdup2(sound, len);
 		damage(copy, len);
@@ -158,4 +180,14 @@ TEST(damaged_qcow2_images)
 	}
 	command = g_strdup_printf("rm -rf '%s'", folder);
 	CHECK(system(command) == 0);
+}
+
+TEST(damaged_qcow2_images)
+{
+	fuzz("qcow2", make_sound_qcow2);
+}
+
+TEST(damaged_cow_images)
+{
+	fuzz("cow", make_sound_cow);
 }

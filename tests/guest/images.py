@@ -184,6 +184,78 @@ def snapshots_are_read_by_both(tmp):
 
 
 @test
+def uml_files_are_read_by_both(tmp):
+    if not shutil.which("uml_mkcow"):
+        raise Skip("no uml_mkcow; install uml-utilities")
+    base, theirs_, mine = f"{tmp}/base", f"{tmp}/theirs", f"{tmp}/mine"
+    make_disk(base, 3 * 1024 * 1024, 9)
+    call("uml_mkcow", theirs_, base)
+    ours("create", "-q", "-f", "cow", "-b", base, "-F", "raw", mine)
+    assert open(theirs_, "rb").read(4128) == open(mine, "rb").read(4128)
+    data = f"{tmp}/data"
+    make_disk(data, 3 * 1024 * 1024, 10)
+    for cow in (mine, theirs_):
+        assert json.loads(ours("info", "--output=json", cow))["format"] == "cow"
+        ours("compare", "-q", "-f", "raw", "-F", "cow", base, cow)
+        # What we write their tool merges, into the same disk.
+        ours("rebase", "-u", "-f", "cow", "-b", base, "-F", "raw", cow)
+        ours("convert", "-n", "-f", "raw", "-O", "cow", data, cow)
+        ours("compare", "-q", "-f", "raw", "-F", "cow", data, cow)
+        call("uml_moo", cow, f"{tmp}/merged")
+        assert open(f"{tmp}/merged", "rb").read() == open(data, "rb").read()
+        os.unlink(f"{tmp}/merged")
+    os.utime(base, (1, 1))
+    assert "was changed at 1" in ours("info", "--backing-chain", mine, status=1)
+    ours("rebase", "-u", "-f", "cow", "-b", base, "-F", "raw", mine)
+    ours("commit", "-q", "-f", "cow", "--force", mine)
+    assert open(base, "rb").read() == open(data, "rb").read()
+
+
+def serve_nbd(tmp, *command):
+    """A server on {tmp}/nbd; its address."""
+    if not shutil.which(command[0]):
+        raise Skip(f"no {command[0]}")
+    if os.path.exists(f"{tmp}/nbd"):
+        os.unlink(f"{tmp}/nbd")
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    wait_for(lambda: os.path.exists(f"{tmp}/nbd"), "the server's socket")
+    return process, f"nbd+unix:///?socket={tmp}/nbd"
+
+
+@test
+def disks_of_nbd_servers(tmp):
+    need_qemu_img()
+    disk, size = f"{tmp}/disk.raw", 20 * 1024 * 1024
+    make_disk(disk, size, 11)
+    process, url = serve_nbd(tmp, "nbdkit", "-f", "-U", f"{tmp}/nbd", "memory", str(size))
+    try:
+        assert json.loads(ours("info", "--output=json", "-f", "raw", url))["virtual-size"] == size
+        ours("convert", "-n", "-f", "raw", "-O", "raw", disk, url)
+        ours("compare", "-q", "-f", "raw", "-F", "raw", disk, url)
+        theirs("compare", "-q", "-f", "raw", "-F", "raw", disk, url)
+        # A qcow2 image over the network, and one whose backing image is there.
+        ours("create", "-q", "-f", "qcow2", "-b", url, "-F", "raw", f"{tmp}/over.qcow2")
+        theirs("compare", "-q", "-f", "raw", "-F", "qcow2", disk, f"{tmp}/over.qcow2")
+        ours("compare", "-q", "-f", "raw", "-F", "qcow2", disk, f"{tmp}/over.qcow2")
+        ours("convert", "-n", "-f", "raw", "-O", "raw", disk, f"nbd:unix:{tmp}/nbd")
+    finally:
+        process.kill()
+    image = f"{tmp}/image.qcow2"
+    theirs("create", "-q", "-f", "qcow2", image, str(size))
+    os.truncate(image, 2 * size)  # a server's file does not grow
+    process, url = serve_nbd(tmp, "qemu-nbd", "-t", "-e", "8", "-f", "raw", "-k", f"{tmp}/nbd", image)
+    try:
+        ours("convert", "-n", "-f", "raw", "-O", "qcow2", disk, url)
+        ours("check", "-q", "-f", "qcow2", url)
+    finally:
+        process.terminate()
+        process.wait()
+    theirs("check", "-q", image)
+    theirs("compare", "-q", "-f", "raw", "-F", "qcow2", disk, image)
+    assert "Connection refused" in ours("info", url, status=1) or "No such file" in ours("info", url, status=1)
+
+
+@test
 def damage_is_found_and_mended(tmp):
     need_qemu_img()
     image = f"{tmp}/d.qcow2"
