@@ -41,17 +41,18 @@ hw/input := i8042.c ps2.c
 hw/misc := a20.c debugexit.c pc_testdev.c pci_testdev.c port80.c port92.c pvpanic.c
 hw/block := fdc.c nvme.c pflash.c virtio_blk.c
 net := hub.c net.c packet.c pcap.c socket.c stream.c tap.c user.c vde.c
+fs := folder.c p9.c
 hw/net := e1000.c virtio_net.c
 hw/scsi := mmc.c scsi_bus.c scsi_disk.c virtio_scsi.c
 hw/ide := ahci.c ata.c atapi.c ide_bus.c identify.c piix_ide.c
-hw/virtio := virtio.c virtio_balloon.c virtio_rng.c virtqueue.c
+hw/virtio := virtio.c virtio_9p.c virtio_balloon.c virtio_rng.c virtqueue.c
 hw/dma := i8237.c
 hw/board := pc.c pc_i440fx.c
 monitor := backends.c commands.c hmp.c info.c memory.c monitor.c qmp.c
 monitor/gdbstub := gdbstub.c x86.c
 
 FOLDERS := core cpu cpu/x86 accel accel/tcg accel/tcg/frontend/x86 accel/kvm chardev block hw/intc hw/timer hw/pci hw/isa hw/acpi hw/firmware hw/char \
-	hw/input net hw/misc hw/virtio hw/net hw/scsi hw/ide hw/block hw/dma hw/board monitor monitor/gdbstub
+	hw/input net fs hw/misc hw/virtio hw/net hw/scsi hw/ide hw/block hw/dma hw/board monitor monitor/gdbstub
 LIB_SRCS := $(foreach f,$(FOLDERS),$(addprefix $(f)/,$($(f))))
 DEVICE_SRCS := $(filter hw/% cpu/%,$(LIB_SRCS))
 LIB_OBJS := $(LIB_SRCS:.c=.o) accel/tcg/host/thunks.o devices.o

@@ -13,6 +13,7 @@
 #include "config.h"
 #include "core/log.h"
 #include "core/options.h"
+#include "fs/folder.h"
 #include "hw/firmware/fw_cfg.h"
 #include "hw/firmware/loader.h"
 
@@ -529,6 +530,45 @@ static bool opt_device(void *opaque, const char *arg, GError **err)
 	return true;
 }
 
+static bool opt_fsdev(void *opaque, const char *arg, GError **err)
+{
+	(void)opaque;
+	return folder_new("-fsdev", arg, err);
+}
+
+/* -virtfs is -fsdev and its device in one. */
+static bool opt_virtfs(void *opaque, const char *arg, GError **err)
+{
+	static unsigned number;
+	struct optlist *l = optlist_parse("-virtfs", arg, "fsdriver");
+	g_autofree char *tag = g_strdup(optlist_get(l, "mount_tag"));
+	g_autofree char *id = g_strdup(optlist_get(l, "id"));
+	g_autofree char *folder = NULL, *device = NULL;
+	GString *rest = g_string_new(NULL);
+	bool ok;
+
+	if (!id)
+		id = g_strdup_printf("virtfs%u", number++);
+	for (guint i = 0; i < l->keys->len; i++) {
+		const char *key = l->keys->pdata[i];
+		g_auto(GStrv) parts = g_strsplit(l->values->pdata[i], ",", -1);
+		g_autofree char *value = g_strjoinv(",,", parts);
+
+		if (strcmp(key, "mount_tag") && strcmp(key, "id"))
+			g_string_append_printf(rest, "%s=%s,", key, value);
+	}
+	folder = g_strdup_printf("%sid=%s", rest->str, id);
+	ok = tag ? folder_new("-virtfs", folder, err)
+		 : error(err, "-virtfs: needs mount_tag=TAG, by which the guest mounts it");
+	if (ok) {
+		device = g_strdup_printf("virtio-9p-pci,fsdev=%s,mount_tag=%s", id, tag);
+		ok = opt_device(opaque, device, err);
+	}
+	g_string_free(rest, TRUE);
+	optlist_free(l);
+	return ok;
+}
+
 static bool opt_global(void *opaque, const char *arg, GError **err)
 {
 	(void)opaque;
@@ -885,6 +925,8 @@ static const struct option_row options[] = {
 	{ "cdrom", "FILE", "a CD-ROM, in the third's place", opt_cdrom },
 	{ "drive", "file=FILE[,format=F][,if=ide|virtio|floppy|none|pflash][,id=ID][,media=disk|cdrom][,index=N][,readonly=on][,snapshot=on][,cache=MODE][,discard=unmap][,detect-zeroes=on][,rerror=A][,werror=A]", "a drive: an image and how to treat it", opt_drive },
 	{ "snapshot", NULL, "writes to disks are dropped at the end", opt_snapshot },
+	{ "fsdev", "local,id=ID,path=DIR,security_model=none|passthrough|mapped-xattr[,readonly=on]", "a host folder, for -device virtio-9p-pci", opt_fsdev },
+	{ "virtfs", "local,path=DIR,mount_tag=TAG,security_model=M[,readonly=on][,id=ID]", "the same with its device; the guest says mount -t 9p -o trans=virtio,version=9p2000.L TAG DIR", opt_virtfs },
 	{ NULL, NULL, "Networks:", NULL },
 	{ "nic", "[type=]user[,model=CARD][,mac=ADDR][,...]|none", "a card and its network; see -nic help", opt_nic },
 	{ "netdev", "[type=]NAME,id=ID[,...]", "a network for a -device CARD,netdev=ID; see -netdev help", opt_netdev },

@@ -4,12 +4,15 @@
  * packed, against each virtio device. Nothing may stop the process; what breaks is reset and goes
  * on.
  */
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "chardev/chardev.h"
 #include "hw/virtio/virtio.h"
+#include "fs/folder.h"
 #include "net/net.h"
 #include "tests/lib/rig.h"
 
@@ -126,18 +129,35 @@ static bool swallow(void *opaque, const struct iovec *iov, int n)
 static const struct net_ops peer_ops = { .take = swallow };
 
 /* With a disk of its own, or one behind it. */
-enum disk { NO_DISK, OWN_DISK, SCSI_DISK };
+enum disk { NO_DISK, OWN_DISK, SCSI_DISK, FOLDER };
+
+static void make_folder(void)
+{
+	g_autofree char *dir = g_dir_make_tmp("moa-virtqueue-XXXXXX", NULL);
+	g_autofree char *text =
+		g_strdup_printf("local,id=f,path=%s,security_model=none,readonly=on", dir);
+
+	CHECK(folder_new("-fsdev", text, NULL));
+	rmdir(dir); /* its descriptor is enough */
+	device_add_global("virtio-9p-pci.fsdev=f", NULL);
+	device_add_global("virtio-9p-pci.mount_tag=t", NULL);
+}
 
 static void fuzz(const char *name, enum disk kind)
 {
 	const char *seconds = getenv("MOA_FUZZ_SECONDS"), *seed = getenv("MOA_FUZZ_SEED");
 	time_t end = time(NULL) + (seconds ? atol(seconds) / 2 : 0);
 	struct rig *r = rig_new(RIG_USER);
-	struct drive *disk = kind != NO_DISK ? rig_drive(r, 4 * MIB, true, false) : NULL;
-	struct virtio_device *d = add(r, name, kind == OWN_DISK ? disk->id : NULL);
-	struct net_port *card = net_nth(0), *peer = NULL;
+	struct drive *disk =
+		kind == OWN_DISK || kind == SCSI_DISK ? rig_drive(r, 4 * MIB, true, false) : NULL;
+	struct virtio_device *d;
+	struct net_port *card, *peer = NULL;
 	unsigned resets = 0;
 
+	if (kind == FOLDER)
+		make_folder();
+	d = add(r, name, kind == OWN_DISK ? disk->id : NULL);
+	card = net_nth(0);
 	if (kind == SCSI_DISK) {
 		struct device *u = device_new(&r->m, device_find("scsi-hd", NULL), NULL);
 
@@ -177,6 +197,11 @@ static void fuzz(const char *name, enum disk kind)
 		}
 		if (chr_find("c0") && below(2))
 			chr_input(chr_find(below(2) ? "c0" : "c1"), (uint8_t *)&i, below(9));
+		if (kind == FOLDER) { /* its thread gives chains back */
+			machine_unlock();
+			sched_yield();
+			machine_lock();
+		}
 		if (below(4) == 0)
 			drives_drain_all();
 		if (virtio_is_broken(d) || below(50) == 0) {
@@ -217,4 +242,9 @@ TEST(balloon_queues_at_random)
 TEST(serial_queues_at_random)
 {
 	fuzz("virtio-serial-pci", NO_DISK);
+}
+
+TEST(folder_queue_at_random)
+{
+	fuzz("virtio-9p-pci", FOLDER);
 }

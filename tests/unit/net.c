@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,6 +46,14 @@ static void go_on(void *opaque)
 }
 
 static const struct net_ops end_ops = { .take = take, .go_on = go_on };
+
+static void remove_folder(void)
+{
+	g_autofree char *command = g_strdup_printf("rm -rf '%s'", folder);
+
+	if (system(command))
+		fprintf(stderr, "%s is left\n", folder);
+}
 
 static void begin(void)
 {
@@ -139,6 +148,7 @@ TEST(streams_of_each_kind)
 	attach(&b, "t1");
 	settle();
 	both_ways(&a, &b, 100);
+	remove_folder();
 }
 
 /* The slow side holds everything back; when it goes on nothing is missing. */
@@ -169,6 +179,7 @@ TEST(a_slow_side_of_a_stream_loses_nothing)
 	CHECK(!a.held);
 	send_one(&a);
 	wait_frames(&b, sent + 1);
+	remove_folder();
 }
 
 TEST(a_client_comes_back_to_its_server)
@@ -199,6 +210,7 @@ TEST(a_client_comes_back_to_its_server)
 	settle();
 	CHECK_EQ(a.got, 0);
 	CHECK_EQ(read(fds[1], byte, 1), 0);
+	remove_folder();
 }
 
 TEST(datagrams_of_each_kind)
@@ -230,6 +242,7 @@ TEST(datagrams_of_each_kind)
 	wait_frames(&b, 20);
 	settle();
 	CHECK_EQ(a.got, 0);
+	remove_folder();
 }
 
 TEST(a_hub_reaches_all_others)
@@ -262,6 +275,7 @@ TEST(a_hub_reaches_all_others)
 	}
 	wait_frames(&far, 610);
 	CHECK(net_find("h1")->sent.dropped > 0);
+	remove_folder();
 }
 
 TEST(captures_are_written_and_played)
@@ -294,6 +308,7 @@ TEST(captures_are_written_and_played)
 							command),
 					&out, NULL, NULL, NULL));
 	CHECK_STR(g_strchomp(out), "25");
+	remove_folder();
 }
 
 TEST(what_is_no_capture_is_refused)
@@ -307,26 +322,33 @@ TEST(what_is_no_capture_is_refused)
 	text = g_strdup_printf("pcap,id=p,file=%s", path);
 	CHECK(!net_backend_new(&machine, "-netdev", text, &err));
 	CHECK_HAS(err->message, "no capture");
+	remove_folder();
 }
 
-/* Two ports of a real switch. */
-static void through_switch(const char *program, const char *arguments, const char *sock)
+static void end_with_us(void *unused)
 {
-	g_autofree char *path = g_find_program_in_path(program), *line = NULL, *at = NULL;
-	g_auto(GStrv) argv = NULL;
+	(void)unused;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+/* Two ports of a real switch, which ends with its standard input, or with this process. */
+static void through_switch(const char *program, const char *option, const char *name)
+{
+	g_autofree char *path = g_find_program_in_path(program), *at = NULL;
 	struct end a, b;
 	GPid pid;
+	int input;
 
 	if (!path)
 		test_skip("no %s", program);
 	begin();
-	line = g_strdup_printf(arguments, path, folder);
-	at = g_strdup_printf(sock, folder);
-	CHECK(g_shell_parse_argv(line, NULL, &argv, NULL));
-	CHECK(g_spawn_async(NULL, argv, NULL,
-			    G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDOUT_TO_DEV_NULL |
-				    G_SPAWN_CHILD_INHERITS_STDIN,
-			    NULL, NULL, &pid, NULL));
+	at = g_build_filename(folder, name, NULL);
+	char *argv[] = { path, (char *)option, at, NULL };
+
+	CHECK(g_spawn_async_with_pipes(NULL, argv, NULL,
+				       G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDOUT_TO_DEV_NULL |
+					       G_SPAWN_STDERR_TO_DEV_NULL,
+				       end_with_us, NULL, &pid, &input, NULL, NULL, NULL));
 	for (unsigned i = 0; i < 200 && !g_file_test(at, G_FILE_TEST_EXISTS); i++)
 		g_usleep(20000);
 	g_usleep(100000);
@@ -338,16 +360,18 @@ static void through_switch(const char *program, const char *arguments, const cha
 	net_free_all();
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
+	close(input);
+	remove_folder();
 }
 
 TEST(ports_of_a_vde_switch)
 {
-	through_switch("vde_switch", "/bin/sh -c 'sleep 20 | %s -s %s/vde'", "%s/vde");
+	through_switch("vde_switch", "-s", "vde");
 }
 
 TEST(ports_of_a_uml_switch)
 {
-	through_switch("uml_switch", "/bin/sh -c 'sleep 20 | %s -unix %s/uml'", "%s/uml");
+	through_switch("uml_switch", "-unix", "uml");
 }
 
 TEST(a_tap_interface_of_the_host)
@@ -371,4 +395,5 @@ TEST(a_tap_interface_of_the_host)
 	text = net_find("t")->ops->describe(net_find("t")->opaque);
 	CHECK_STR(text, "tap: ifname=moatest0");
 	net_free_all();
+	remove_folder();
 }
