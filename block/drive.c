@@ -186,14 +186,85 @@ static void pool_push(struct drive_request *r)
 	pthread_mutex_unlock(&pool.mutex);
 }
 
+static void hand_over(struct drive *d, struct drive_request *r)
+{
+	pthread_mutex_lock(&d->mutex);
+	d->working++;
+	pthread_mutex_unlock(&d->mutex);
+	pool_push(r);
+}
+
+/* Throttling: requests keep their order while they wait. */
+
+static bool is_limited(const struct drive *d, const struct drive_request *r)
+{
+	return (r->op == DRIVE_READ || r->op == DRIVE_WRITE) && throttle_is_on(&d->throttle) &&
+	       !d->draining;
+}
+
+static bool may_go(struct drive *d, struct drive_request *r)
+{
+	int64_t now = clock_ns(&d->machine->clocks[CLOCK_RT]), wait;
+
+	if (is_limited(d, r)) {
+		if (!throttle_may_go(&d->throttle, now, r->op == DRIVE_WRITE, &wait)) {
+			timer_arm(&d->timer, now + wait);
+			return false;
+		}
+		throttle_count(&d->throttle, r->op == DRIVE_WRITE, r->len);
+	}
+	return true;
+}
+
+static struct drive_request *next_held(struct drive *d)
+{
+	struct drive_request *r = d->held;
+
+	d->held = r->next;
+	if (!d->held)
+		d->last_held = &d->held;
+	return r;
+}
+
+static void time_has_come(void *opaque, int64_t late_ns)
+{
+	struct drive *d = opaque;
+
+	(void)late_ns;
+	while (d->held && may_go(d, d->held))
+		hand_over(d, next_held(d));
+}
+
+/* Whoever waits for the drive does not wait for its limits. */
+static void let_all_go(struct drive *d)
+{
+	timer_cancel(&d->timer);
+	while (d->held)
+		hand_over(d, next_held(d));
+}
+
+void drive_set_throttle(struct drive *d, const struct throttle *t)
+{
+	d->throttle = (struct throttle) { 0 };
+	memcpy(d->throttle.rate, t->rate, sizeof(t->rate));
+	memcpy(d->throttle.burst, t->burst, sizeof(t->burst));
+	d->throttle.last_ns = clock_ns(&d->machine->clocks[CLOCK_RT]);
+	time_has_come(d, 0);
+}
+
 void drive_submit(struct drive *d, struct drive_request *r)
 {
 	r->drive = d;
 	pthread_mutex_lock(&d->mutex);
-	d->working++;
 	d->in_flight++;
 	pthread_mutex_unlock(&d->mutex);
-	pool_push(r);
+	if (!d->held && may_go(d, r)) {
+		hand_over(d, r);
+		return;
+	}
+	r->next = NULL;
+	*d->last_held = r;
+	d->last_held = &r->next;
 }
 
 static void wait_for(struct drive *d, const unsigned *count)
@@ -206,6 +277,7 @@ static void wait_for(struct drive *d, const unsigned *count)
 
 void drive_quiesce(struct drive *d)
 {
+	let_all_go(d);
 	wait_for(d, &d->working);
 }
 
@@ -213,9 +285,12 @@ void drive_drain(struct drive *d)
 {
 	if (!__atomic_load_n(&d->in_flight, __ATOMIC_ACQUIRE))
 		return;
+	d->draining++;
+	let_all_go(d);
 	machine_unlock();
 	wait_for(d, &d->in_flight);
 	machine_lock();
+	d->draining--;
 }
 
 void drives_drain_all(void)
@@ -311,6 +386,9 @@ static struct drive *add(struct machine *m, const struct drive_options *o)
 	d->unmap_detected = o->unmap_detected;
 	pthread_mutex_init(&d->mutex, NULL);
 	pthread_cond_init(&d->quiet, NULL);
+	d->last_held = &d->held;
+	timer_init(&d->timer, &m->clocks[CLOCK_RT], "throttle", time_has_come, d);
+	drive_set_throttle(d, &o->throttle);
 	d->listener = (struct machine_listener) { .run_changed = run_changed, .opaque = d };
 	machine_listen(m, &d->listener);
 	g_ptr_array_add(drives, d);
@@ -428,6 +506,7 @@ void drives_free(struct machine *m)
 
 		if (d->machine != m)
 			continue;
+		timer_cancel(&d->timer);
 		g_ptr_array_remove_index(drives, i);
 		machine_unlisten(m, &d->listener);
 		block_close(d->block);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "block/block.h"
+#include "block/throttle.h"
 #include "core/machine.h"
 
 enum drive_op { DRIVE_READ, DRIVE_WRITE, DRIVE_FLUSH, DRIVE_DISCARD, DRIVE_ZERO, DRIVE_OPS };
@@ -21,12 +22,13 @@ struct drive_options {
 	const char *id, *file;
 	const char *serial;
 	enum drive_on_error rerror, werror;
-	bool snapshot;	     /* writes go to an image of their own, which ends with the VM */
-	bool writethrough;   /* each write is flushed */
-	bool cdrom;	     /* media=cdrom */
-	bool removable;	     /* a floppy drive; CD-ROMs are so too */
-	bool detect_zeroes;  /* writes of zeros become such requests */
-	bool unmap_detected; /* and give places back */
+	bool snapshot;		  /* writes go to an image of their own, which ends with the VM */
+	bool writethrough;	  /* each write is flushed */
+	bool cdrom;		  /* media=cdrom */
+	bool removable;		  /* a floppy drive; CD-ROMs are so too */
+	bool detect_zeroes;	  /* writes of zeros become such requests */
+	bool unmap_detected;	  /* and give places back */
+	struct throttle throttle; /* rates and bursts */
 };
 
 struct drive_stats {
@@ -48,10 +50,15 @@ struct drive {
 	bool (*is_locked)(void *opaque);
 	void *opaque;
 
+	struct throttle throttle;
+	struct drive_request *held, **last_held; /* that wait for their time */
+	struct timer timer;			 /* of the first of them */
+	unsigned draining;			 /* somebody waits: limits do not count */
+
 	struct machine_listener listener;
 	pthread_mutex_t mutex;
 	pthread_cond_t quiet;
-	unsigned working;   /* requests whose work is not done */
+	unsigned working;   /* requests that the pool has and whose work is not done */
 	unsigned in_flight; /* requests whose `done` has not been called */
 };
 
@@ -97,6 +104,8 @@ struct drive *drive_of_device(void *device, const char *id, bool may_be_empty, G
 bool drive_change_medium(struct drive *d, const char *file, const char *format, bool force,
 			 GError **err);
 bool drive_resize(struct drive *d, uint64_t size, GError **err);
+/* Sets rates (and bursts) for what comes from now on. */
+void drive_set_throttle(struct drive *d, const struct throttle *t);
 /* Flushes and closes a machine's; no request may be in flight. */
 void drives_free(struct machine *m);
 

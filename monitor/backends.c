@@ -151,6 +151,24 @@ bool cmd_block_resize(struct call *c, GError **err)
 	return d && drive_resize(d, (uint64_t)size, err);
 }
 
+bool cmd_throttle(struct call *c, GError **err)
+{
+	struct drive *d = find_drive(c, err);
+	struct throttle t = { 0 };
+
+	if (!d)
+		return false;
+	for (unsigned i = 0; i < THROTTLES; i++) {
+		int64_t v = call_int(c, throttle_names[i], 0);
+
+		if (v < 0)
+			return error(err, "%s: takes 0 (no limit) or more", throttle_names[i]);
+		t.rate[i] = (uint64_t)v;
+	}
+	drive_set_throttle(d, &t);
+	return true;
+}
+
 bool cmd_eject(struct call *c, GError **err)
 {
 	struct drive *d = find_drive(c, err);

@@ -344,6 +344,7 @@ const struct command monitor_commands[] = {
 	  "drives and their images", query_block },
 	{ "query-blockstats", "info blockstats", "", "[device:str,stats:any]", "what drives have done", query_blockstats },
 	{ "block_resize", "block_resize", "device:str,size:int", "", "make a drive larger", cmd_block_resize },
+	{ "block_set_io_throttle", "block_set_io_throttle", "device:str,bps:int,bps_rd:int,bps_wr:int,iops:int,iops_rd:int,iops_wr:int", "", "limit what a drive does in a second; 0: no limit", cmd_throttle },
 	{ "eject", "eject", "device:str,force?:bool", "", "take the disc out of a CD-ROM; -f: though it is locked", cmd_eject },
 	{ "blockdev-change-medium", "change", "device:str,filename:str,format?:str,force?:bool", "", "put another disc in", cmd_change },
 	{ "query-balloon", "info balloon", "", "actual:int,stats:any", "the balloon: what the guest has of its memory, and statistics",

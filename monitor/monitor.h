@@ -104,6 +104,7 @@ bool query_blockstats(struct call *c, GError **err);
 bool query_balloon(struct call *c, GError **err);
 bool cmd_balloon(struct call *c, GError **err);
 bool cmd_block_resize(struct call *c, GError **err);
+bool cmd_throttle(struct call *c, GError **err);
 bool cmd_eject(struct call *c, GError **err);
 bool cmd_change(struct call *c, GError **err);
 bool info_network(struct call *c, GError **err);

@@ -107,6 +107,32 @@ static bool take_space(struct optlist *l, struct drive_options *o, GError **err)
 	return true;
 }
 
+/* bps=, bps_max=, iops_rd=... as QEMU's old and new spellings have them. */
+static bool take_throttle(struct optlist *l, struct throttle *t, GError **err)
+{
+	static const char *const new_names[THROTTLES] = { "bps-total",	"bps-read",  "bps-write",
+							  "iops-total", "iops-read", "iops-write" };
+
+	for (unsigned i = 0; i < THROTTLES; i++) {
+		g_autofree char *old_burst = g_strdup_printf("%s_max", throttle_names[i]);
+		g_autofree char *name = g_strdup_printf("throttling.%s", new_names[i]);
+		g_autofree char *burst = g_strdup_printf("throttling.%s-max", new_names[i]);
+
+		if (!optlist_uint(l, throttle_names[i], 0, INT64_MAX, &t->rate[i], err) ||
+		    !optlist_uint(l, name, 0, INT64_MAX, &t->rate[i], err) ||
+		    !optlist_uint(l, old_burst, 0, INT64_MAX, &t->burst[i], err) ||
+		    !optlist_uint(l, burst, 0, INT64_MAX, &t->burst[i], err))
+			return false;
+		if (t->burst[i] && t->burst[i] < t->rate[i])
+			return error(err, "-drive: %s is less than %s: a burst is above the rate",
+				     old_burst, throttle_names[i]);
+	}
+	if ((t->rate[BPS_TOTAL] && (t->rate[BPS_READ] || t->rate[BPS_WRITE])) ||
+	    (t->rate[IOPS_TOTAL] && (t->rate[IOPS_READ] || t->rate[IOPS_WRITE])))
+		return error(err, "-drive: a limit on both goes not with one on reads or writes");
+	return true;
+}
+
 /* bus=, unit= and index= say the same in two ways. */
 static bool take_place(struct optlist *l, struct drive_wish *w, GError **err)
 {
@@ -191,7 +217,8 @@ bool drive_wish_take(struct drive_wishes *all, struct optlist *l, GError **err)
 	    !optlist_bool(l, "readonly", &o->block.read_only, err) ||
 	    !optlist_bool(l, "read-only", &o->block.read_only, err) ||
 	    !optlist_bool(l, "snapshot", &o->snapshot, err) || !take_cache(l, o, err) ||
-	    !take_on_error(l, o, err) || !take_space(l, o, err) || !take_place(l, w, err)) {
+	    !take_on_error(l, o, err) || !take_space(l, o, err) ||
+	    !take_throttle(l, &o->throttle, err) || !take_place(l, w, err)) {
 		free_wish(w);
 		return false;
 	}
