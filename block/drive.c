@@ -439,6 +439,17 @@ bool drive_attach(struct drive *d, const void *device, const char *name, GError 
 	return true;
 }
 
+bool drive_become_cdrom(struct drive *d, const char *device, GError **err)
+{
+	if (!d->cdrom && !d->read_only)
+		return error(err,
+			     "%s: drive '%s' is a disk that can be written: say media=cdrom, or "
+			     "read-only=on",
+			     device, d->id);
+	d->cdrom = d->removable = true;
+	return true;
+}
+
 struct drive *drive_of_device(void *device, const char *id, bool may_be_empty, GError **err)
 {
 	const char *name = device_name(device);

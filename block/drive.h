@@ -97,6 +97,8 @@ bool drive_attach(struct drive *d, const void *device, const char *name, GError 
  * another has it, or it is empty and may not be.
  */
 struct drive *drive_of_device(void *device, const char *id, bool may_be_empty, GError **err);
+/* A disc for a drive of discs: a read-only image counts as one. */
+bool drive_become_cdrom(struct drive *d, const char *device, GError **err);
 /*
  * Puts another medium into a drive that takes them, or with a NULL file takes it out; `force`
  * although the guest has locked it. Gives the machine lock up meanwhile.

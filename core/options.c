@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include <json-glib/json-glib.h>
+
 #include "core/error.h"
 #include "core/field.h"
 
@@ -71,10 +73,9 @@ char *options_help(const struct option_row *table)
 			g_string_append_printf(s, "\n%s\n", table->help);
 			continue;
 		}
-		g_autofree char *left =
-			g_strdup_printf("%s%s%s%s", *table->name ? "-" : "", table->name,
-					*table->name && table->arg ? " " : "",
-					table->arg ? table->arg : "");
+		g_autofree char *left = g_strdup_printf(
+			"%s%s%s%s", *table->name ? "-" : "", table->name,
+			*table->name && table->arg ? " " : "", table->arg ? table->arg : "");
 
 		if (strlen(left) > 30)
 			g_string_append_printf(s, "  %s\n  %-30s %s\n", left, "", table->help);
@@ -133,6 +134,48 @@ struct optlist *optlist_parse(const char *option, const char *text, const char *
 			add_pair(l, g_strdup(item), g_strdup("on"));
 		first = false;
 	}
+	return l;
+}
+
+static void add_json(struct optlist *l, const char *prefix, JsonNode *node)
+{
+	g_autoptr(GList) names = NULL;
+	JsonObject *o;
+
+	if (JSON_NODE_HOLDS_VALUE(node)) {
+		GType type = json_node_get_value_type(node);
+
+		add_pair(l, g_strdup(prefix),
+			 type == G_TYPE_BOOLEAN
+				 ? g_strdup(json_node_get_boolean(node) ? "on" : "off")
+			 : type == G_TYPE_STRING
+				 ? g_strdup(json_node_get_string(node))
+				 : g_strdup_printf("%" G_GINT64_FORMAT, json_node_get_int(node)));
+		return;
+	}
+	if (!JSON_NODE_HOLDS_OBJECT(node))
+		return;
+	o = json_node_get_object(node);
+	names = json_object_get_members(o);
+	for (GList *n = names; n; n = n->next) {
+		g_autofree char *key = *prefix ? g_strdup_printf("%s.%s", prefix, (char *)n->data)
+					       : g_strdup(n->data);
+
+		add_json(l, key, json_object_get_member(o, n->data));
+	}
+}
+
+struct optlist *optlist_parse_json(const char *option, const char *text, GError **err)
+{
+	g_autoptr(JsonParser) parser = json_parser_new();
+	struct optlist *l;
+
+	if (!json_parser_load_from_data(parser, text, -1, err)) {
+		g_prefix_error(err, "%s: ", option);
+		return NULL;
+	}
+	l = optlist_parse(option, "", NULL);
+	add_json(l, "", json_parser_get_root(parser));
 	return l;
 }
 

@@ -37,6 +37,8 @@ struct optlist {
  * key=off.
  */
 struct optlist *optlist_parse(const char *option, const char *text, const char *first_key);
+/* The same from a JSON object, when the text begins with a brace: {"a": {"b": true}} is a.b=on. */
+struct optlist *optlist_parse_json(const char *option, const char *text, GError **err);
 void optlist_free(struct optlist *l);
 /* The last value given for key, or NULL. Owned by the list. */
 const char *optlist_get(struct optlist *l, const char *key);

@@ -472,6 +472,11 @@ static bool opt_object(void *opaque, const char *arg, GError **err)
 	return true;
 }
 
+static bool opt_blockdev(void *opaque, const char *arg, GError **err)
+{
+	return blockdev_take(&((struct vm_config *)opaque)->drives, arg, err);
+}
+
 static bool opt_drive(void *opaque, const char *arg, GError **err)
 {
 	return with_list(opaque, "-drive", arg, NULL, take_drive, err);
@@ -924,6 +929,7 @@ static const struct option_row options[] = {
 	{ "fdb", "FILE", "the one in drive B", opt_floppy_b },
 	{ "cdrom", "FILE", "a CD-ROM, in the third's place", opt_cdrom },
 	{ "drive", "file=FILE[,format=F][,if=ide|virtio|floppy|none|pflash][,id=ID][,media=disk|cdrom][,index=N][,readonly=on][,snapshot=on][,cache=MODE][,discard=unmap][,detect-zeroes=on][,rerror=A][,werror=A]", "a drive: an image and how to treat it", opt_drive },
+	{ "blockdev", "driver=FORMAT,node-name=ID,file.driver=file|nbd,file.filename=FILE[,read-only=on][,cache.direct=on][,discard=unmap]", "an image for a device's drive=ID; also as JSON, and files and formats apart", opt_blockdev },
 	{ "snapshot", NULL, "writes to disks are dropped at the end", opt_snapshot },
 	{ "fsdev", "local,id=ID,path=DIR,security_model=none|passthrough|mapped-xattr[,readonly=on]", "a host folder, for -device virtio-9p-pci", opt_fsdev },
 	{ "virtfs", "local,path=DIR,mount_tag=TAG,security_model=M[,readonly=on][,id=ID]", "the same with its device; the guest says mount -t 9p -o trans=virtio,version=9p2000.L TAG DIR", opt_virtfs },

@@ -24,14 +24,18 @@ static void free_wish(void *wish)
 	g_free(w);
 }
 
+static void free_file(void *node);
+
 void drive_wishes_init(struct drive_wishes *w)
 {
 	w->all = g_ptr_array_new_with_free_func(free_wish);
+	w->files = g_ptr_array_new_with_free_func(free_file);
 }
 
 void drive_wishes_clear(struct drive_wishes *w)
 {
 	g_ptr_array_unref(w->all);
+	g_ptr_array_unref(w->files);
 }
 
 bool drive_interface(struct optlist *l, enum drive_interface *interface, GError **err)
@@ -236,6 +240,187 @@ bool drive_wish_take(struct drive_wishes *all, struct optlist *l, GError **err)
 	return add_wish(all, w, err);
 }
 
+/* -blockdev. */
+
+struct file_node {
+	char *name, *path;
+	struct block_options options;
+	bool used;
+};
+
+static void free_file(void *node)
+{
+	struct file_node *f = node;
+
+	g_free(f->name);
+	g_free(f->path);
+	g_free(f);
+}
+
+/* An NBD server's address as a URI. */
+static char *nbd_path(struct optlist *l, const char *prefix, GError **err)
+{
+	static const char *const kinds[] = { "inet", "unix", NULL };
+	g_autofree char *type_key = g_strdup_printf("%sserver.type", prefix);
+	g_autofree char *host_key = g_strdup_printf("%sserver.host", prefix);
+	g_autofree char *port_key = g_strdup_printf("%sserver.port", prefix);
+	g_autofree char *path_key = g_strdup_printf("%sserver.path", prefix);
+	g_autofree char *export_key = g_strdup_printf("%sexport", prefix);
+	const char *host = optlist_get(l, host_key), *port = optlist_get(l, port_key),
+		   *path = optlist_get(l, path_key), *name = optlist_get(l, export_key);
+	g_autofree char *export = g_uri_escape_string(name ? name : "", NULL, FALSE);
+	g_autofree char *socket = g_uri_escape_string(path ? path : "", "/", FALSE);
+	unsigned kind = 0;
+
+	if (!optlist_enum(l, type_key, kinds, &kind, err))
+		return NULL;
+	if (kind == 1 && path)
+		return g_strdup_printf("nbd+unix:///%s?socket=%s", export, socket);
+	if (kind == 0 && host && port)
+		return g_strdup_printf("nbd://%s:%s/%s", host, port, export);
+	error(err, "-blockdev: nbd needs %s=inet with .host and .port, or unix with .path",
+	      type_key);
+	return NULL;
+}
+
+/* What lies below a format: the keys begin with `prefix`. NULL with an error. */
+static struct file_node *take_file(struct optlist *l, const char *prefix, const char *driver,
+				   GError **err)
+{
+	g_autofree char *name_key = g_strdup_printf("%sfilename", prefix);
+	g_autofree char *aio_key = g_strdup_printf("%saio", prefix);
+	g_autofree char *locking_key = g_strdup_printf("%slocking", prefix);
+	static const char *const aio[] = { "threads", NULL };
+	static const char *const locking[] = { "auto", "on", "off", NULL };
+	const char *path = optlist_get(l, name_key);
+	struct file_node *f = g_new0(struct file_node, 1);
+	unsigned a = 0, lock = 0;
+
+	if (!strcmp(driver, "nbd"))
+		f->path = nbd_path(l, prefix, err);
+	else if (path)
+		f->path = g_strdup(path);
+	else
+		error(err, "-blockdev: driver=%s needs %s=FILE", driver, name_key);
+	if (!f->path || !optlist_enum(l, aio_key, aio, &a, err) ||
+	    !optlist_enum(l, locking_key, locking, &lock, err)) {
+		free_file(f);
+		return NULL;
+	}
+	f->options.share = lock == 2;
+	return f;
+}
+
+static bool is_file_driver(const char *driver)
+{
+	return !strcmp(driver, "file") || !strcmp(driver, "host_device") || !strcmp(driver, "nbd");
+}
+
+static struct file_node *find_file(struct drive_wishes *all, const char *name)
+{
+	for (guint i = 0; i < all->files->len; i++) {
+		struct file_node *f = all->files->pdata[i];
+
+		if (f->name && !strcmp(f->name, name))
+			return f;
+	}
+	return NULL;
+}
+
+static bool take_common(struct optlist *l, struct drive_options *o, bool *auto_read_only,
+			GError **err)
+{
+	return optlist_bool(l, "read-only", &o->block.read_only, err) &&
+	       optlist_bool(l, "auto-read-only", auto_read_only, err) && take_cache(l, o, err) &&
+	       take_space(l, o, err);
+}
+
+/* A format over a file: a drive that only its name leads to. */
+static bool add_node(struct drive_wishes *all, const char *name, const char *format,
+		     const struct file_node *f, const struct drive_options *o, GError **err)
+{
+	struct drive_wish *w = g_new0(struct drive_wish, 1);
+
+	w->interface = IF_NONE;
+	w->index = -1;
+	w->id = g_strdup(name);
+	w->file = g_strdup(f->path);
+	w->format = g_strdup(format);
+	w->options = *o;
+	w->options.werror = ON_ERROR_ENOSPC;
+	w->options.block.share = f->options.share;
+	w->options.block.direct |= f->options.direct;
+	return add_wish(all, w, err);
+}
+
+static bool take_node(struct drive_wishes *all, struct optlist *l, GError **err)
+{
+	const char *driver = optlist_get(l, "driver"), *name = optlist_get(l, "node-name"),
+		   *below = optlist_get(l, "file"), *below_driver;
+	struct drive_options o = { 0 };
+	bool auto_read_only = false;
+	struct file_node *f;
+
+	if (!driver || !name)
+		return error(err, "-blockdev: needs driver=NAME and node-name=ID");
+	if (!take_common(l, &o, &auto_read_only, err))
+		return false;
+	if (is_file_driver(driver)) {
+		f = take_file(l, "", driver, err);
+		if (!f)
+			return false;
+		f->name = g_strdup(name);
+		f->options.direct = o.block.direct;
+		f->options.read_only = o.block.read_only;
+		g_ptr_array_add(all->files, f);
+		return true;
+	}
+	if (!block_format_find(driver))
+		return error(err,
+			     "-blockdev: no driver '%s'; there are the files file, host_device, "
+			     "nbd, and the formats of moa-img",
+			     driver);
+	if (below) {
+		f = find_file(all, below);
+		if (!f)
+			return error(err, "-blockdev %s: file=%s: no such node; name it before",
+				     name, below);
+		f->used = true;
+		return add_node(all, name, driver, f, &o, err);
+	}
+	below_driver = optlist_get(l, "file.driver");
+	f = take_file(l, "file.", below_driver ? below_driver : "file", err);
+	if (!f)
+		return false;
+	g_ptr_array_add(all->files, f);
+	f->used = true;
+	return add_node(all, name, driver, f, &o, err);
+}
+
+bool blockdev_take(struct drive_wishes *all, const char *text, GError **err)
+{
+	struct optlist *l = *text == '{' ? optlist_parse_json("-blockdev", text, err)
+					 : optlist_parse("-blockdev", text, "driver");
+	bool ok = l && take_node(all, l, err) && optlist_finish(l, err);
+
+	optlist_free(l);
+	return ok;
+}
+
+/* Files that no format was put over are raw disks under their own names. */
+static bool take_bare_files(struct drive_wishes *all, GError **err)
+{
+	for (guint i = 0; i < all->files->len; i++) {
+		struct file_node *f = all->files->pdata[i];
+		struct drive_options o = { .block.read_only = f->options.read_only };
+
+		if (!f->used && !add_node(all, f->name, "raw", f, &o, err))
+			return false;
+		f->used = true;
+	}
+	return true;
+}
+
 bool drive_wish_add(struct drive_wishes *all, enum drive_interface interface, const char *file,
 		    int index, bool cdrom, GError **err)
 {
@@ -283,6 +468,8 @@ static bool fulfil(struct drive_wish *w, struct machine *m, GError **err)
 
 bool drive_wishes_fulfil(struct drive_wishes *all, struct machine *m, GError **err)
 {
+	if (!take_bare_files(all, err))
+		return false;
 	for (guint i = 0; i < all->all->len; i++)
 		if (!fulfil(all->all->pdata[i], m, err))
 			return false;

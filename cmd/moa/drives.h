@@ -17,7 +17,8 @@ struct drive_wish {
 };
 
 struct drive_wishes {
-	GPtrArray *all; /* struct drive_wish */
+	GPtrArray *all;	  /* struct drive_wish */
+	GPtrArray *files; /* struct file_node: -blockdev's files, before a format is put over them */
 };
 
 void drive_wishes_init(struct drive_wishes *w);
@@ -28,5 +29,7 @@ bool drive_wish_take(struct drive_wishes *w, struct optlist *l, GError **err);
 /* -hda FILE (index 0), -cdrom FILE, -fda FILE. */
 bool drive_wish_add(struct drive_wishes *w, enum drive_interface interface, const char *file,
 		    int index, bool cdrom, GError **err);
+/* -blockdev: a file, or a format over one, by a name that devices say in drive=. */
+bool blockdev_take(struct drive_wishes *w, const char *text, GError **err);
 /* Opens the images, and makes the devices of those that have an interface. */
 bool drive_wishes_fulfil(struct drive_wishes *w, struct machine *m, GError **err);

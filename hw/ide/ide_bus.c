@@ -61,10 +61,11 @@ static bool attach(struct ide_unit *u, bool cdrom, GError **err)
 	if (!d)
 		return error(err, "%s: no drive '%s'; make it with -drive if=none,id=ID,file=FILE",
 			     device_name(u), u->drive ? u->drive : "");
-	if (d->cdrom != cdrom)
-		return error(err, "%s: drive '%s' is %s: use %s, or media=%s", device_name(u),
-			     d->id, cdrom ? "a disk" : "a CD-ROM", cdrom ? "ide-hd" : "ide-cd",
-			     cdrom ? "cdrom" : "disk");
+	if (cdrom && !drive_become_cdrom(d, device_name(u), err))
+		return false;
+	if (d->cdrom && !cdrom)
+		return error(err, "%s: drive '%s' is a CD-ROM: use ide-cd, or media=disk",
+			     device_name(u), d->id);
 	if (!ata_attach(b->channel, u->unit, d, device_name(u), err))
 		return false;
 	ata = &b->channel->devices[u->unit];

@@ -789,6 +789,8 @@ static bool unit_realize(void *dev, GError **err)
 	u->back = drive_of_device(u, u->drive, u->is_cd, err);
 	if (!u->back)
 		return false;
+	if (u->is_cd && !drive_become_cdrom(u->back, device_name(u), err))
+		return false;
 	u->cd.back = u->back;
 	u->back->resized = resized;
 	u->back->medium_changed = medium_changed;
