@@ -32,7 +32,7 @@ def mistakes_name_the_option_and_the_remedy(tmp):
     refused(["no model 'qemu46'", "qemu64"], "-cpu", "qemu46")
     refused(["no feature 'avx3'"], "-cpu", "qemu64,+avx3")
     refused(["did you mean 'isa-serial'"], "-device", "isa-serail")
-    refused(["none, ide, virtio, pflash"], "-drive", "file=x.qcow2,if=scsy")
+    refused(["none, ide, virtio, floppy, pflash"], "-drive", "file=x.qcow2,if=scsy")
     refused(["no image format 'qcow3'", "raw, qcow2"], "-drive", f"file={__file__},format=qcow3,if=virtio")
     refused(["needs id=ID"], "-drive", "file=x.qcow2,if=none")
     refused(["two drives", "index=0"], "-hda", "x", "-drive", "file=y,index=0")
