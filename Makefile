@@ -57,7 +57,7 @@ LIB_SRCS := $(foreach f,$(FOLDERS),$(addprefix $(f)/,$($(f))))
 DEVICE_SRCS := $(filter hw/% cpu/%,$(LIB_SRCS))
 LIB_OBJS := $(LIB_SRCS:.c=.o) accel/tcg/host/thunks.o devices.o
 CMD_OBJS := cmd/moa/main.o cmd/moa/cmdline.o cmd/moa/drives.o cmd/moa/nets.o
-IMG_OBJS := cmd/moa-img/change.o cmd/moa-img/look.o cmd/moa-img/main.o
+IMG_OBJS := cmd/moa-img/change.o cmd/moa-img/look.o cmd/moa-img/main.o cmd/moa-img/nbd.o
 
 include $(SRC)/tests/Makefile.inc
 

@@ -40,6 +40,7 @@ int img_bench(int argc, char **argv, GError **err);
 int img_info(int argc, char **argv, GError **err);
 int img_map(int argc, char **argv, GError **err);
 int img_measure(int argc, char **argv, GError **err);
+int img_nbd(int argc, char **argv, GError **err);
 int img_rebase(int argc, char **argv, GError **err);
 int img_resize(int argc, char **argv, GError **err);
 int img_snapshot(int argc, char **argv, GError **err);

@@ -22,6 +22,7 @@ static const struct img_command commands[] = {
 	{ "info", "[-f FMT] [--output=OFMT] [--backing-chain] [-U] FILE", "what an image is", img_info },
 	{ "map", "[-f FMT] [--output=OFMT] [-U] FILE", "where its data lie", img_map },
 	{ "measure", "[-f FMT] [-O FMT] [-o OPTIONS] [--output=OFMT] [--size N | FILE]", "how large a copy becomes", img_measure },
+	{ "nbd", "[-f FMT] [-k SOCKET | -b ADDRESS -p PORT] [-r] [-t] [-e CLIENTS] [-x NAME] FILE", "serve an image as a network block device", img_nbd },
 	{ "rebase", "[-q] [-f FMT] [-p] [-u] -b FILE [-F FMT] FILE", "give it another backing image", img_rebase },
 	{ "resize", "[-q] [-f FMT] [--shrink] FILE [+|-]SIZE", "change its size", img_resize },
 	{ "snapshot", "[-q] [-f FMT] -l | -a NAME | -c NAME | -d NAME FILE", "internal snapshots", img_snapshot },

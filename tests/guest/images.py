@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import socket
 import subprocess
 
 from moa import *
@@ -250,6 +251,27 @@ def disks_of_nbd_servers(tmp):
     finally:
         process.terminate()
         process.wait()
+    theirs("check", "-q", image)
+    theirs("compare", "-q", "-f", "raw", "-F", "qcow2", disk, image)
+    # And the other way round: our server, their client, several connections at once.
+    process, url = serve_nbd(tmp, IMG, "nbd", "-t", "-e", "8", "-x", "disk one", "-f", "qcow2", "-k", f"{tmp}/nbd", image)
+    try:
+        url = f"nbd+unix:///disk%20one?socket={tmp}/nbd"
+        theirs("compare", "-q", "-f", "raw", "-F", "raw", disk, url)
+        make_disk(disk, size, 12)
+        theirs("convert", "-n", "-f", "raw", "-O", "raw", "-m", "8", "-W", disk, url)
+        ours("compare", "-q", "-f", "raw", "-F", "raw", disk, url)
+        assert "not available" in theirs("info", f"nbd+unix:///other?socket={tmp}/nbd", status=1)
+        # What is no client, or ends in the middle, harms nobody.
+        for junk in (b"", b"x" * 100, b"\0\0\0\3IHAVEOPT\0\0\0\7\xff\xff\xff\xff", b"\0\0\0\3IHAVEOPT\0\0\0\7\0\0\0\2ab"):
+            s = socket.socket(socket.AF_UNIX)
+            s.connect(f"{tmp}/nbd")
+            s.sendall(junk)
+            s.close()
+        theirs("compare", "-q", "-f", "raw", "-F", "raw", disk, url)
+    finally:
+        process.terminate()
+        assert process.wait() == 0
     theirs("check", "-q", image)
     theirs("compare", "-q", "-f", "raw", "-F", "qcow2", disk, image)
     assert "Connection refused" in ours("info", url, status=1) or "No such file" in ours("info", url, status=1)
