@@ -281,9 +281,19 @@ void drive_quiesce(struct drive *d)
 	wait_for(d, &d->working);
 }
 
+static bool is_idle(struct drive *d)
+{
+	bool idle;
+
+	pthread_mutex_lock(&d->mutex);
+	idle = !d->in_flight;
+	pthread_mutex_unlock(&d->mutex);
+	return idle;
+}
+
 void drive_drain(struct drive *d)
 {
-	if (!__atomic_load_n(&d->in_flight, __ATOMIC_ACQUIRE))
+	if (is_idle(d))
 		return;
 	d->draining++;
 	let_all_go(d);

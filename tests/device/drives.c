@@ -30,11 +30,16 @@ static void submit(struct drive *d, unsigned from, unsigned n, enum drive_op op)
 /* Lets the pool's threads end what they have; what is held back stays. */
 static void settle(struct drive *d)
 {
-	while (__atomic_load_n(&d->working, __ATOMIC_ACQUIRE)) {
+	unsigned working;
+
+	do {
 		machine_unlock();
 		g_usleep(500);
 		machine_lock();
-	}
+		pthread_mutex_lock(&d->mutex);
+		working = d->working;
+		pthread_mutex_unlock(&d->mutex);
+	} while (working);
 	machine_unlock();
 	g_usleep(5000);
 	machine_lock();

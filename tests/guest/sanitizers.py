@@ -40,7 +40,8 @@ def address_and_undefined(tmp):
 
 @test
 def threads(tmp):
-    names = ["tests/cpu/kvm", "tests/unit/block", "tests/unit/clock", "tests/unit/memory", "tests/device/virtio"]
+    names = ["tests/cpu/kvm", "tests/unit/block", "tests/unit/clock", "tests/unit/memory", "tests/device/drives", "tests/device/p9",
+             "tests/device/virtio"]
     build(tmp, "thread", *names)
     run_tests(tmp, names)
 
