@@ -13,9 +13,10 @@ static void done(struct drive_request *r, int error)
 	ended++;
 }
 
+#define BYTES 4096
 static struct drive_request requests[400];
-static uint8_t buffer[4096];
-static struct iovec iov = { buffer, sizeof(buffer) };
+static uint8_t buffers[400][BYTES];
+static struct iovec iov[400];
 
 static void submit(struct drive *d, unsigned from, unsigned n, enum drive_op op)
 {
