@@ -21,8 +21,9 @@ static struct iovec iov[400];
 static void submit(struct drive *d, unsigned from, unsigned n, enum drive_op op)
 {
 	for (unsigned i = from; i < from + n; i++) {
+		iov[i] = (struct iovec) { buffers[i], BYTES };
 		requests[i] = (struct drive_request) {
-			.op = op, .len = sizeof(buffer), .iov = &iov, .niov = 1, .done = done
+			.op = op, .len = BYTES, .iov = &iov[i], .niov = 1, .done = done
 		};
 		drive_submit(d, &requests[i]);
 	}
