@@ -55,7 +55,7 @@ static size_t fill(uint8_t *m)
 		[102] = "fsso",	    [104] = "fnsso",  [108] = "2",     [110] = "ffwsss",
 		[116] = "fqo",	    [118] = "fqo.",   [120] = "f",     [122] = "f"
 	};
-	unsigned type = below(124);
+	unsigned type = below(123);
 	size_t at = 7;
 
 	while ((!shapes[type] || type == 100) && below(8))
