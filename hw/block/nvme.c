@@ -250,40 +250,59 @@ static uint64_t page_size(const struct nvme *s)
 	return UINT64_C(4096) << CC_MPS(s->cc);
 }
 
-static bool add_page(struct command *c, uint64_t addr, uint64_t *left)
+/* Pages that follow one another in memory are mapped at once. */
+struct run {
+	uint64_t addr, len;
+};
+
+static bool add_run(struct command *c, struct run *run)
+{
+	bool ok = !run->len || dma_list_add(c->s, &c->dma, run->addr, run->len);
+
+	run->len = 0;
+	return ok;
+}
+
+static bool add_page(struct command *c, struct run *run, uint64_t addr, uint64_t *left)
 {
 	uint64_t n = MIN_OF(page_size(c->s), *left);
 
+	if (addr & (page_size(c->s) - 1))
+		return false;
+	if (addr != run->addr + run->len && !add_run(c, run))
+		return false;
+	if (!run->len)
+		run->addr = addr;
+	run->len += n;
 	*left -= n;
-	return !(addr & 3) && !(addr & (page_size(c->s) - 1)) &&
-	       dma_list_add(c->s, &c->dma, addr, n);
+	return true;
 }
 
 /* The last entry of a full list leads to the next. */
-static bool add_list(struct command *c, uint64_t list, uint64_t *left)
+static bool add_list(struct command *c, struct run *run, uint64_t list, uint64_t *left)
 {
 	uint64_t page = page_size(c->s);
 
 	while (*left) {
-		uint64_t n = (page - (list & (page - 1))) / 8;
+		/* A part of it: lists may be as long as a page of 64 KiB. */
+		uint8_t entries[8 * 128];
+		uint64_t room = (page - (list & (page - 1))) / 8,
+			 wanted = (*left + page - 1) / page,
+			 n = MIN_OF(MIN_OF(wanted, room), sizeof(entries) / 8);
 
-		if (list & 7)
+		if (list & 7 || !dma_read(c->s, list, entries, 8 * n))
 			return false;
-		for (uint64_t i = 0; i < n && *left; i++) {
-			uint8_t entry[8];
-			uint64_t addr;
+		for (uint64_t i = 0; i < n; i++) {
+			uint64_t addr = load_le(entries + 8 * i, 8);
 
-			if (!dma_read(c->s, list + 8 * i, entry, 8))
-				return false;
-			addr = load_le(entry, 8);
-			if (i == n - 1 && *left > page) {
+			list += 8;
+			if (i + 1 == room && *left > page) {
 				list = addr;
 				if (list & (page - 1))
 					return false;
-				break;
-			}
-			if (!add_page(c, addr, left))
+			} else if (!add_page(c, run, addr, left)) {
 				return false;
+			}
 		}
 	}
 	return true;
@@ -294,12 +313,13 @@ static bool map_data(struct command *c, bool to_guest, uint64_t len)
 	uint64_t one = load_le(c->sqe + 24, 8), two = load_le(c->sqe + 32, 8),
 		 page = page_size(c->s), first = MIN_OF(page - (one & (page - 1)), len),
 		 left = len - first;
-	bool ok;
+	struct run run = { one, first };
+	bool ok = !(one & 3);
 
 	dma_list_start(&c->dma, to_guest);
-	ok = !(one & 3) && dma_list_add(c->s, &c->dma, one, first);
 	if (ok && left)
-		ok = left <= page ? add_page(c, two, &left) : add_list(c, two, &left);
+		ok = left <= page ? add_page(c, &run, two, &left) : add_list(c, &run, two, &left);
+	ok = ok && add_run(c, &run);
 	c->iov = dma_list_iov(&c->dma, &c->io.niov);
 	c->io.iov = c->iov;
 	return ok;

@@ -154,6 +154,19 @@ BENCH(nvme_reads_and_writes)
 	}
 	CHECK_EQ(RUN(1, 0x02, 1, DATA, LIST, .d10 = 256, .d12 = 127), 0);
 	CHECK_EQ(rig_read(r, DATA + 0x2000 * 15, 4), 256 + 8 * 15);
+	/* One that begins at its page's end and leads to another; pages in no order. */
+	for (unsigned i = 0; i < 128; i++) {
+		uint32_t entry = i ? LIST + 0x1000 + 8 * (i - 1) : LIST + 0xff0;
+
+		rig_write(r, entry, DATA + 0x1000 * (i ^ 1), 4);
+		rig_write(r, entry + 4, 0, 4);
+	}
+	rig_write(r, LIST + 0xff8, LIST + 0x1000, 4);
+	rig_write(r, LIST + 0xffc, 0, 4);
+	CHECK_EQ(RUN(1, 0x02, 1, DATA + 0x100000, LIST + 0xff0, .d10 = 0, .d12 = 1023), 0);
+	CHECK_EQ(rig_read(r, DATA + 0x100000, 4), 0);
+	for (unsigned i = 0; i < 127; i++)
+		CHECK_EQ(rig_read(r, DATA + 0x1000 * (i ^ 1), 4), 8 * (i + 1));
 	CHECK_EQ(RUN(1, 0x02, 1, DATA, .d10 = DISK_BYTES / 512 - 1, .d12 = 1), 0x80);
 	CHECK_EQ(RUN(1, 0x02, 1, DATA, .d11 = UINT32_MAX), 0x80);
 	CHECK_EQ(RUN(1, 0x02, 2, DATA), 0x0b);
