@@ -6,23 +6,18 @@
  *
  * A command is fetched only when its completion has a place: completions never wait.
  */
+#include "hw/block/nvme.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "block/drive.h"
 #include "core/log.h"
-#include "hw/pci/pci.h"
 
 #define BAR_BYTES 0x4000
 #define MSIX_TABLE_AT 0x2000
 #define MSIX_PENDING_AT 0x3000
 #define DOORBELLS_AT 0x1000
-#define MOST_PAIRS 63
-#define MOST_ENTRIES 2048
-#define MOST_IN_FLIGHT 256
-#define MOST_EVENTS 4
-#define MDTS 7 /* 2^7 pages of 4 KiB */
 #define MOST_TRANSFER (4096u << MDTS)
 #define MOST_RANGES 256
 
@@ -39,7 +34,6 @@ enum {
 };
 #define CC_EN BIT(0)
 #define CC_CSS(v) ((v) >> 4 & 7)
-#define CC_MPS(v) ((v) >> 7 & 15)
 #define CC_SHN_MASK (3u << 14)
 #define CC_SHN(v) ((v) >> 14 & 3)
 #define CSTS_RDY BIT(0)
@@ -48,47 +42,9 @@ enum {
 #define CSTS_SHUTTING_DOWN (1u << 2)
 #define CSTS_SHUT_DOWN (2u << 2)
 #define MOST_MPS 4
-#define VERSION 0x00010400
 
-#define SQE_BYTES 64
 #define CQE_BYTES 16
 
-/* Statuses (figures 127 to 130), with Do Not Retry. */
-#define DNR 0x4000
-#define OK 0
-#define INVALID_OPCODE (0x0001 | DNR)
-#define INVALID_FIELD (0x0002 | DNR)
-#define DATA_TRANSFER_ERROR 0x0004
-#define INTERNAL_ERROR 0x0006
-#define INVALID_NAMESPACE (0x000b | DNR)
-#define LBA_OUT_OF_RANGE (0x0080 | DNR)
-#define CAPACITY_EXCEEDED 0x0081
-#define CQ_INVALID (0x0100 | DNR)
-#define INVALID_QID (0x0101 | DNR)
-#define INVALID_QUEUE_SIZE (0x0102 | DNR)
-#define TOO_MANY_EVENTS (0x0105 | DNR)
-#define INVALID_VECTOR (0x0108 | DNR)
-#define INVALID_LOG_PAGE (0x0109 | DNR)
-#define INVALID_DELETION (0x010c | DNR)
-#define FEATURE_NOT_SAVEABLE (0x010d | DNR)
-#define READ_ONLY_RANGE (0x0182 | DNR)
-#define WRITE_FAULT 0x0280
-#define READ_ERROR 0x0281
-#define COMPARE_FAILURE 0x0285
-#define LATER 0xffff /* the command ends by itself */
-
-enum {
-	ADMIN_DELETE_SQ = 0x00,
-	ADMIN_CREATE_SQ = 0x01,
-	ADMIN_GET_LOG = 0x02,
-	ADMIN_DELETE_CQ = 0x04,
-	ADMIN_CREATE_CQ = 0x05,
-	ADMIN_IDENTIFY = 0x06,
-	ADMIN_ABORT = 0x08,
-	ADMIN_SET_FEATURES = 0x09,
-	ADMIN_GET_FEATURES = 0x0a,
-	ADMIN_ASYNC_EVENT = 0x0c
-};
 enum {
 	IO_FLUSH = 0x00,
 	IO_WRITE = 0x01,
@@ -100,62 +56,6 @@ enum {
 #define FUA BIT(30)
 #define DEALLOCATE BIT(25)
 
-/* Features (5.21.1) up to here are plain values. */
-#define FEATURES 0x0c
-enum {
-	FEATURE_TEMPERATURE = 0x04,
-	FEATURE_CACHE = 0x06,
-	FEATURE_QUEUES = 0x07,
-	FEATURE_EVENTS = 0x0b
-};
-static const uint32_t changeable[FEATURES] = {
-	[0x01] = 0xffffff07, [0x02] = 0,	  [0x04] = 0xffff,
-	[0x05] = 0xffff,     [FEATURE_CACHE] = 1, [0x08] = 0xffff,
-	[0x09] = 0x1ffff,    [0x0a] = 1,	  [FEATURE_EVENTS] = 0x11f
-};
-
-#define EVENT_NAMESPACE 0x00040002 /* a notice: attributes changed, log page 4 */
-#define EVENTS_NAMESPACE BIT(8)
-#define LOG_CHANGED 4
-
-struct nvme_sq {
-	uint64_t base;
-	uint16_t size, head, tail, cq; /* size 0: there is none */
-};
-
-struct nvme_cq {
-	uint64_t base;
-	uint16_t size, head, tail, vector;
-	bool phase, interrupts;
-	uint16_t in_flight; /* commands whose completions will come here */
-};
-
-struct nvme {
-	struct pci_device pci;
-	char *drive, *serial, *model; /* properties */
-	uint16_t pairs;
-	int32_t bootindex;
-
-	uint32_t mask, cc, csts, aqa;
-	uint64_t asq, acq;
-	struct nvme_sq sq[MOST_PAIRS + 1];
-	struct nvme_cq cq[MOST_PAIRS + 1];
-	uint32_t features[FEATURES];
-	uint16_t events[MOST_EVENTS], nevents; /* requests for events, by command id */
-	bool namespace_changed, changed_told;
-	/* Commands that failed and wait for the VM to go on, as the stream has them. */
-	uint16_t nstalled, stalled_sq[MOST_IN_FLIGHT];
-	uint8_t stalled[MOST_IN_FLIGHT * SQE_BYTES];
-
-	struct drive *back;
-	unsigned epoch, in_flight;
-	GQueue waiting; /* those commands */
-	bool fetching;
-	struct region bar;
-	struct region registers;
-	char own_serial[24];
-};
-
 #define D struct nvme_sq
 static FIELD_TABLE(nvme_sq_table, NULL, F(base), F(size), F(head), F(tail), F(cq));
 #undef D
@@ -164,28 +64,11 @@ static FIELD_TABLE(nvme_cq_table, NULL, F(base), F(size), F(head), F(tail), F(ve
 		   F(interrupts), F(in_flight));
 #undef D
 
-struct command {
-	struct drive_request io;
-	struct nvme *s;
-	uint8_t sqe[SQE_BYTES];
-	uint16_t sq, cq;
-	unsigned epoch;
-	struct dma_list dma;
-	struct iovec *iov;
-	struct drive_range *ranges;
-	uint8_t *compare; /* what the disk has */
-};
-
 static void fetch_all(struct nvme *s);
-
-static uint32_t dword(const uint8_t *sqe, unsigned n)
-{
-	return (uint32_t)load_le(sqe + 4 * n, 4);
-}
 
 /* Interrupts. */
 
-static void update_line(struct nvme *s)
+void nvme_update_line(struct nvme *s)
 {
 	bool level = false;
 
@@ -202,8 +85,8 @@ static void update_line(struct nvme *s)
 
 /* Completions. */
 
-static void complete(struct nvme *s, uint16_t sq, uint16_t cq, uint16_t cid, uint16_t status,
-		     uint32_t result)
+void nvme_complete(struct nvme *s, uint16_t sq, uint16_t cq, uint16_t cid, uint16_t status,
+		   uint32_t result)
 {
 	struct nvme_cq *q = &s->cq[cq];
 	uint8_t e[CQE_BYTES] = { 0 };
@@ -221,10 +104,10 @@ static void complete(struct nvme *s, uint16_t sq, uint16_t cq, uint16_t cid, uin
 	}
 	if (q->interrupts && pci_msix_enabled(&s->pci))
 		pci_msix_notify(s, q->vector);
-	update_line(s);
+	nvme_update_line(s);
 }
 
-static void free_command(struct command *c)
+void nvme_free_command(struct command *c)
 {
 	c->s->in_flight--;
 	dma_list_end(&c->dma);
@@ -239,16 +122,11 @@ static void end(struct command *c, uint16_t status, uint32_t result)
 	struct nvme *s = c->s;
 	uint16_t sq = c->sq, cq = c->cq, cid = (uint16_t)load_le(c->sqe + 2, 2);
 
-	free_command(c); /* what was written is the guest's before it is told */
-	complete(s, sq, cq, cid, status, result);
+	nvme_free_command(c); /* what was written is the guest's before it is told */
+	nvme_complete(s, sq, cq, cid, status, result);
 }
 
 /* Data: physical region pages (4.3). */
-
-static uint64_t page_size(const struct nvme *s)
-{
-	return UINT64_C(4096) << CC_MPS(s->cc);
-}
 
 /* Pages that follow one another in memory are mapped at once. */
 struct run {
@@ -265,9 +143,9 @@ static bool add_run(struct command *c, struct run *run)
 
 static bool add_page(struct command *c, struct run *run, uint64_t addr, uint64_t *left)
 {
-	uint64_t n = MIN_OF(page_size(c->s), *left);
+	uint64_t n = MIN_OF(nvme_page_size(c->s), *left);
 
-	if (addr & (page_size(c->s) - 1))
+	if (addr & (nvme_page_size(c->s) - 1))
 		return false;
 	if (addr != run->addr + run->len && !add_run(c, run))
 		return false;
@@ -281,7 +159,7 @@ static bool add_page(struct command *c, struct run *run, uint64_t addr, uint64_t
 /* The last entry of a full list leads to the next. */
 static bool add_list(struct command *c, struct run *run, uint64_t list, uint64_t *left)
 {
-	uint64_t page = page_size(c->s);
+	uint64_t page = nvme_page_size(c->s);
 
 	while (*left) {
 		/* A part of it: lists may be as long as a page of 64 KiB. */
@@ -311,7 +189,7 @@ static bool add_list(struct command *c, struct run *run, uint64_t list, uint64_t
 static bool map_data(struct command *c, bool to_guest, uint64_t len)
 {
 	uint64_t one = load_le(c->sqe + 24, 8), two = load_le(c->sqe + 32, 8),
-		 page = page_size(c->s), first = MIN_OF(page - (one & (page - 1)), len),
+		 page = nvme_page_size(c->s), first = MIN_OF(page - (one & (page - 1)), len),
 		 left = len - first;
 	struct run run = { one, first };
 	bool ok = !(one & 3);
@@ -325,7 +203,7 @@ static bool map_data(struct command *c, bool to_guest, uint64_t len)
 	return ok;
 }
 
-static uint16_t give(struct command *c, const void *data, size_t have, size_t wanted)
+uint16_t nvme_give(struct command *c, const void *data, size_t have, size_t wanted)
 {
 	if (!map_data(c, true, wanted))
 		return DATA_TRANSFER_ERROR;
@@ -336,14 +214,9 @@ static uint16_t give(struct command *c, const void *data, size_t have, size_t wa
 
 /* Reads, writes and the like. */
 
-static uint64_t blocks(const struct nvme *s)
-{
-	return drive_size(s->back) / BLOCK_SECTOR;
-}
-
 static bool on_disk(const struct nvme *s, uint64_t lba, uint64_t n)
 {
-	return lba <= blocks(s) && n <= blocks(s) - lba;
+	return lba <= nvme_blocks(s) && n <= nvme_blocks(s) - lba;
 }
 
 static uint16_t status_of(enum drive_op op, int error)
@@ -376,7 +249,7 @@ static void io_done(struct drive_request *io, int error)
 
 	/* The controller was reset meanwhile: the guest no longer knows of it. */
 	if (c->epoch != s->epoch) {
-		free_command(c);
+		nvme_free_command(c);
 		return;
 	}
 	if (error) {
@@ -395,7 +268,7 @@ static void io_done(struct drive_request *io, int error)
 	fetch_all(s);
 }
 
-static void submit(struct command *c, enum drive_op op)
+void nvme_submit(struct command *c, enum drive_op op)
 {
 	c->io.op = op;
 	if (!c->io.done)
@@ -405,7 +278,7 @@ static void submit(struct command *c, enum drive_op op)
 
 static uint16_t take_range(struct command *c)
 {
-	uint64_t lba = load_le(c->sqe + 40, 8), n = (dword(c->sqe, 12) & 0xffff) + 1;
+	uint64_t lba = load_le(c->sqe + 40, 8), n = (nvme_dword(c->sqe, 12) & 0xffff) + 1;
 
 	if (!on_disk(c->s, lba, n))
 		return LBA_OUT_OF_RANGE;
@@ -416,7 +289,7 @@ static uint16_t take_range(struct command *c)
 
 static bool through(const struct command *c)
 {
-	return dword(c->sqe, 12) & FUA || !(c->s->features[FEATURE_CACHE] & 1);
+	return nvme_dword(c->sqe, 12) & FUA || !(c->s->features[FEATURE_CACHE] & 1);
 }
 
 static uint16_t read_write(struct command *c, bool write)
@@ -430,7 +303,7 @@ static uint16_t read_write(struct command *c, bool write)
 	if (!map_data(c, !write, c->io.len))
 		return DATA_TRANSFER_ERROR;
 	c->io.fua = write && through(c);
-	submit(c, write ? DRIVE_WRITE : DRIVE_READ);
+	nvme_submit(c, write ? DRIVE_WRITE : DRIVE_READ);
 	return LATER;
 }
 
@@ -470,7 +343,7 @@ static uint16_t compare(struct command *c)
 	c->io.iov = whole;
 	c->io.niov = 1;
 	c->io.done = compare_done;
-	submit(c, DRIVE_READ);
+	nvme_submit(c, DRIVE_READ);
 	return LATER;
 }
 
@@ -478,7 +351,7 @@ static void clear(struct command *c, enum drive_op op, unsigned n)
 {
 	c->io.ranges = c->ranges;
 	c->io.nranges = n;
-	submit(c, op);
+	nvme_submit(c, op);
 }
 
 static uint16_t write_zeroes(struct command *c)
@@ -488,8 +361,8 @@ static uint16_t write_zeroes(struct command *c)
 	if (status)
 		return status;
 	c->ranges = g_new(struct drive_range, 1);
-	c->ranges[0] =
-		(struct drive_range) { c->io.offset, c->io.len, dword(c->sqe, 12) & DEALLOCATE };
+	c->ranges[0] = (struct drive_range) { c->io.offset, c->io.len,
+					      nvme_dword(c->sqe, 12) & DEALLOCATE };
 	c->io.fua = through(c);
 	clear(c, DRIVE_ZERO, 1);
 	return LATER;
@@ -498,10 +371,10 @@ static uint16_t write_zeroes(struct command *c)
 /* 6.7: all ranges are judged before the first is touched; hints that are no Deallocate are that. */
 static uint16_t dataset_management(struct command *c)
 {
-	unsigned n = (dword(c->sqe, 10) & 0xff) + 1;
+	unsigned n = (nvme_dword(c->sqe, 10) & 0xff) + 1;
 	uint8_t raw[MOST_RANGES * 16];
 
-	if (!(dword(c->sqe, 11) & BIT(2)))
+	if (!(nvme_dword(c->sqe, 11) & BIT(2)))
 		return OK;
 	if (!map_data(c, false, 16 * (uint64_t)n))
 		return DATA_TRANSFER_ERROR;
@@ -522,7 +395,7 @@ static uint16_t dataset_management(struct command *c)
 static uint16_t run_io(struct command *c)
 {
 	uint8_t op = c->sqe[0];
-	uint32_t nsid = dword(c->sqe, 1);
+	uint32_t nsid = nvme_dword(c->sqe, 1);
 
 	if (nsid != 1 && !(op == IO_FLUSH && nsid == UINT32_MAX))
 		return INVALID_NAMESPACE;
@@ -532,7 +405,7 @@ static uint16_t run_io(struct command *c)
 		return READ_ONLY_RANGE;
 	switch (op) {
 	case IO_FLUSH:
-		submit(c, DRIVE_FLUSH);
+		nvme_submit(c, DRIVE_FLUSH);
 		return LATER;
 	case IO_WRITE:
 	case IO_READ:
@@ -543,321 +416,6 @@ static uint16_t run_io(struct command *c)
 		return write_zeroes(c);
 	case IO_DSM:
 		return dataset_management(c);
-	default:
-		return INVALID_OPCODE;
-	}
-}
-
-/* Queues. */
-
-static uint16_t create_cq(struct command *c)
-{
-	struct nvme *s = c->s;
-	uint32_t d10 = dword(c->sqe, 10), d11 = dword(c->sqe, 11), id = d10 & 0xffff,
-		 size = (d10 >> 16) + 1, vector = d11 >> 16;
-	uint64_t base = load_le(c->sqe + 24, 8);
-
-	if (!id || id > s->pairs || s->cq[id].size)
-		return INVALID_QID;
-	if (size < 2 || size > MOST_ENTRIES)
-		return INVALID_QUEUE_SIZE;
-	if (vector > s->pairs)
-		return INVALID_VECTOR;
-	if (!(d11 & 1) || base & (page_size(s) - 1))
-		return INVALID_FIELD;
-	s->cq[id] = (struct nvme_cq) { .base = base,
-				       .size = (uint16_t)size,
-				       .vector = (uint16_t)vector,
-				       .phase = true,
-				       .interrupts = d11 & 2 };
-	return OK;
-}
-
-static uint16_t create_sq(struct command *c)
-{
-	struct nvme *s = c->s;
-	uint32_t d10 = dword(c->sqe, 10), d11 = dword(c->sqe, 11), id = d10 & 0xffff,
-		 size = (d10 >> 16) + 1, cq = d11 >> 16;
-	uint64_t base = load_le(c->sqe + 24, 8);
-
-	if (!cq || cq > s->pairs || !s->cq[cq].size)
-		return CQ_INVALID;
-	if (!id || id > s->pairs || s->sq[id].size)
-		return INVALID_QID;
-	if (size < 2 || size > MOST_ENTRIES)
-		return INVALID_QUEUE_SIZE;
-	if (!(d11 & 1) || base & (page_size(s) - 1))
-		return INVALID_FIELD;
-	s->sq[id] = (struct nvme_sq) { .base = base, .size = (uint16_t)size, .cq = (uint16_t)cq };
-	return OK;
-}
-
-static uint16_t delete_cq(struct command *c)
-{
-	struct nvme *s = c->s;
-	uint32_t id = dword(c->sqe, 10) & 0xffff;
-
-	if (!id || id > s->pairs || !s->cq[id].size)
-		return INVALID_QID;
-	for (unsigned i = 0; i <= s->pairs; i++)
-		if (s->sq[i].size && s->sq[i].cq == id)
-			return INVALID_DELETION;
-	if (s->cq[id].in_flight)
-		return INVALID_DELETION;
-	s->cq[id] = (struct nvme_cq) { 0 };
-	update_line(s);
-	return OK;
-}
-
-/* Commands of the queue that are under way end later, into its completion queue. */
-static uint16_t delete_sq(struct command *c)
-{
-	struct nvme *s = c->s;
-	uint32_t id = dword(c->sqe, 10) & 0xffff;
-
-	if (!id || id > s->pairs || !s->sq[id].size)
-		return INVALID_QID;
-	s->sq[id].size = s->sq[id].head = s->sq[id].tail = 0;
-	return OK;
-}
-
-/* Identify (5.15). */
-
-static void put_text(uint8_t *to, size_t len, const char *text)
-{
-	memset(to, ' ', len);
-	memcpy(to, text, MIN_OF(len, strlen(text)));
-}
-
-static void identify_controller(struct nvme *s, uint8_t *b)
-{
-	store_le(b, 0x1b36, 2);
-	store_le(b + 2, 0x1af4, 2);
-	put_text(b + 4, 20,
-		 s->serial	   ? s->serial
-		 : s->back->serial ? s->back->serial
-				   : s->own_serial);
-	put_text(b + 24, 40, s->model);
-	put_text(b + 64, 8, "0.1");
-	b[72] = 6;
-	b[77] = MDTS;
-	store_le(b + 80, VERSION, 4);
-	store_le(b + 92, EVENTS_NAMESPACE, 4);
-	b[111] = 1; /* an I/O controller */
-	b[259] = MOST_EVENTS - 1;
-	b[260] = 3;		   /* one firmware slot, read only */
-	store_le(b + 266, 343, 2); /* temperatures that warn, K */
-	store_le(b + 268, 373, 2);
-	b[512] = 0x66; /* entries of 64 and 16 bytes */
-	b[513] = 0x44;
-	store_le(b + 516, 1, 4);
-	store_le(b + 520, BIT(0) | BIT(2) | BIT(3), 2); /* compare, DSM, write zeroes */
-	b[525] = 7;					/* a write cache; FLUSH takes every NSID */
-	snprintf((char *)b + 768, 256, "nqn.2026-11.moa:nvme:%s",
-		 s->serial ? s->serial : s->own_serial);
-	store_le(b + 2048, 2500, 2);
-}
-
-static void identify_namespace(struct nvme *s, uint8_t *b)
-{
-	for (unsigned i = 0; i < 3; i++)
-		store_le(b + 8 * i, blocks(s), 8);
-	b[24] = BIT(4); /* NPWG and so on are there */
-	b[33] = BIT(3); /* write zeroes may deallocate; what is read afterwards is not said */
-	store_le(b + 64, MAX_OF(s->back->block->cluster, BLOCK_SECTOR) / BLOCK_SECTOR - 1, 2);
-	store_le(b + 68, MAX_OF(s->back->block->cluster, BLOCK_SECTOR) / BLOCK_SECTOR - 1, 2);
-	b[99] = s->back->read_only;
-	b[128 + 2] = 9; /* blocks of 512 bytes */
-}
-
-static uint16_t identify(struct command *c)
-{
-	uint8_t b[4096] = { 0 };
-	uint32_t nsid = dword(c->sqe, 1);
-
-	switch (dword(c->sqe, 10) & 0xff) {
-	case 0:
-		if (nsid != 1 && nsid != UINT32_MAX)
-			return INVALID_NAMESPACE;
-		identify_namespace(c->s, b);
-		break;
-	case 1:
-		identify_controller(c->s, b);
-		break;
-	case 2: /* those with numbers above */
-		if (nsid >= UINT32_MAX - 1)
-			return INVALID_NAMESPACE;
-		store_le(b, nsid < 1, 4);
-		break;
-	case 3: /* descriptors: one, a UUID made from the serial number */
-		if (nsid != 1)
-			return INVALID_NAMESPACE;
-		b[0] = 3;
-		b[1] = 16;
-		for (const char *t = c->s->serial ? c->s->serial : c->s->own_serial; *t; t++)
-			for (unsigned i = 0; i < 16; i++)
-				b[4 + i] = (uint8_t)(b[4 + i] * 31 + (uint8_t)*t + i);
-		break;
-	default:
-		return INVALID_FIELD;
-	}
-	return give(c, b, sizeof(b), sizeof(b));
-}
-
-/* Log pages (5.14). */
-
-static uint16_t get_log(struct command *c)
-{
-	uint32_t d10 = dword(c->sqe, 10);
-	uint64_t len = 4 * ((uint64_t)(d10 >> 16 | (dword(c->sqe, 11) & 0xffff) << 16) + 1),
-		 off = load_le(c->sqe + 48, 8);
-	uint8_t b[4096] = { 0 };
-	struct nvme *s = c->s;
-	const struct drive_stats *t = &s->back->stats;
-
-	if (len > sizeof(b) || off > sizeof(b) - len || off & 3)
-		return INVALID_FIELD;
-	switch (d10 & 0xff) {
-	case 0x01: /* no errors */
-		break;
-	case 0x02: /* health */
-		store_le(b + 1, 300, 2);
-		b[3] = 100;
-		b[4] = 10;
-		store_le(b + 32, t->bytes[DRIVE_READ] / 512000, 8);
-		store_le(b + 48, t->bytes[DRIVE_WRITE] / 512000, 8);
-		store_le(b + 64, t->ops[DRIVE_READ], 8);
-		store_le(b + 80, t->ops[DRIVE_WRITE], 8);
-		break;
-	case 0x03: /* firmware */
-		b[0] = 1;
-		put_text(b + 8, 8, "0.1");
-		break;
-	case LOG_CHANGED:
-		store_le(b, s->namespace_changed, 4);
-		if (!(d10 & BIT(15))) /* retain the event */
-			s->namespace_changed = s->changed_told = false;
-		break;
-	default:
-		return INVALID_LOG_PAGE;
-	}
-	return give(c, b + off, len, len);
-}
-
-/* Features (5.21). */
-
-static uint32_t feature_value(struct nvme *s, unsigned id, bool initial)
-{
-	static const uint32_t start[FEATURES] = { [FEATURE_TEMPERATURE] = 343 };
-
-	if (id == FEATURE_QUEUES)
-		return (s->pairs - 1u) * 0x10001;
-	if (id == FEATURE_CACHE && initial)
-		return !s->back->writethrough;
-	return initial ? start[id] : s->features[id];
-}
-
-static uint16_t get_features(struct command *c, uint32_t *result)
-{
-	uint32_t d10 = dword(c->sqe, 10), id = d10 & 0xff;
-
-	if (!id || id >= FEATURES || id == 0x03)
-		return INVALID_FIELD;
-	switch (d10 >> 8 & 7) {
-	case 0:
-		*result = feature_value(c->s, id, false);
-		return OK;
-	case 1:
-	case 2:
-		*result = feature_value(c->s, id, true);
-		return OK;
-	case 3:
-		*result = changeable[id] || id == FEATURE_QUEUES ? BIT(2) : 0;
-		return OK;
-	default:
-		return INVALID_FIELD;
-	}
-}
-
-static uint16_t set_features(struct command *c, uint32_t *result)
-{
-	uint32_t d10 = dword(c->sqe, 10), id = d10 & 0xff;
-	struct nvme *s = c->s;
-	bool had_cache = s->features[FEATURE_CACHE] & 1;
-
-	if (d10 & BIT(31))
-		return FEATURE_NOT_SAVEABLE;
-	if (!id || id >= FEATURES || id == 0x03)
-		return INVALID_FIELD;
-	if (id == FEATURE_QUEUES) {
-		*result = feature_value(s, id, false);
-		return OK;
-	}
-	s->features[id] = dword(c->sqe, 11) & changeable[id];
-	if (had_cache && !(s->features[FEATURE_CACHE] & 1)) {
-		submit(c, DRIVE_FLUSH);
-		return LATER;
-	}
-	return OK;
-}
-
-/* Events (5.2). */
-
-static void tell_events(struct nvme *s)
-{
-	if (!s->namespace_changed || s->changed_told || !s->nevents ||
-	    !(s->features[FEATURE_EVENTS] & EVENTS_NAMESPACE))
-		return;
-	s->changed_told = true;
-	complete(s, 0, 0, s->events[--s->nevents], OK, EVENT_NAMESPACE);
-}
-
-static void resized(void *opaque)
-{
-	struct nvme *s = opaque;
-
-	s->namespace_changed = true;
-	tell_events(s);
-}
-
-static uint16_t async_event(struct command *c)
-{
-	struct nvme *s = c->s;
-
-	if (s->nevents == MOST_EVENTS)
-		return TOO_MANY_EVENTS;
-	s->events[s->nevents++] = (uint16_t)load_le(c->sqe + 2, 2);
-	free_command(c);
-	tell_events(s);
-	return LATER;
-}
-
-static uint16_t run_admin(struct command *c, uint32_t *result)
-{
-	if (c->sqe[1] & 0xc0)
-		return INVALID_FIELD;
-	switch (c->sqe[0]) {
-	case ADMIN_DELETE_SQ:
-		return delete_sq(c);
-	case ADMIN_CREATE_SQ:
-		return create_sq(c);
-	case ADMIN_GET_LOG:
-		return get_log(c);
-	case ADMIN_DELETE_CQ:
-		return delete_cq(c);
-	case ADMIN_CREATE_CQ:
-		return create_cq(c);
-	case ADMIN_IDENTIFY:
-		return identify(c);
-	case ADMIN_ABORT:
-		*result = 1; /* not aborted: it will end soon anyway */
-		return OK;
-	case ADMIN_SET_FEATURES:
-		return set_features(c, result);
-	case ADMIN_GET_FEATURES:
-		return get_features(c, result);
-	case ADMIN_ASYNC_EVENT:
-		return async_event(c);
 	default:
 		return INVALID_OPCODE;
 	}
@@ -877,7 +435,7 @@ static void start(struct nvme *s, unsigned sq, const uint8_t *sqe)
 	c->epoch = s->epoch;
 	memcpy(c->sqe, sqe, SQE_BYTES);
 	s->in_flight++;
-	status = sq ? run_io(c) : run_admin(c, &result);
+	status = sq ? run_io(c) : nvme_run_admin(c, &result);
 	if (status != LATER)
 		end(c, status, result);
 }
@@ -939,7 +497,7 @@ static void doorbell(struct nvme *s, unsigned n, uint32_t value)
 			return;
 		}
 		q->head = (uint16_t)value;
-		update_line(s);
+		nvme_update_line(s);
 	} else {
 		if (!s->sq[id].size || value >= s->sq[id].size) {
 			log_guest(s, "submission queue %u: tail %u", id, value);
@@ -958,7 +516,7 @@ static void drop_commands(struct nvme *s)
 	drive_quiesce(s->back);
 	s->epoch++;
 	while ((c = g_queue_pop_head(&s->waiting)))
-		free_command(c);
+		nvme_free_command(c);
 	s->nstalled = s->nevents = 0;
 }
 
@@ -968,15 +526,15 @@ static void stop(struct nvme *s)
 	memset(s->sq, 0, sizeof(s->sq));
 	memset(s->cq, 0, sizeof(s->cq));
 	for (unsigned i = 0; i < FEATURES; i++)
-		s->features[i] = feature_value(s, i, true);
+		s->features[i] = nvme_feature_value(s, i, true);
 	s->namespace_changed = s->changed_told = false;
 	s->csts &= ~(CSTS_RDY | CSTS_CFS | CSTS_SHST);
-	update_line(s);
+	nvme_update_line(s);
 }
 
 static void enable(struct nvme *s)
 {
-	uint64_t page = page_size(s);
+	uint64_t page = nvme_page_size(s);
 
 	if (CC_MPS(s->cc) > MOST_MPS || CC_CSS(s->cc) || s->asq & (page - 1) ||
 	    s->acq & (page - 1) || !(s->aqa & 0xfff) || !(s->aqa >> 16 & 0xfff)) {
@@ -1087,11 +645,11 @@ static void nvme_write(void *opaque, uint64_t off, uint64_t value, unsigned size
 	switch (off) {
 	case INTMS:
 		s->mask |= (uint32_t)value;
-		update_line(s);
+		nvme_update_line(s);
 		break;
 	case INTMC:
 		s->mask &= ~(uint32_t)value;
-		update_line(s);
+		nvme_update_line(s);
 		break;
 	case CC:
 		write_cc(s, (uint32_t)value);
@@ -1113,7 +671,7 @@ static bool nvme_realize(void *dev, GError **err)
 	s->back = drive_of_device(s, s->drive, false, err);
 	if (!s->back)
 		return false;
-	s->back->resized = resized;
+	s->back->resized = nvme_resized;
 	s->back->opaque = s;
 	snprintf(s->own_serial, sizeof(s->own_serial), "moa-nvme-%u", ++number);
 	g_queue_init(&s->waiting);
@@ -1146,7 +704,7 @@ static void nvme_reset(void *dev)
 
 static void nvme_reset_lines(void *dev)
 {
-	update_line(dev);
+	nvme_update_line(dev);
 }
 
 /* The VM has stopped and its drives are drained: what is left waits. */
