@@ -40,8 +40,8 @@ struct bus;
 struct device_info {
 	const char *name, *desc;
 	const char *alias; /* another name that users know it by, or NULL */
-	const char *bus; /* type of the bus it plugs into: "ISA", "PCI"; NULL: wired by the board
-			    only */
+	const char *bus;   /* type of the bus it plugs into: "ISA", "PCI"; NULL: wired by the board
+			      only */
 	const void *bus_info; /* what the bus wants to know: struct pci_info for PCI */
 	size_t size;
 	const char *struct_name;

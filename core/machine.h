@@ -79,7 +79,8 @@ struct smm_ram {
 	uint64_t ram_off;
 };
 
-/* A memory balloon, for monitors. Statistics by their tags (VIRTIO 1.2, 5.5.6.3); all ones: not told. */
+/* A memory balloon, for monitors. Statistics by their tags (VIRTIO 1.2, 5.5.6.3); all ones: not
+ * told. */
 #define BALLOON_STATS 10
 struct balloon {
 	/* The guest is to have so much of its RAM. */

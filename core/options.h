@@ -21,7 +21,8 @@ struct option_row {
  * A line without a name, arg and handler is a heading; one with the name "" takes what is not an
  * option.
  */
-bool options_parse(const struct option_row *table, int argc, char **argv, void *opaque, GError **err);
+bool options_parse(const struct option_row *table, int argc, char **argv, void *opaque,
+		   GError **err);
 char *options_help(const struct option_row *table);
 
 struct optlist {

@@ -427,8 +427,8 @@ struct block_exit *tcg_exit_named(const struct tcg_cache *c, uint32_t name);
 	X(load)                                                                                    \
 	X(store)                                                                                   \
 	X(commit)                                                                                  \
-	X(helper) X(exit_direct) X(exit_indirect) X(exit_main) X(leave_to_t0) X(jump_miss)         \
-		X(ret_miss)
+	X(helper)                                                                                  \
+	X(exit_direct) X(exit_indirect) X(exit_main) X(leave_to_t0) X(jump_miss) X(ret_miss)
 enum {
 #define X(name) THUNK_##name,
 	TCG_THUNKS(X)

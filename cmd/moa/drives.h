@@ -17,8 +17,9 @@ struct drive_wish {
 };
 
 struct drive_wishes {
-	GPtrArray *all;	  /* struct drive_wish */
-	GPtrArray *files; /* struct file_node: -blockdev's files, before a format is put over them */
+	GPtrArray *all; /* struct drive_wish */
+	GPtrArray
+		*files; /* struct file_node: -blockdev's files, before a format is put over them */
 };
 
 void drive_wishes_init(struct drive_wishes *w);

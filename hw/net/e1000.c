@@ -425,8 +425,7 @@ static void segment(struct e1000 *s)
 	if (c->ip)
 		id = be16(s->tx + c->ipcss + 4);
 	if (c->tcp)
-		sequence = (uint32_t)be16(s->tx + c->tucss + 4) << 16 |
-			   be16(s->tx + c->tucss + 6);
+		sequence = (uint32_t)be16(s->tx + c->tucss + 4) << 16 | be16(s->tx + c->tucss + 6);
 	for (unsigned n = 0; at < s->tx_len; at += part, n++) {
 		uint32_t len;
 		bool last;

@@ -37,8 +37,9 @@
 #define EACH16(R, p)                                                                               \
 	R(p "0")                                                                                   \
 	R(p "1")                                                                                   \
-	R(p "2") R(p "3") R(p "4") R(p "5") R(p "6") R(p "7") R(p "8") R(p "9") R(p "10")          \
-		R(p "11") R(p "12") R(p "13") R(p "14") R(p "15")
+	R(p "2")                                                                                   \
+	R(p "3") R(p "4") R(p "5") R(p "6") R(p "7") R(p "8") R(p "9") R(p "10") R(p "11")         \
+		R(p "12") R(p "13") R(p "14") R(p "15")
 #define YMM_H(n) YMM("ymm" n "h")
 
 const char gdb_target_xml[] = CORE_BEGIN R64("rax") R64("rbx") R64("rcx") R64("rdx") R64("rsi") R64(
