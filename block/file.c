@@ -148,6 +148,13 @@ struct block_file *file_open(const char *path, const struct block_options *o, GE
 			return f;
 		goto failed;
 	}
+	if (g_file_test(path, G_FILE_TEST_IS_DIR)) {
+		error(err,
+		      "%s: '%s' is a folder: the guest gets it by -virtfs local,path=%s,"
+		      "mount_tag=TAG,security_model=mapped-xattr",
+		      o->label, path, path);
+		goto failed;
+	}
 	f->direct = o->direct;
 	f->fd = open(path,
 		     (o->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | (o->direct ? O_DIRECT : 0));

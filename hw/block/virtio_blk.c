@@ -202,8 +202,9 @@ static void get_id(struct virtio_blk *s, struct request *r)
 	complete(r, S_OK);
 }
 
-static void start(struct virtio_blk *s, struct virtq_chain *c)
+static void start(void *dev, struct virtq_chain *c)
 {
+	struct virtio_blk *s = dev;
 	uint8_t header[HEADER_BYTES];
 	struct request *r;
 
@@ -245,15 +246,8 @@ static void start(struct virtio_blk *s, struct virtq_chain *c)
 
 static void kicked(void *dev, struct virtq *q)
 {
-	struct virtq_chain *c;
-
-	/* Kicks are not needed while we look anyway. */
-	do {
-		virtq_want_kicks(q, false);
-		while ((c = virtq_pop(q)))
-			start(dev, c);
-		virtq_want_kicks(q, true);
-	} while (virtq_has_chain(q));
+	(void)dev;
+	virtq_take_all(q, start);
 }
 
 static void get_config(void *dev, uint8_t *config)
@@ -367,14 +361,9 @@ static void blk_saving(void *dev)
 		virtio_keep(s, ((struct request *)l->data)->chain);
 }
 
-static void start_again(void *dev, struct virtq_chain *c)
-{
-	start(dev, c);
-}
-
 static bool blk_loaded(void *dev, GError **err)
 {
-	return virtio_loaded(dev, err) && virtio_kept(dev, start_again, err);
+	return virtio_loaded(dev, err) && virtio_kept(dev, start, err);
 }
 
 static void blk_run_changed(void *dev, bool running)

@@ -209,22 +209,10 @@ static void start(void *dev, struct virtq_chain *c)
 		respond(r, S_BAD_TARGET);
 }
 
-static void take_all(void *dev, struct virtq *q, void (*take)(void *dev, struct virtq_chain *c))
-{
-	struct virtq_chain *c;
-
-	/* Kicks are not needed while we look anyway. */
-	do {
-		virtq_want_kicks(q, false);
-		while ((c = virtq_pop(q)))
-			take(dev, c);
-		virtq_want_kicks(q, true);
-	} while (virtq_has_chain(q));
-}
-
 static void request_kicked(void *dev, struct virtq *q)
 {
-	take_all(dev, q, start);
+	(void)dev;
+	virtq_take_all(q, start);
 }
 
 /* Task management (5.6.6.2). */
@@ -350,7 +338,8 @@ static void control(void *dev, struct virtq_chain *c)
 
 static void control_kicked(void *dev, struct virtq *q)
 {
-	take_all(dev, q, control);
+	(void)dev;
+	virtq_take_all(q, control);
 }
 
 /* Events. */

@@ -512,3 +512,15 @@ size_t virtq_write(const struct virtq_chain *c, size_t off, const void *buf, siz
 {
 	return iov_from(c->iov + c->nout, (int)c->nin, off, buf, len);
 }
+
+void virtq_take_all(struct virtq *q, void (*take)(void *dev, struct virtq_chain *c))
+{
+	struct virtq_chain *c;
+
+	do {
+		virtq_want_kicks(q, false);
+		while ((c = virtq_pop(q)))
+			take(q->owner, c);
+		virtq_want_kicks(q, true);
+	} while (virtq_has_chain(q));
+}

@@ -68,6 +68,8 @@ bool virtq_has_chain(struct virtq *q);
 void virtq_notify(struct virtq *q);
 /* Asks the driver to kick (or not to) when it adds chains. */
 void virtq_want_kicks(struct virtq *q, bool want);
+/* Takes every chain there is, without kicks meanwhile. */
+void virtq_take_all(struct virtq *q, void (*take)(void *dev, struct virtq_chain *c));
 void virtq_reset(struct virtq *q);
 /* Whether the driver's addresses and size are acceptable. */
 bool virtq_check(const struct virtq *q);

@@ -56,6 +56,7 @@ def mistakes_name_the_remedy(tmp):
             (["-drive", f"file={path},if=none,id=a", "-device", "nvme,drive=a,bootindex=3", "-drive",
               f"file={image(tmp, 'other')},if=none,id=b", "-device", "nvme,drive=b,bootindex=3"], "bootindex=3 is taken"),
             (["-drive", f"file={path},bps=1000,bps_rd=10"], "goes not with"),
+            ([f"{tmp}"], "is a folder: the guest gets it by -virtfs"),
             (["-fda", path], "no floppy disk")):
         status, out, err = run(*BARE, *args)
         assert status == 1 and text in err, (args, err)
