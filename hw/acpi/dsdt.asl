@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The PC board's ACPI namespace. What depends on the machine are seven integers that tables.c finds by name
- * and overwrites: \PCS, \PCE, \PHS, \PHE (PCI windows), \HPEN, \KBCN (is there one), \COMS (bit n: COMn+1 exists). Processors
+ * and overwrites: \PCS, \PCE, \PHS, \PHE (PCI windows), \HPEN, \KBCN, \FDCN (is there one), \COMS (bit n: COMn+1 exists). Processors
  * are in an SSDT.
  */
 DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOA   ", "MOAPC   ", 1)
@@ -112,6 +112,18 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOA   ", "MOAPC   ", 1)
 					Name (_HID, EisaId ("PNP0F13"))
 					Method (_STA) { If (\KBCN) { Return (0x0F) } Return (0) }
 					Name (_CRS, ResourceTemplate () { IRQNoFlags () { 12 } })
+				}
+				Device (FDC0)
+				{
+					Name (_HID, EisaId ("PNP0700"))
+					Method (_STA) { If (\FDCN) { Return (0x0F) } Return (0) }
+					Name (_CRS, ResourceTemplate ()
+					{
+						IO (Decode16, 0x03F2, 0x03F2, 0x00, 0x04)
+						IO (Decode16, 0x03F7, 0x03F7, 0x00, 0x01)
+						IRQNoFlags () { 6 }
+						DMA (Compatibility, NotBusMaster, Transfer8) { 2 }
+					})
 				}
 				Device (COM1)
 				{
@@ -250,4 +262,5 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOA   ", "MOAPC   ", 1)
 	Name (HPEN, 0x1111111111111111)
 	Name (COMS, 0x1111111111111111)
 	Name (KBCN, 0x1111111111111111)
+	Name (FDCN, 0x1111111111111111)
 }

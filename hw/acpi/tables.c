@@ -122,6 +122,7 @@ static uint32_t add_dsdt(struct builder *b, const struct acpi_config *c)
 	set_name(b->out->data + start, "PHE_", c->pci64_end);
 	set_name(b->out->data + start, "HPEN", c->hpet);
 	set_name(b->out->data + start, "KBCN", c->i8042);
+	set_name(b->out->data + start, "FDCN", c->floppies);
 	set_name(b->out->data + start, "COMS", c->com_ports);
 	b->sums[b->nsums++] = start;
 	return start;

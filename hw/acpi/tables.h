@@ -13,6 +13,7 @@ struct acpi_config {
 	unsigned cpus;
 	uint32_t apic_ids[256];
 	bool hpet, i8042;
+	bool floppies; /* there are drives; may be set until firmware or a kernel runs */
 	uint8_t com_ports;		 /* bit n: COMn+1 */
 	uint64_t pci32_start, pci32_end; /* inclusive; the windows for PCI */
 	uint64_t pci64_start, pci64_end; /* end 0: none */

@@ -263,6 +263,7 @@ static void set_floppies(struct pc *pc)
 	uint8_t a = fdc_cmos_type(pc->fdc, 0), b = fdc_cmos_type(pc->fdc, 1);
 	unsigned n = (a != 0) + (b != 0);
 
+	pc->acpi.floppies = n;
 	mc146818_set_cmos(pc->rtc, 0x10, (uint8_t)(a << 4 | b));
 	mc146818_set_cmos(pc->rtc, 0x14, (uint8_t)(0x06 | (n ? (n - 1) << 6 | 1 : 0)));
 }

@@ -85,9 +85,18 @@ def linux_uses_every_kind_of_disk_and_cdrom(tmp):
                  f"{device},drive={name}"]
     for name, device in (("satacd", "ide-cd,bus=ahci.1"), ("scsicd", "scsi-cd,bus=scsi.0")):
         args += ["-drive", f"file={iso},if=none,id={name},format=raw,media=cdrom", "-device", f"{device},drive={name}"]
-    with start(tmp, *args) as vm:
+    floppy = f"{tmp}/floppy"
+    with open(floppy, "wb") as f:
+        f.write(bytes(range(255, -1, -1)) * 5760)
+    floppy_sum = subprocess.run(["md5sum", floppy], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[0]
+    with start(tmp, *args, "-drive", f"file={floppy},if=floppy,format=raw") as vm:
         console = Console(tmp)
         log_in(console)
+        # Its driver came by itself.
+        console.send("md5sum /dev/fd0; head -c 5000 /dev/zero | tr '\\0' x | dd of=/dev/fd0 bs=512 seek=700 conv=fsync "
+                     "2>/dev/null; echo floppy''-done")
+        console.expect("floppy-done")
+        assert floppy_sum in console.text, console.text[-2000:]
         console.send("modprobe -a sd_mod sr_mod; for d in sda sdb nvme0n1; do mkfs.ext4 -q /dev/$d && mount -o discard /dev/$d "
                      "/mnt && dd if=/dev/urandom of=/mnt/a bs=1M count=40 status=none && cp /mnt/a /mnt/b && rm /mnt/a && "
                      "sync && fstrim /mnt && echo 3 >/proc/sys/vm/drop_caches && md5sum </mnt/b >/run/$d && umount /mnt && "
@@ -103,6 +112,7 @@ def linux_uses_every_kind_of_disk_and_cdrom(tmp):
         console.expect("quiet-done")
         assert "I/O error" not in console.text, console.text[-3000:]
         shut_down(vm, console)
+    assert open(floppy, "rb").read()[700 * 512:700 * 512 + 5001] == b"x" * 5000 + b"\x77", "the floppy"
     for name in ("sata", "scsi", "nvme"):
         subprocess.run([IMG, "check", "-q", f"{tmp}/{name}.qcow2"], check=True)
 
