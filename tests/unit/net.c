@@ -233,10 +233,13 @@ TEST(datagrams_of_each_kind)
 	/* A group: everybody but the sender. */
 	make("socket,id=m0,mcast=230.0.0.1:47301,localaddr=127.0.0.1");
 	make("socket,id=m1,mcast=230.0.0.1:47301,localaddr=127.0.0.1");
-	make("dgram,id=m2,remote.type=inet,remote.host=230.0.0.1,remote.port=47301");
 	attach(&a, "m0");
 	attach(&b, "m1");
-	attach(&c, "m2");
+	/* By the default route, if this machine has one. */
+	if (net_backend_new(&machine, "-netdev",
+			    "dgram,id=m2,remote.type=inet,remote.host=230.0.0.1,remote.port=47301",
+			    NULL))
+		attach(&c, "m2");
 	for (unsigned i = 0; i < 20; i++)
 		send_one(&a);
 	wait_frames(&b, 20);
@@ -389,8 +392,9 @@ TEST(a_tap_interface_of_the_host)
 	for (unsigned i = 0; i < 10; i++)
 		send_one(&a);
 	pump();
-	CHECK(g_file_get_contents("/sys/class/net/moatest0/statistics/rx_packets", &count, NULL,
-				  NULL));
+	if (!g_file_get_contents("/sys/class/net/moatest0/statistics/rx_packets", &count, NULL,
+				 NULL))
+		test_skip("/sys shows another network namespace");
 	CHECK_EQ(atoi(count), 10);
 	text = net_find("t")->ops->describe(net_find("t")->opaque);
 	CHECK_STR(text, "tap: ifname=moatest0");
