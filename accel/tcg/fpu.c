@@ -61,6 +61,28 @@ static void fxrstor(struct tcg_env *env, uint64_t va)
 	__asm__ volatile("fxrstor64 %0" : : "m"(area));
 }
 
+bool tcg_host_mxcsr_has_more(void)
+{
+	static uint32_t mask;
+
+	if (!mask) {
+		uint8_t area[FXSAVE_BYTES] __attribute__((aligned(16)));
+
+		__asm__ volatile("fxsave64 %0" : "=m"(area));
+		mask = (uint32_t)load_le(area + MXCSR_AT + 4, 4);
+	}
+	return mask & ~MXCSR_ALLOWED;
+}
+
+static void load_mxcsr(struct tcg_env *env, uint64_t va)
+{
+	uint32_t v = (uint32_t)tcg_load(env, va, 4);
+
+	if (v & ~MXCSR_ALLOWED)
+		tcg_raise_error(env, VECTOR_GP, 0);
+	__asm__ volatile("ldmxcsr %0" : : "m"(v));
+}
+
 /* FNSTENV's image in the host's 32-bit protected format, or the 16-bit one. */
 static void store_environment(struct tcg_env *env, const union insn_arg *a, uint64_t va, unsigned n)
 {
@@ -306,6 +328,10 @@ int helper_fpu(struct tcg_env *env, uint64_t word)
 			fxsave(env, va);
 		else
 			fxrstor(env, va);
+		return 0;
+	}
+	if (a.kind == K_LDMXCSR) {
+		load_mxcsr(env, tcg_linear(env, a.segment, env->tmp[0], 4, false));
 		return 0;
 	}
 	if (a.kind == K_FRSTOR || a.kind == K_FLDENV)

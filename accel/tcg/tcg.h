@@ -518,6 +518,8 @@ void tcg_set_pkru(struct tcg_env *env, uint32_t v);
 unsigned tcg_xsave_bytes(uint64_t parts, bool compact);
 /* Raises #MF if an x87 exception is pending, as instructions that wait do. */
 void tcg_fpu_wait(struct tcg_env *env);
+/* Whether the host's MXCSR has bits that the guest's must not have: AMD's misaligned SSE. */
+bool tcg_host_mxcsr_has_more(void);
 /* After a save: what C code expects of the FPU. */
 void tcg_fpu_for_c(void);
 

@@ -160,6 +160,15 @@ static void cpu_saving(void *dev)
 		      (uint32_t)cpu->vcpu.sipi_vector << 8;
 }
 
+/* What XRSTOR faults at (Intel SDM, volume 1, 13.8). */
+static bool fpu_is_sound(const struct x86_cpu *cpu)
+{
+	for (unsigned i = XSAVE_HEADER + 8; i < XSAVE_HEADER + 64; i++)
+		if (cpu->xsave[i])
+			return false;
+	return !(load_le(cpu->xsave + XSAVE_MXCSR, 4) & ~UINT64_C(0xffff));
+}
+
 static bool cpu_loaded(void *dev, GError **err)
 {
 	struct x86_cpu *cpu = dev;
@@ -170,6 +179,9 @@ static bool cpu_loaded(void *dev, GError **err)
 	if (cpu->mp_state > MP_SIPI_RECEIVED)
 		return error(err, "saved state: '%s': mp_state %u is none", cpu->vcpu.dev.path,
 			     cpu->mp_state);
+	if (!fpu_is_sound(cpu))
+		return error(err, "saved state: '%s': its FPU state makes no sense",
+			     cpu->vcpu.dev.path);
 	cpu->vcpu.sipi_vector = (uint8_t)(cpu->posted >> 8);
 	__atomic_store_n(&cpu->vcpu.events, cpu->posted & 0xff, __ATOMIC_RELEASE);
 	cpu->vcpu.halted = cpu->mp_state != MP_RUNNABLE;

@@ -47,6 +47,7 @@ KVM(registers_go_both_ways)
 	cpu->gpr[RBP] = 0x1234567;
 	cpu->dr[0] = 0x8888;
 	store_le(cpu->xsave + 160, 0x1122334455667788, 8);
+	cpu->xsave[512] |= 2; /* XSTATE_BV: SSE is not in its initial state any more */
 	vcpu_modified(&cpu->vcpu, VS_REGS | VS_DEBUG | VS_FPU);
 	machine_start(&r->m);
 	rig_in(r, 0x80, 1); /* it runs on, with our values */

@@ -334,6 +334,11 @@ void translate_one(struct tr *t, const struct insn *in)
 		raise_here(t, (unsigned)vector);
 		return;
 	}
+	/* The host would take bits that the guest's CPU does not have. */
+	if (in->row->kind == K_LDMXCSR && tcg_host_mxcsr_has_more()) {
+		translate_helper(t, in, helper_fpu, GOES_ON);
+		return;
+	}
 	switch (in->row->kind) {
 	case K_NOP:
 		return;

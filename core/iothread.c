@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* I/O threads: see iothread.h. */
+#include "core/iothread.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "core/loop.h"
+
+struct iothread_work {
+	void (*fn)(void *opaque);
+	void *opaque;
+};
+
+static GPtrArray *iothreads;
+
+void iothread_lock_at(struct iothread *t, const char *file, int line)
+{
+	if (t)
+		lock_take_at(&t->lock, file, line);
+}
+
+void iothread_unlock(struct iothread *t)
+{
+	g_autoptr(GArray) work = NULL;
+	bool locked;
+
+	if (!t)
+		return;
+	work = t->deferred;
+	t->deferred = NULL;
+	lock_release(&t->lock);
+	if (!work)
+		return;
+	locked = machine_locked();
+	if (!locked)
+		machine_lock();
+	for (guint i = 0; i < work->len; i++) {
+		const struct iothread_work *w = &g_array_index(work, struct iothread_work, i);
+
+		w->fn(w->opaque);
+	}
+	if (!locked)
+		machine_unlock();
+}
+
+void iothread_defer(struct iothread *t, void (*fn)(void *opaque), void *opaque)
+{
+	struct iothread_work w = { fn, opaque };
+
+	if (!t) {
+		fn(opaque);
+		return;
+	}
+	if (!t->deferred)
+		t->deferred = g_array_new(FALSE, FALSE, sizeof(w));
+	g_array_append_val(t->deferred, w);
+}
+
+static void *run(void *opaque)
+{
+	struct iothread *t = opaque;
+
+	prctl(PR_SET_NAME, t->id);
+	__atomic_store_n(&t->tid, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&t->end, __ATOMIC_ACQUIRE))
+		g_main_context_iteration(t->context, TRUE);
+	return NULL;
+}
+
+bool iothread_new(const char *id, GError **err)
+{
+	struct iothread *t;
+	sigset_t all, old;
+	int e;
+
+	if (iothread_find(id))
+		return error(err, "-object iothread: id=%s is taken; give another", id);
+	if (!iothreads)
+		iothreads = g_ptr_array_new();
+	t = g_new0(struct iothread, 1);
+	t->id = g_strdup(id);
+	t->context = g_main_context_new();
+	lock_init(&t->lock, RANK_DEVICE, "iothread");
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	e = pthread_create(&t->thread, NULL, run, t);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	t->started = !e;
+	g_ptr_array_add(iothreads, t);
+	return !e || error(err, "-object iothread: id=%s: cannot start a thread: %s", id,
+			   strerror(e));
+}
+
+struct iothread *iothread_nth(unsigned n)
+{
+	return iothreads && n < iothreads->len ? iothreads->pdata[n] : NULL;
+}
+
+struct iothread *iothread_find(const char *id)
+{
+	struct iothread *t;
+
+	for (unsigned n = 0; (t = iothread_nth(n)); n++)
+		if (!strcmp(t->id, id))
+			return t;
+	return NULL;
+}
+
+struct done {
+	pthread_mutex_t mutex;
+	pthread_cond_t cond;
+	bool is;
+};
+
+static gboolean tell_done(gpointer opaque)
+{
+	struct done *d = opaque;
+
+	pthread_mutex_lock(&d->mutex);
+	d->is = true;
+	pthread_cond_signal(&d->cond);
+	pthread_mutex_unlock(&d->mutex);
+	return G_SOURCE_REMOVE;
+}
+
+void iothread_sync(struct iothread *t)
+{
+	struct done d = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false };
+
+	if (!t || !t->started)
+		return;
+	loop_post(t->context, tell_done, &d);
+	machine_unlock();
+	pthread_mutex_lock(&d.mutex);
+	while (!d.is)
+		pthread_cond_wait(&d.cond, &d.mutex);
+	pthread_mutex_unlock(&d.mutex);
+	machine_lock();
+}
+
+void iothreads_stop(void)
+{
+	struct iothread *t;
+
+	for (unsigned n = 0; (t = iothread_nth(n)); n++) {
+		if (!t->started)
+			continue;
+		__atomic_store_n(&t->end, true, __ATOMIC_RELEASE);
+		g_main_context_wakeup(t->context);
+		machine_unlock();
+		pthread_join(t->thread, NULL);
+		machine_lock();
+		t->started = false;
+	}
+}
+
+void iothreads_free(void)
+{
+	struct iothread *t;
+
+	for (unsigned n = 0; (t = iothread_nth(n)); n++) {
+		g_main_context_unref(t->context);
+		pthread_mutex_destroy(&t->lock.mutex);
+		g_free(t->id);
+		g_free(t);
+	}
+	g_clear_pointer(&iothreads, g_ptr_array_unref);
+}
