@@ -801,12 +801,13 @@ static unsigned rows_in_case;
 /* A fault may come after some of the stores; 80-bit operands are accessed in two parts, each of
  * which wraps around in its segment. */
 static bool partial, in_parts;
-static bool has_rep, case_branches, any_address, has_mask, has_byte_mask, has_mmx, has_half, x87_store;
-static uint16_t undefined, undefined_once; /* flags at the end, and at any time */
-static unsigned gather_index;		   /* the register of a case that begins with a gather */
+static bool has_rep, case_branches, any_address, has_mask, has_byte_mask, has_mmx, has_half,
+	x87_store;
+static uint16_t undefined, undefined_once;    /* flags at the end, and at any time */
+static unsigned gather_index;		      /* the register of a case that begins with a gather */
 static unsigned gather_masks, gather_results; /* registers */
-static uint64_t case_end;		   /* rip */
-static uint64_t code_at;		   /* linear */
+static uint64_t case_end;		      /* rip */
+static uint64_t code_at;		      /* linear */
 
 /*
  * A row for a case of neighbours: much that moves data, and jumps to what comes next anyway, so

@@ -19,28 +19,17 @@ static void read_host(void)
 		uint8_t feature, reg, bit;
 		uint32_t leaf, subleaf;
 	} bits[] = {
-		{ FEAT_SSE3, C, 0, 1, 0 },
-		{ FEAT_PCLMUL, C, 1, 1, 0 },
-		{ FEAT_SSSE3, C, 9, 1, 0 },
-		{ FEAT_FMA, C, 12, 1, 0 },
-		{ FEAT_SSE41, C, 19, 1, 0 },
-		{ FEAT_SSE42, C, 20, 1, 0 },
-		{ FEAT_MOVBE, C, 22, 1, 0 },
-		{ FEAT_POPCNT, C, 23, 1, 0 },
-		{ FEAT_AES, C, 25, 1, 0 },
-		{ FEAT_AVX, C, 28, 1, 0 },
-		{ FEAT_F16C, C, 29, 1, 0 },
-		{ FEAT_BMI1, B, 3, 7, 0 },
-		{ FEAT_AVX2, B, 5, 7, 0 },
-		{ FEAT_BMI2, B, 8, 7, 0 },
-		{ FEAT_ADX, B, 19, 7, 0 },
-		{ FEAT_SHA, B, 29, 7, 0 },
-		{ FEAT_GFNI, C, 8, 7, 0 },
-		{ FEAT_VAES, C, 9, 7, 0 },
-		{ FEAT_VPCLMULQDQ, C, 10, 7, 0 },
-		{ FEAT_RDPID, C, 22, 7, 0 },
-		{ FEAT_XSAVEOPT, A, 0, 13, 1 },
-		{ FEAT_XSAVEC, A, 1, 13, 1 },
+		{ FEAT_SSE3, C, 0, 1, 0 },	     { FEAT_PCLMUL, C, 1, 1, 0 },
+		{ FEAT_SSSE3, C, 9, 1, 0 },	     { FEAT_FMA, C, 12, 1, 0 },
+		{ FEAT_SSE41, C, 19, 1, 0 },	     { FEAT_SSE42, C, 20, 1, 0 },
+		{ FEAT_MOVBE, C, 22, 1, 0 },	     { FEAT_POPCNT, C, 23, 1, 0 },
+		{ FEAT_AES, C, 25, 1, 0 },	     { FEAT_AVX, C, 28, 1, 0 },
+		{ FEAT_F16C, C, 29, 1, 0 },	     { FEAT_BMI1, B, 3, 7, 0 },
+		{ FEAT_AVX2, B, 5, 7, 0 },	     { FEAT_BMI2, B, 8, 7, 0 },
+		{ FEAT_ADX, B, 19, 7, 0 },	     { FEAT_SHA, B, 29, 7, 0 },
+		{ FEAT_GFNI, C, 8, 7, 0 },	     { FEAT_VAES, C, 9, 7, 0 },
+		{ FEAT_VPCLMULQDQ, C, 10, 7, 0 },    { FEAT_RDPID, C, 22, 7, 0 },
+		{ FEAT_XSAVEOPT, A, 0, 13, 1 },	     { FEAT_XSAVEC, A, 1, 13, 1 },
 		{ FEAT_LZCNT, C, 5, 0x80000001, 0 },
 	};
 	unsigned r[4] = { 0 };
@@ -83,6 +72,9 @@ bool amd_differs(const struct insn *in, unsigned code_size)
 	/* Operand size prefixes count at near branches of 64-bit code. */
 	if (code_size == 8 && in->opsize && is_near_branch(row))
 		return true;
+	/* F2h turns LOOPE into LOOPNE. */
+	if (row->kind == K_LOOP && in->rep)
+		return true;
 	/* What becomes of half a register is undefined. */
 	if (row->kind == K_BSWAP && in->operand_size == 2)
 		return true;
@@ -98,6 +90,9 @@ bool amd_differs(const struct insn *in, unsigned code_size)
 			return true;
 	/* Far pointers have no 64-bit offsets. */
 	if (in->operand_size == 8 && row->kind == K_LXS)
+		return true;
+	/* Both bounds are read before either counts. */
+	if (row->kind == K_BOUND)
 		return true;
 	/*
 	 * Far transfers look at their operands in another order; stepped over one by one, some of
@@ -125,6 +120,6 @@ bool amd_has(const uint8_t *b)
 	if (b[at] == 0x8f) /* XOP */
 		return true;
 	/* MOVNTSS and MOVNTSD; EXTRQ and INSERTQ; 3DNow! */
-	return b[at] == 0x0f && (b[at + 1] == 0x2b || b[at + 1] == 0x78 || b[at + 1] == 0x79 ||
-				 b[at + 1] == 0x0f);
+	return b[at] == 0x0f &&
+	       (b[at + 1] == 0x2b || b[at + 1] == 0x78 || b[at + 1] == 0x79 || b[at + 1] == 0x0f);
 }
