@@ -21,7 +21,7 @@ ALL_CFLAGS := -std=gnu17 -D_GNU_SOURCE $(WARN) -g $(CFLAGS_CONF) $(CFLAGS) -fno-
 	-I. -I$(SRC) $(DEPS_CFLAGS)
 LDLIBS := -Wl,--as-needed $(DEPS_LIBS) -lutil -lm
 
-core := access.c clock.c device.c error.c field.c iov.c lock.c log.c loop.c machine.c memory.c options.c ram.c state.c
+core := access.c clock.c device.c error.c field.c iothread.c iov.c lock.c log.c loop.c machine.c memory.c options.c ram.c state.c
 cpu := cpu.c
 cpu/x86 := cpu.c features.c models.c pages.c
 accel := accel.c vcpu.c
@@ -56,7 +56,7 @@ FOLDERS := core cpu cpu/x86 accel accel/tcg accel/tcg/frontend/x86 accel/kvm cha
 LIB_SRCS := $(foreach f,$(FOLDERS),$(addprefix $(f)/,$($(f))))
 DEVICE_SRCS := $(filter hw/% cpu/%,$(LIB_SRCS))
 LIB_OBJS := $(LIB_SRCS:.c=.o) accel/tcg/host/thunks.o devices.o
-CMD_OBJS := cmd/moa/main.o cmd/moa/cmdline.o cmd/moa/drives.o cmd/moa/nets.o
+CMD_OBJS := cmd/moa/main.o cmd/moa/cmdline.o cmd/moa/drives.o cmd/moa/nets.o cmd/moa/objects.o
 IMG_OBJS := cmd/moa-img/change.o cmd/moa-img/look.o cmd/moa-img/main.o cmd/moa-img/nbd.o
 
 include $(SRC)/tests/Makefile.inc

@@ -116,6 +116,23 @@ static void count_down(struct drive *d, unsigned *count)
 	pthread_mutex_unlock(&d->mutex);
 }
 
+/* The drive's lock, for threads of the pool. */
+static void lock_drive(struct drive *d)
+{
+	if (d->iothread)
+		iothread_lock(d->iothread);
+	else
+		machine_lock();
+}
+
+static void unlock_drive(struct drive *d)
+{
+	if (d->iothread)
+		iothread_unlock(d->iothread);
+	else
+		machine_unlock();
+}
+
 static void run_request(struct drive_request *r)
 {
 	struct drive *d = r->drive;
@@ -126,12 +143,12 @@ static void run_request(struct drive_request *r)
 		len += r->ranges[i].len;
 	r->error = work(d, r);
 	count_down(d, &d->working);
-	machine_lock();
+	lock_drive(d);
 	d->stats.ops[op]++;
 	d->stats.bytes[op] += len;
 	d->stats.failed[op] += r->error != 0;
 	r->done(r, r->error);
-	machine_unlock();
+	unlock_drive(d);
 	count_down(d, &d->in_flight);
 }
 
@@ -231,8 +248,10 @@ static void time_has_come(void *opaque, int64_t late_ns)
 	struct drive *d = opaque;
 
 	(void)late_ns;
+	iothread_lock(d->iothread);
 	while (d->held && may_go(d, d->held))
 		hand_over(d, next_held(d));
+	iothread_unlock(d->iothread);
 }
 
 /* Whoever waits for the drive does not wait for its limits. */
@@ -245,10 +264,12 @@ static void let_all_go(struct drive *d)
 
 void drive_set_throttle(struct drive *d, const struct throttle *t)
 {
+	iothread_lock(d->iothread);
 	d->throttle = (struct throttle) { 0 };
 	memcpy(d->throttle.rate, t->rate, sizeof(t->rate));
 	memcpy(d->throttle.burst, t->burst, sizeof(t->burst));
 	d->throttle.last_ns = clock_ns(&d->machine->clocks[CLOCK_RT]);
+	iothread_unlock(d->iothread);
 	time_has_come(d, 0);
 }
 
@@ -291,16 +312,36 @@ static bool is_idle(struct drive *d)
 	return idle;
 }
 
+/* Returns with the drive's lock held, so that nothing new comes. */
+static void drain_and_lock(struct drive *d)
+{
+	iothread_lock(d->iothread);
+	d->draining++;
+	while (!is_idle(d)) {
+		let_all_go(d);
+		iothread_unlock(d->iothread);
+		machine_unlock();
+		wait_for(d, &d->in_flight);
+		machine_lock();
+		iothread_lock(d->iothread);
+	}
+	d->draining--;
+}
+
 void drive_drain(struct drive *d)
 {
-	if (is_idle(d))
-		return;
-	d->draining++;
-	let_all_go(d);
-	machine_unlock();
-	wait_for(d, &d->in_flight);
-	machine_lock();
-	d->draining--;
+	drain_and_lock(d);
+	iothread_unlock(d->iothread);
+}
+
+struct drive_stats drive_get_stats(struct drive *d)
+{
+	struct drive_stats s;
+
+	iothread_lock(d->iothread);
+	s = d->stats;
+	iothread_unlock(d->iothread);
+	return s;
 }
 
 void drives_drain_all(void)
@@ -309,20 +350,36 @@ void drives_drain_all(void)
 		drive_drain(drives->pdata[i]);
 }
 
+struct error_event {
+	struct machine *machine;
+	char *data;
+};
+
+static void tell_error(void *opaque)
+{
+	struct error_event *e = opaque;
+
+	machine_event(e->machine, "BLOCK_IO_ERROR", e->data);
+	g_free(e->data);
+	g_free(e);
+}
+
 enum drive_on_error drive_failed(struct drive *d, enum drive_op op, int e)
 {
 	bool read = op == DRIVE_READ;
 	enum drive_on_error action = read ? d->rerror : d->werror;
 	static const char *const names[] = { "report", "ignore", "stop", "stop" };
-	g_autofree char *data = NULL;
+	struct error_event *event = g_new(struct error_event, 1);
 
 	if (action == ON_ERROR_ENOSPC)
 		action = e == -ENOSPC ? ON_ERROR_STOP : ON_ERROR_REPORT;
-	data = g_strdup_printf("{\"device\": \"%s\", \"operation\": \"%s\", \"action\": \"%s\", "
-			       "\"nospace\": %s, \"reason\": \"%s\"}",
-			       d->id, read ? "read" : "write", names[action],
-			       e == -ENOSPC ? "true" : "false", strerror(-e));
-	machine_event(d->machine, "BLOCK_IO_ERROR", data);
+	event->machine = d->machine;
+	event->data =
+		g_strdup_printf("{\"device\": \"%s\", \"operation\": \"%s\", \"action\": \"%s\", "
+				"\"nospace\": %s, \"reason\": \"%s\"}",
+				d->id, read ? "read" : "write", names[action],
+				e == -ENOSPC ? "true" : "false", strerror(-e));
+	iothread_defer(d->iothread, tell_error, event);
 	if (action == ON_ERROR_STOP) {
 		fprintf(stderr, "moa: drive '%s': cannot %s: %s; the VM stops until `cont`\n",
 			d->id, read ? "read" : "write", strerror(-e));
@@ -477,6 +534,16 @@ struct drive *drive_of_device(void *device, const char *id, bool may_be_empty, G
 	return drive_attach(d, device, name, err) ? d : NULL;
 }
 
+bool drive_is_locked(struct drive *d)
+{
+	bool locked;
+
+	iothread_lock(d->iothread);
+	locked = d->is_locked && d->is_locked(d->opaque);
+	iothread_unlock(d->iothread);
+	return locked;
+}
+
 bool drive_change_medium(struct drive *d, const char *file, const char *format, bool force,
 			 GError **err)
 {
@@ -485,7 +552,7 @@ bool drive_change_medium(struct drive *d, const char *file, const char *format, 
 
 	if (!d->removable)
 		return error(err, "drive '%s' has no medium that could be taken out", d->id);
-	if (!force && d->is_locked && d->is_locked(d->opaque))
+	if (!force && drive_is_locked(d))
 		return error(err,
 			     "drive '%s': the guest has locked the tray: have it eject the disc, "
 			     "or force it",
@@ -495,16 +562,19 @@ bool drive_change_medium(struct drive *d, const char *file, const char *format, 
 		if (!b)
 			return false;
 	}
-	drive_drain(d);
+	drain_and_lock(d);
 	block_close(d->block);
 	d->block = b;
 	if (d->medium_changed)
 		d->medium_changed(d->opaque);
+	iothread_unlock(d->iothread);
 	return true;
 }
 
 bool drive_resize(struct drive *d, uint64_t size, GError **err)
 {
+	bool ok;
+
 	if (!d->block || d->removable)
 		return error(err, "drive '%s' has no image that could change its size", d->id);
 	if (size < d->block->size)
@@ -512,12 +582,12 @@ bool drive_resize(struct drive *d, uint64_t size, GError **err)
 			     "drive '%s' has %" G_GUINT64_FORMAT " bytes; it cannot become smaller "
 			     "under a guest",
 			     d->id, d->block->size);
-	drive_drain(d);
-	if (!block_resize(d->block, align_up(size, BLOCK_SECTOR), err))
-		return false;
-	if (d->resized)
+	drain_and_lock(d);
+	ok = block_resize(d->block, align_up(size, BLOCK_SECTOR), err);
+	if (ok && d->resized)
 		d->resized(d->opaque);
-	return true;
+	iothread_unlock(d->iothread);
+	return ok;
 }
 
 void drives_free(struct machine *m)

@@ -4,14 +4,16 @@
  * Devices hand requests over and are told of their end; the work is done by threads of the pool,
  * on the guest's memory itself.
  *
- * Locks: drives are made, submitted to and freed with the machine lock held, and `done` is called
- * with it held, from any thread. The work itself takes no machine lock, so drive_quiesce may wait
- * for it from a register handler.
+ * Locks: drives are made and freed with the machine lock held. A drive's own lock is the machine
+ * lock or its device's I/O thread's: requests are submitted with it held, and `done` and the
+ * device's callbacks are called with it held, from any thread. The work itself takes neither, so
+ * drive_quiesce may wait for it from a register handler.
  */
 #pragma once
 
 #include "block/block.h"
 #include "block/throttle.h"
+#include "core/iothread.h"
 #include "core/machine.h"
 
 enum drive_op { DRIVE_READ, DRIVE_WRITE, DRIVE_FLUSH, DRIVE_DISCARD, DRIVE_ZERO, DRIVE_OPS };
@@ -41,7 +43,8 @@ struct drive {
 	struct block *block; /* NULL: no medium */
 	enum drive_on_error rerror, werror;
 	bool read_only, cdrom, removable, writethrough, detect_zeroes, unmap_detected;
-	const void *user; /* the device that has it */
+	const void *user;	   /* the device that has it */
+	struct iothread *iothread; /* whose lock is the drive's; NULL: the machine lock is */
 	struct drive_stats stats;
 	/* The device's, all may be NULL: the image's size or the medium has changed; the guest has
 	 * locked the tray. */
@@ -105,6 +108,8 @@ bool drive_become_cdrom(struct drive *d, const char *device, GError **err);
  */
 bool drive_change_medium(struct drive *d, const char *file, const char *format, bool force,
 			 GError **err);
+/* Whether the guest has locked the tray; machine lock. */
+bool drive_is_locked(struct drive *d);
 bool drive_resize(struct drive *d, uint64_t size, GError **err);
 /* Sets rates (and bursts) for what comes from now on. */
 void drive_set_throttle(struct drive *d, const struct throttle *t);
@@ -117,7 +122,10 @@ static inline uint64_t drive_size(const struct drive *d)
 }
 
 void drive_submit(struct drive *d, struct drive_request *r);
-/* Waits until nobody works on the guest's memory; `done`s may still come. */
+/* A copy of the counts; machine lock. */
+struct drive_stats drive_get_stats(struct drive *d);
+/* Waits, the drive's lock held, until nobody works on the guest's memory; `done`s may still come.
+ */
 void drive_quiesce(struct drive *d);
 /*
  * Waits until every `done` has been called; gives the machine lock up meanwhile, so: not from a

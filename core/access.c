@@ -3,6 +3,7 @@
  */
 #include <inttypes.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "core/device.h"
 #include "core/log.h"
@@ -149,6 +150,21 @@ static void io_write(struct region *r, uint64_t off, const uint8_t *buf, size_t 
 	}
 }
 
+/* Whether a write goes to an eventfd. */
+static bool signal_eventfd(const struct region *r, uint64_t off, const uint8_t *p, size_t len)
+{
+	for (unsigned i = 0; i < r->neventfds; i++) {
+		const struct region_eventfd *e = &r->eventfds[i];
+
+		if (e->off == off && e->size == len &&
+		    (!e->match || load_le(p, (unsigned)len) == e->value)) {
+			eventfd_write(e->fd, 1);
+			return true;
+		}
+	}
+	return false;
+}
+
 static bool take_lock(void)
 {
 	if (machine_locked())
@@ -210,6 +226,9 @@ bool space_write(struct space *s, uint64_t addr, const void *buf, size_t len)
 
 			memcpy(r.region->ram->host + off, p, n);
 			ram_mark_dirty(r.region->ram, off, n);
+		} else if (r.region->neventfds &&
+			   signal_eventfd(r.region, r.off + (at - r.start), p, len)) {
+			return all;
 		} else if (r.region->kind == REGION_IO || r.region->ops.write) {
 			bool locked = take_lock();
 

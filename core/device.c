@@ -265,27 +265,53 @@ bool device_loaded(struct device *d, GError **err)
 	return !d->info->loaded || d->info->loaded(d, err);
 }
 
+/* DMA under a lock that must not be held when another device's handler runs. */
+static bool copy_ram(struct device *d, uint64_t addr, void *buf, size_t len, bool write)
+{
+	uint8_t *p = buf;
+
+	while (len) {
+		struct dma_map map;
+
+		if (!dma_map(d, addr, len, write, &map))
+			return false;
+		memcpy(write ? map.host : p, write ? p : map.host, map.len);
+		addr += map.len;
+		p += map.len;
+		len -= map.len;
+		dma_unmap(&map, map.len);
+	}
+	return true;
+}
+
+static bool is_dma_off(const struct device *d)
+{
+	return __atomic_load_n(&d->dma_off, __ATOMIC_RELAXED);
+}
+
 bool dma_read(void *dev, uint64_t addr, void *buf, size_t len)
 {
 	struct device *d = dev;
 
-	if (d->dma_off) {
+	if (is_dma_off(d)) {
 		memset(buf, 0xff, len);
 		log_guest(d, "DMA read at 0x%" G_GINT64_MODIFIER "x with bus mastering off", addr);
 		return false;
 	}
-	return space_read(&d->machine->mem, addr, buf, len);
+	return d->dma_ram_only ? copy_ram(d, addr, buf, len, false)
+			       : space_read(&d->machine->mem, addr, buf, len);
 }
 
 bool dma_write(void *dev, uint64_t addr, const void *buf, size_t len)
 {
 	struct device *d = dev;
 
-	if (d->dma_off) {
+	if (is_dma_off(d)) {
 		log_guest(d, "DMA write at 0x%" G_GINT64_MODIFIER "x with bus mastering off", addr);
 		return false;
 	}
-	return space_write(&d->machine->mem, addr, buf, len);
+	return d->dma_ram_only ? copy_ram(d, addr, (void *)buf, len, true)
+			       : space_write(&d->machine->mem, addr, buf, len);
 }
 
 bool dma_map(void *dev, uint64_t addr, size_t len, bool write, struct dma_map *map)
@@ -293,7 +319,7 @@ bool dma_map(void *dev, uint64_t addr, size_t len, bool write, struct dma_map *m
 	struct device *d = dev;
 
 	*map = (struct dma_map) { .len = len, .write = write };
-	if (d->dma_off)
+	if (is_dma_off(d))
 		return false;
 	map->host =
 		space_map(&d->machine->mem, addr, &map->len, write, &map->block, &map->block_off);

@@ -92,7 +92,8 @@ struct device {
 	struct bus *bus;
 	struct region regions[MOST_WINDOWS]; /* one per window */
 	bool entered;			     /* a handler is running; see access.c */
-	bool dma_off;			     /* a bus master that may not */
+	bool dma_off;			     /* a bus master that may not; atomic */
+	bool dma_ram_only; /* its DMA has no business in other devices' windows: see iothread.h */
 	bool realized;
 };
 

@@ -92,8 +92,8 @@ bool iothread_new(const char *id, GError **err)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	t->started = !e;
 	g_ptr_array_add(iothreads, t);
-	return !e || error(err, "-object iothread: id=%s: cannot start a thread: %s", id,
-			   strerror(e));
+	return !e ||
+	       error(err, "-object iothread: id=%s: cannot start a thread: %s", id, strerror(e));
 }
 
 struct iothread *iothread_nth(unsigned n)

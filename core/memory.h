@@ -59,6 +59,17 @@ struct region_ops {
 	uint8_t min, max; /* powers of two, 1 to 8 */
 };
 
+/*
+ * A write of `size` bytes at `off`, of `value` if `match`, that signals an eventfd instead of
+ * reaching the handler, from any thread and without the machine lock.
+ */
+struct region_eventfd {
+	uint64_t off, value;
+	uint8_t size;
+	bool match;
+	int fd;
+};
+
 struct region {
 	const char *name;
 	enum region_kind kind;
@@ -69,6 +80,9 @@ struct region {
 	bool rom_handler_reads; /* ROM: reads go to the handler too (a flash in command mode) */
 	bool read_only;		/* ALIAS: writes through it are dropped */
 	bool coalesce;		/* IO: writes may be batched by the engine */
+	/* IO; the owner's, and fixed while the region is mapped. */
+	const struct region_eventfd *eventfds;
+	unsigned neventfds;
 	struct region *parent;
 	GPtrArray *children; /* of a GROUP, not owned */
 	struct ram_block *ram;

@@ -43,12 +43,7 @@ static JsonObject *describe_image(const struct drive *d)
 	return o;
 }
 
-static bool is_locked(const struct drive *d)
-{
-	return d->is_locked && d->is_locked(d->opaque);
-}
-
-static void say_drive(struct call *c, const struct drive *d)
+static void say_drive(struct call *c, struct drive *d)
 {
 	if (!c->text)
 		return;
@@ -60,7 +55,7 @@ static void say_drive(struct call *c, const struct drive *d)
 			       d->block->format->name, d->read_only ? ", read-only" : "");
 	if (d->removable)
 		g_string_append_printf(c->text, "    Removable device: %slocked\n",
-				       is_locked(d) ? "" : "not ");
+				       drive_is_locked(d) ? "" : "not ");
 	if (d->block->backing)
 		g_string_append_printf(c->text, "    Backing file:     %s\n",
 				       d->block->backing->path);
@@ -76,7 +71,7 @@ bool query_block(struct call *c, GError **err)
 		JsonObject *o = json_object_new();
 
 		json_object_set_string_member(o, "device", d->id);
-		json_object_set_boolean_member(o, "locked", is_locked(d));
+		json_object_set_boolean_member(o, "locked", drive_is_locked(d));
 		json_object_set_boolean_member(o, "removable", d->removable);
 		json_object_set_string_member(o, "type", "unknown");
 		if (d->removable)
@@ -89,6 +84,26 @@ bool query_block(struct call *c, GError **err)
 			json_object_set_object_member(o, "inserted", describe_image(d));
 		json_array_add_object_element(list, o);
 		say_drive(c, d);
+	}
+	c->result = array_result(list);
+	return true;
+}
+
+bool query_iothreads(struct call *c, GError **err)
+{
+	JsonArray *list = json_array_new();
+	struct iothread *t;
+
+	(void)err;
+	for (unsigned i = 0; (t = iothread_nth(i)); i++) {
+		JsonObject *o = json_object_new();
+		int tid = __atomic_load_n(&t->tid, __ATOMIC_ACQUIRE);
+
+		json_object_set_string_member(o, "id", t->id);
+		json_object_set_int_member(o, "thread-id", tid);
+		json_array_add_object_element(list, o);
+		if (c->text)
+			g_string_append_printf(c->text, "%s:\n  thread_id=%d\n", t->id, tid);
 	}
 	c->result = array_result(list);
 	return true;
@@ -111,6 +126,7 @@ bool query_blockstats(struct call *c, GError **err)
 	(void)err;
 	for (unsigned i = 0; (d = drive_nth(i)); i++) {
 		JsonObject *o = json_object_new(), *stats = json_object_new();
+		struct drive_stats now = drive_get_stats(d);
 
 		if (c->text)
 			g_string_append_printf(c->text, "%s:", d->id);
@@ -119,17 +135,15 @@ bool query_blockstats(struct call *c, GError **err)
 
 			if (rows[k].bytes)
 				json_object_set_int_member(stats, rows[k].bytes,
-							   (gint64)d->stats.bytes[op]);
-			json_object_set_int_member(stats, rows[k].operations,
-						   (gint64)d->stats.ops[op]);
-			json_object_set_int_member(stats, rows[k].failed,
-						   (gint64)d->stats.failed[op]);
+							   (gint64)now.bytes[op]);
+			json_object_set_int_member(stats, rows[k].operations, (gint64)now.ops[op]);
+			json_object_set_int_member(stats, rows[k].failed, (gint64)now.failed[op]);
 			if (c->text && rows[k].bytes)
 				g_string_append_printf(c->text, " %s=%" G_GUINT64_FORMAT,
-						       rows[k].bytes, d->stats.bytes[op]);
+						       rows[k].bytes, now.bytes[op]);
 			if (c->text)
 				g_string_append_printf(c->text, " %s=%" G_GUINT64_FORMAT,
-						       rows[k].operations, d->stats.ops[op]);
+						       rows[k].operations, now.ops[op]);
 		}
 		if (c->text)
 			g_string_append_c(c->text, '\n');

@@ -342,6 +342,7 @@ const struct command monitor_commands[] = {
 	  "character devices", query_chardev },
 	{ "query-block", "info block", "", "[device:str,locked:bool,removable:bool,type:str,inserted?:any,tray_open?:bool,io-status?:str]",
 	  "drives and their images", query_block },
+	{ "query-iothreads", "info iothreads", "", "[id:str,thread-id:int]", "I/O threads", query_iothreads },
 	{ "query-blockstats", "info blockstats", "", "[device:str,stats:any]", "what drives have done", query_blockstats },
 	{ "block_resize", "block_resize", "device:str,size:int", "", "make a drive larger", cmd_block_resize },
 	{ "block_set_io_throttle", "block_set_io_throttle", "device:str,bps:int,bps_rd:int,bps_wr:int,iops:int,iops_rd:int,iops_wr:int", "", "limit what a drive does in a second; 0: no limit", cmd_throttle },

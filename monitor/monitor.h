@@ -101,6 +101,7 @@ bool info_pci(struct call *c, GError **err);
 /* backends.c */
 bool query_block(struct call *c, GError **err);
 bool query_blockstats(struct call *c, GError **err);
+bool query_iothreads(struct call *c, GError **err);
 bool query_balloon(struct call *c, GError **err);
 bool cmd_balloon(struct call *c, GError **err);
 bool cmd_block_resize(struct call *c, GError **err);

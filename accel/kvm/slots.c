@@ -93,10 +93,24 @@ static bool slot_read_only(struct kvm *k, const struct flat_range *r)
 	return r->read_only && k->caps[CAP_READONLY_MEM];
 }
 
+/* Writes that end in the kernel. Where it takes no more of them, they come to the handler. */
+static void set_eventfds(struct kvm *k, const struct flat_range *r, bool pio, bool add)
+{
+	for (unsigned i = 0; r->region->kind == REGION_IO && i < r->region->neventfds; i++) {
+		const struct region_eventfd *e = &r->region->eventfds[i];
+
+		if (e->off >= r->off && e->off - r->off < r->size)
+			kvm_ioeventfd(k->accel, pio, r->start + (e->off - r->off), e->size,
+				      e->match, e->value, e->fd, add);
+	}
+}
+
 static void add_range(struct space_listener *l, const struct flat_range *r)
 {
 	struct kvm *k = of_mem(l);
 	struct kvm_slot s;
+
+	set_eventfds(k, r, false, true);
 
 	if (r->region->kind == REGION_IO && r->region->coalesce && k->caps[CAP_COALESCED_MMIO]) {
 		struct kvm_coalesced_mmio_zone z = { .addr = r->start, .size = (uint32_t)r->size };
@@ -143,6 +157,7 @@ static void del_range(struct space_listener *l, const struct flat_range *r)
 {
 	struct kvm *k = of_mem(l);
 
+	set_eventfds(k, r, false, false);
 	if (r->region->kind == REGION_IO && r->region->coalesce) {
 		for (guint i = 0; i < k->coalesced->len; i++) {
 			struct kvm_coalesced_mmio_zone *z =
@@ -204,6 +219,7 @@ static void add_ports(struct space_listener *l, const struct flat_range *r)
 					     .size = (uint32_t)r->size,
 					     .pio = 1 };
 
+	set_eventfds(k, r, true, true);
 	if (!r->region->coalesce || !k->caps[CAP_COALESCED_PIO])
 		return;
 	if (ioctl(k->vm, KVM_REGISTER_COALESCED_MMIO, &z) == 0)
@@ -214,6 +230,7 @@ static void del_ports(struct space_listener *l, const struct flat_range *r)
 {
 	struct kvm *k = container_of(l, struct kvm, port_listener);
 
+	set_eventfds(k, r, true, false);
 	for (guint i = 0; i < k->coalesced->len; i++) {
 		struct kvm_coalesced_mmio_zone *z =
 			&g_array_index(k->coalesced, struct kvm_coalesced_mmio_zone, i);

@@ -4,6 +4,7 @@
  * QEMU's.
  */
 #include "cmd/moa/cmdline.h"
+#include "cmd/moa/objects.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -468,7 +469,14 @@ static bool opt_net(void *opaque, const char *arg, GError **err)
 static bool opt_object(void *opaque, const char *arg, GError **err)
 {
 	(void)err;
-	g_ptr_array_add(((struct vm_config *)opaque)->nets.objects, g_strdup(arg));
+	if (!strcmp(arg, "help")) {
+		g_autofree char *text = objects_help();
+
+		fputs(text, stdout);
+		((struct vm_config *)opaque)->done = true;
+		return true;
+	}
+	g_ptr_array_add(((struct vm_config *)opaque)->objects, g_strdup(arg));
 	return true;
 }
 
@@ -937,7 +945,7 @@ static const struct option_row options[] = {
 	{ "nic", "[type=]user[,model=CARD][,mac=ADDR][,...]|none", "a card and its network; see -nic help", opt_nic },
 	{ "netdev", "[type=]NAME,id=ID[,...]", "a network for a -device CARD,netdev=ID; see -netdev help", opt_netdev },
 	{ "net", "nic[,model=CARD][,macaddr=ADDR]|user[,...]|none", "the old spelling of -nic", opt_net },
-	{ "object", "filter-dump,id=ID,netdev=ID,file=FILE[,maxlen=N]", "write what passes a network to a pcap file", opt_object },
+	{ "object", "TYPE,id=ID[,OPTION=VALUE]", "something beside devices: iothread, filter-dump (help)", opt_object },
 	{ NULL, NULL, "Consoles:", NULL },
 	{ "chardev", "BACKEND,id=ID[,...]", "a character device; see -chardev help", opt_chardev },
 	{ "serial", "DEV", "a serial port on DEV: stdio, mon:stdio, pty, file:PATH, tcp:HOST:PORT, telnet:HOST:PORT, unix:PATH, null, none, chardev:ID", opt_serial },
@@ -1017,6 +1025,7 @@ bool config_parse(struct vm_config *c, int argc, char **argv, GError **err)
 	c->mons = g_ptr_array_new_with_free_func(g_free);
 	c->debugcons = g_ptr_array_new_with_free_func(g_free);
 	c->devices = g_ptr_array_new_with_free_func(g_free);
+	c->objects = g_ptr_array_new_with_free_func(g_free);
 	c->fw_cfg = g_ptr_array_new_with_free_func(fw_cfg_blob_free);
 	drive_wishes_init(&c->drives);
 	net_wishes_init(&c->nets);
@@ -1055,6 +1064,7 @@ void config_clear(struct vm_config *c)
 	g_ptr_array_unref(c->mons);
 	g_ptr_array_unref(c->debugcons);
 	g_ptr_array_unref(c->devices);
+	g_ptr_array_unref(c->objects);
 	g_ptr_array_unref(c->fw_cfg);
 	drive_wishes_clear(&c->drives);
 	net_wishes_clear(&c->nets);

@@ -20,6 +20,7 @@ struct vm_config {
 	GPtrArray *serials, *monitors, *qmps, *debugcons; /* texts */
 	GPtrArray *mons;				  /* texts of -mon */
 	GPtrArray *devices;				  /* texts of -device */
+	GPtrArray *objects;				  /* texts of -object */
 	GPtrArray *fw_cfg;				  /* struct fw_cfg_blob */
 	struct drive_wishes drives;
 	struct net_wishes nets;

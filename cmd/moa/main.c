@@ -12,6 +12,7 @@
 
 #include "chardev/chardev.h"
 #include "cmd/moa/cmdline.h"
+#include "cmd/moa/objects.h"
 #include "core/loop.h"
 #include "core/options.h"
 #include "monitor/gdbstub/gdbstub.h"
@@ -275,12 +276,13 @@ static bool build(GError **err)
 		return false;
 	if (config.drives.all->len)
 		net_set_identity(((struct drive_wish *)config.drives.all->pdata[0])->file);
-	if (!net_wishes_networks(&config.nets, &machine, err))
+	if (!objects_make(config.objects, true, err) ||
+	    !net_wishes_networks(&config.nets, &machine, err))
 		return false;
 	pc = pc_new(&machine, &config.pc, err);
 	if (!pc || !add_debugcons(err) ||
 	    !net_wishes_cards(&config.nets, &machine, !config.nodefaults, err) ||
-	    !net_wishes_objects(&config.nets, err) ||
+	    !objects_make(config.objects, false, err) ||
 	    !drive_wishes_fulfil(&config.drives, &machine, err) ||
 	    !config_add_devices(&config, &machine, err) || !add_monitors(err) || !add_gdb(err))
 		return false;
@@ -301,9 +303,11 @@ static void take_down(void)
 	gdb_free();
 	monitors_free();
 	chr_free_all();
+	iothreads_stop();
 	machine_destroy(&machine);
 	net_free_all();
 	drives_free(&machine);
+	iothreads_free();
 }
 
 int main(int argc, char **argv)

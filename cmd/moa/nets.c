@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "core/device.h"
-#include "net/pcap.h"
 
 /* Models and the devices that they are. The first is the default. */
 static const struct {
@@ -20,7 +19,6 @@ void net_wishes_init(struct net_wishes *w)
 	w->nics = g_ptr_array_new_with_free_func(g_free);
 	w->old_nics = g_ptr_array_new_with_free_func(g_free);
 	w->old_nets = g_ptr_array_new_with_free_func(g_free);
-	w->objects = g_ptr_array_new_with_free_func(g_free);
 }
 
 void net_wishes_clear(struct net_wishes *w)
@@ -29,7 +27,6 @@ void net_wishes_clear(struct net_wishes *w)
 	g_ptr_array_unref(w->nics);
 	g_ptr_array_unref(w->old_nics);
 	g_ptr_array_unref(w->old_nets);
-	g_ptr_array_unref(w->objects);
 }
 
 char *net_models_help(void)
@@ -187,35 +184,6 @@ static bool add_old(struct net_wishes *w, struct machine *m, GError **err)
 				 : w->old_nets->len ? "__net0"
 						    : NULL,
 				 err))
-			return false;
-	}
-	return true;
-}
-
-static bool add_dump(struct optlist *l, GError **err)
-{
-	const char *id = optlist_get(l, "id"), *netdev = optlist_get(l, "netdev"),
-		   *file = optlist_get(l, "file");
-	uint64_t most = 65536;
-
-	if (!id || !netdev || !file)
-		return error(err, "-object filter-dump: needs id=ID, netdev=ID and file=FILE");
-	return optlist_uint(l, "maxlen", 1, INT32_MAX, &most, err) && optlist_finish(l, err) &&
-	       net_dump_new(id, netdev, file, most, err);
-}
-
-bool net_wishes_objects(struct net_wishes *w, GError **err)
-{
-	for (guint i = 0; i < w->objects->len; i++) {
-		struct optlist *l = optlist_parse("-object", w->objects->pdata[i], "qom-type");
-		const char *type = optlist_get(l, "qom-type");
-		bool ok = type && !strcmp(type, "filter-dump");
-
-		ok = ok ? add_dump(l, err)
-			: error(err, "-object: no type '%s'; there is: filter-dump",
-				type ? type : "");
-		optlist_free(l);
-		if (!ok)
 			return false;
 	}
 	return true;

@@ -9,7 +9,6 @@ struct net_wishes {
 	GPtrArray *netdevs;		/* texts of -netdev */
 	GPtrArray *nics;		/* texts of -nic */
 	GPtrArray *old_nics, *old_nets; /* texts of -net nic and of other -net */
-	GPtrArray *objects;		/* texts of -object */
 	bool given;			/* anything at all, `none` included */
 };
 
@@ -19,7 +18,5 @@ void net_wish_net(struct net_wishes *w, const char *text);
 /* Makes the networks; the cards come with net_wishes_cards, after the board. */
 bool net_wishes_networks(struct net_wishes *w, struct machine *m, GError **err);
 bool net_wishes_cards(struct net_wishes *w, struct machine *m, bool defaults, GError **err);
-/* What -object asks for, once networks and cards are there. */
-bool net_wishes_objects(struct net_wishes *w, GError **err);
 /* Models of cards, for -nic model=help. */
 char *net_models_help(void);

@@ -43,7 +43,7 @@
 
 struct virtio_blk {
 	struct virtio_device vdev;
-	char *drive, *serial; /* properties */
+	char *drive, *serial, *iothread; /* properties */
 	uint16_t num_queues, queue_size;
 	int32_t bootindex;
 	bool write_cache; /* the driver's choice; off: each write is flushed */
@@ -327,8 +327,10 @@ static bool blk_realize(void *dev, GError **err)
 	s->back = drive_of_device(s, s->drive, false, err);
 	if (!s->back)
 		return false;
-	if (!virtio_queue_size_ok(s, s->queue_size, err))
+	if (!virtio_queue_size_ok(s, s->queue_size, err) ||
+	    !virtio_use_iothread(s, s->iothread, err))
 		return false;
+	s->back->iothread = s->vdev.iothread;
 	s->back->resized = resized;
 	s->back->opaque = s;
 	g_queue_init(&s->waiting);
@@ -343,7 +345,7 @@ static bool blk_realize(void *dev, GError **err)
 
 static void blk_unrealize(void *dev)
 {
-	blk_reset(dev);
+	virtio_reset(dev);
 	virtio_destroy(dev);
 }
 
@@ -363,20 +365,29 @@ static void blk_saving(void *dev)
 
 static bool blk_loaded(void *dev, GError **err)
 {
-	return virtio_loaded(dev, err) && virtio_kept(dev, start, err);
+	struct virtio_blk *s = dev;
+	bool ok;
+
+	iothread_lock(s->vdev.iothread);
+	ok = virtio_loaded(dev, err) && virtio_kept(dev, start, err);
+	iothread_unlock(s->vdev.iothread);
+	return ok;
 }
 
 static void blk_run_changed(void *dev, bool running)
 {
 	struct virtio_blk *s = dev;
-	GQueue again = s->waiting;
 	struct request *r;
+	GQueue again;
 
 	if (!running)
 		return;
+	iothread_lock(s->vdev.iothread);
+	again = s->waiting;
 	g_queue_init(&s->waiting);
 	while ((r = g_queue_pop_head(&again)))
 		submit(r);
+	iothread_unlock(s->vdev.iothread);
 }
 
 static const struct pci_info blk_pci = VIRTIO_PCI(0x1001, 0x0100, 2);
@@ -389,6 +400,7 @@ DEVICE(virtio_blk,
 	.bus_info = &blk_pci,
 	.props = FIELDS(F(drive, .help = "the drive's id"), F(serial, .help = "its serial number"),
 			F(bootindex, .init = -1, .help = "place in the boot order, from 0"),
+			F(iothread, .help = "the -object iothread that moves its data"),
 			{ .name = "num-queues", .type = FT_U16,
 			  .offset = offsetof(D, num_queues), .size = 2, .init = 1, .min = 1,
 			  .max = MOST_QUEUES, .help = "request queues" },

@@ -8,13 +8,15 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "core/log.h"
 
 #define D struct pci_device
 FIELD_TABLE(pci_device_table,
 	    HOST(dev, bus, devfn, multifunction, writable, write_clear, bars, next_cap, msi_cap,
-		 msi_vectors, msix),
+		 msi_vectors, msix, irqfds, irqfds_live),
 	    F(config), F(intx_level), F(msix_table), F(msix_pending));
 
 static const struct pci_info *info_of(const struct pci_device *d)
@@ -243,7 +245,7 @@ void pci_msix_notify(void *dev, unsigned vector)
 	struct pci_device *d = dev;
 	const uint32_t *e = &d->msix_table[4 * vector];
 
-	if (vector >= d->msix.vectors || !pci_msix_enabled(d))
+	if (vector >= d->msix.vectors || !pci_msix_enabled(d) || pci_irqfd_signal(d, vector))
 		return;
 	if (msix_masked(d, vector))
 		d->msix_pending |= BIT64(vector);
@@ -259,6 +261,97 @@ static void msix_send_pending(struct pci_device *d)
 			pci_msix_notify(d, v);
 		}
 	}
+}
+
+/* irqfds: live while their vector is not masked, with the message that the table has. */
+
+void pci_use_irqfds(void *dev)
+{
+	struct pci_device *d = dev;
+	struct accel *a = machine_accel(d->dev.machine);
+
+	if (!a || !a->ops->msi_route_add)
+		return;
+	d->irqfds = g_new(struct pci_irqfd, d->msix.vectors);
+	for (unsigned v = 0; v < d->msix.vectors; v++)
+		d->irqfds[v] = (struct pci_irqfd) { .fd = -1, .handle = -1 };
+}
+
+bool pci_irqfd_signal(void *dev, unsigned vector)
+{
+	struct pci_device *d = dev;
+
+	if (!(__atomic_load_n(&d->irqfds_live, __ATOMIC_ACQUIRE) >> vector & 1))
+		return false;
+	eventfd_write(d->irqfds[vector].fd, 1);
+	return true;
+}
+
+/* What was signalled while it went down is pending; the engine looks again when it comes back. */
+static void irqfd_end(struct pci_device *d, unsigned v)
+{
+	struct accel *a = machine_accel(d->dev.machine);
+	struct pci_irqfd *q = &d->irqfds[v];
+	eventfd_t n;
+
+	if (q->handle < 0)
+		return;
+	__atomic_fetch_and(&d->irqfds_live, ~BIT64(v), __ATOMIC_ACQ_REL);
+	if (a)
+		a->ops->msi_route_del(a, q->handle, q->fd);
+	q->handle = -1;
+	if (!eventfd_read(q->fd, &n))
+		d->msix_pending |= BIT64(v);
+}
+
+static void irqfd_begin(struct pci_device *d, unsigned v)
+{
+	const uint32_t *e = &d->msix_table[4 * v];
+	const struct msi_message msg = { (uint64_t)e[1] << 32 | e[0], e[2] };
+	struct accel *a = machine_accel(d->dev.machine);
+	struct pci_irqfd *q = &d->irqfds[v];
+
+	if (q->handle >= 0) {
+		if (q->msg.address != msg.address || q->msg.data != msg.data)
+			a->ops->msi_route_set(a, q->handle, &msg);
+		q->msg = msg;
+		return;
+	}
+	if (q->fd < 0)
+		q->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (q->fd < 0)
+		return;
+	q->msg = msg;
+	q->handle = a->ops->msi_route_add(a, &msg, q->fd);
+	if (q->handle >= 0)
+		__atomic_fetch_or(&d->irqfds_live, BIT64(v), __ATOMIC_ACQ_REL);
+}
+
+/* Other addresses are memory like any other (Intel SDM, volume 3, 11.11.1). */
+static bool is_interrupt_message(const uint32_t *entry)
+{
+	return entry[0] >> 20 == 0xfee && !entry[1];
+}
+
+static void update_irqfds(struct pci_device *d)
+{
+	for (unsigned v = 0; d->irqfds && v < d->msix.vectors; v++) {
+		if (pci_msix_enabled(d) && !msix_masked(d, v) && !d->dev.dma_off &&
+		    is_interrupt_message(&d->msix_table[4 * v]))
+			irqfd_begin(d, v);
+		else
+			irqfd_end(d, v);
+	}
+}
+
+static void free_irqfds(struct pci_device *d)
+{
+	for (unsigned v = 0; d->irqfds && v < d->msix.vectors; v++) {
+		irqfd_end(d, v);
+		if (d->irqfds[v].fd >= 0)
+			close(d->irqfds[v].fd);
+	}
+	g_clear_pointer(&d->irqfds, g_free);
 }
 
 static uint64_t msix_read(void *opaque, uint64_t off, unsigned size)
@@ -283,6 +376,7 @@ static void msix_write(void *opaque, uint64_t off, uint64_t value, unsigned size
 	if (off < d->msix.table_off || off - d->msix.table_off >= 16 * d->msix.vectors)
 		return;
 	d->msix_table[(off - d->msix.table_off) / 4] = (uint32_t)value;
+	update_irqfds(d);
 	msix_send_pending(d);
 }
 
@@ -392,8 +486,10 @@ void pci_config_write(struct pci_bus *b, uint8_t devfn, unsigned off, uint32_t v
 	pci_update_bars(d);
 	if (d->msi_cap)
 		msi_written(d);
-	if (d->msix.cap)
+	if (d->msix.cap) {
+		update_irqfds(d);
 		msix_send_pending(d);
+	}
 	if (info_of(d)->config_written)
 		info_of(d)->config_written(d, off, size);
 }
@@ -443,6 +539,7 @@ static void pci_detach(struct bus *bus, struct device *dev)
 		if (d->bars[n].mapped)
 			region_remove(d->bars[n].region);
 	region_destroy(&d->msix.region);
+	free_irqfds(d);
 	b->devices[d->devfn] = NULL;
 }
 
@@ -463,6 +560,7 @@ static void pci_reset(struct bus *bus, struct device *dev)
 	memset(d->msix_table, 0, sizeof(d->msix_table));
 	for (unsigned v = 0; v < d->msix.vectors; v++)
 		d->msix_table[4 * v + 3] = MSIX_ENTRY_MASKED;
+	update_irqfds(d);
 	d->msix_pending = 0;
 	pci_update_bars(d);
 }
@@ -488,6 +586,7 @@ static bool pci_loaded(struct bus *bus, struct device *dev, GError **err)
 	d->config[PCI_INTERRUPT_PIN] = i->interrupt_pin;
 	dev->dma_off = !(pci_word(d, PCI_COMMAND) & PCI_COMMAND_MASTER);
 	pci_update_bars(d);
+	update_irqfds(d);
 	/* The first device on the bus starts the counts afresh. */
 	for (unsigned n = 0; n < d->devfn; n++)
 		first = first && !b->devices[n];

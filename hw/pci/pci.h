@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "accel/accel.h"
 #include "core/device.h"
 
 #define PCI_CONFIG_SIZE 256
@@ -67,6 +68,13 @@ struct pci_msix {
 
 #define MSIX_MOST_VECTORS 64
 
+/* A vector that the engine sends when its eventfd is written to. */
+struct pci_irqfd {
+	int fd;	    /* -1: none yet; for the device's life */
+	int handle; /* the engine's, -1: not now */
+	struct msi_message msg;
+};
+
 struct pci_device {
 	struct device dev;
 	struct pci_bus *bus;
@@ -84,6 +92,8 @@ struct pci_device {
 	struct pci_msix msix;
 	uint32_t msix_table[MSIX_MOST_VECTORS * 4];
 	uint64_t msix_pending;
+	struct pci_irqfd *irqfds; /* one a vector; NULL: not used */
+	uint64_t irqfds_live;	  /* vectors that have a handle; atomic */
 };
 extern const struct field_table pci_device_table;
 /* The property every PCI device has: addr=SLOT or SLOT.FUNCTION. */
@@ -122,6 +132,10 @@ bool pci_msix_enabled(const struct pci_device *d);
 /* Sends or, when masked, makes pending. */
 void pci_msi_notify(void *dev, unsigned vector);
 void pci_msix_notify(void *dev, unsigned vector);
+/* For realize, after pci_add_msix: vectors go by irqfd where the engine can. */
+void pci_use_irqfds(void *dev);
+/* Raises a vector; any thread, no lock. False: not now, pci_msix_notify does what is to be done. */
+bool pci_irqfd_signal(void *dev, unsigned vector);
 
 /* Puts BARs where config space says; hosts call it at load. */
 void pci_update_bars(struct pci_device *d);

@@ -6,8 +6,8 @@
  *	adapter (virtio_scsi.c)  has a struct scsi_bus, finds the unit, submits
  *	unit (scsi_disk.c)       a disk or a CD-ROM with its drive
  *
- * Lock: the machine lock; `done` is called with it held, from any thread or from inside
- * scsi_submit.
+ * Lock: the adapter's, which is its I/O thread's or the machine lock; `done` is called with it
+ * held, from any thread or from inside scsi_submit.
  */
 #pragma once
 
@@ -50,6 +50,7 @@ struct scsi_bus {
 	struct bus bus;
 	GPtrArray *units; /* struct scsi_unit * by target and LUN */
 	void *adapter;
+	struct iothread *iothread; /* whose lock is the adapter's; NULL: the machine lock is */
 	/* A unit's parameters have changed; `asc` says how. May be NULL. */
 	void (*changed)(void *adapter, struct scsi_unit *unit, uint16_t asc);
 	/* Where firmware finds a unit, to be freed. */

@@ -791,6 +791,7 @@ static bool unit_realize(void *dev, GError **err)
 		return false;
 	if (u->is_cd && !drive_become_cdrom(u->back, device_name(u), err))
 		return false;
+	u->back->iothread = bus_of(u)->iothread;
 	u->cd.back = u->back;
 	u->back->resized = resized;
 	u->back->medium_changed = medium_changed;
@@ -817,32 +818,39 @@ static void unit_unrealize(void *dev)
 {
 	struct scsi_unit *u = dev;
 
+	iothread_lock(bus_of(u)->iothread);
 	scsi_cancel(u);
 	u->back->opaque = NULL;
 	u->back->resized = u->back->medium_changed = NULL;
 	u->back->is_locked = NULL;
+	iothread_unlock(bus_of(u)->iothread);
 }
 
 static void unit_reset(void *dev)
 {
 	struct scsi_unit *u = dev;
 
+	iothread_lock(bus_of(u)->iothread);
 	scsi_unit_reset(u);
 	u->cd.medium_changed = u->cd.event_pending = false;
 	u->cd.tray_open = false;
+	iothread_unlock(bus_of(u)->iothread);
 }
 
 static void unit_run_changed(void *dev, bool running)
 {
 	struct scsi_unit *u = dev;
-	GQueue again = u->waiting;
 	struct scsi_request *r;
+	GQueue again;
 
 	if (!running)
 		return;
+	iothread_lock(bus_of(u)->iothread);
+	again = u->waiting;
 	g_queue_init(&u->waiting);
 	while ((r = g_queue_pop_head(&again)))
 		submit(r);
+	iothread_unlock(bus_of(u)->iothread);
 }
 
 /* clang-format off */

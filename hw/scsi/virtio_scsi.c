@@ -58,6 +58,7 @@ enum {
 struct virtio_scsi {
 	struct virtio_device vdev;
 	uint16_t num_queues, queue_size; /* properties */
+	char *iothread;
 
 	uint32_t sense_size, cdb_size; /* the driver's choice */
 	bool events_missed;
@@ -478,10 +479,12 @@ static bool scsi_realize(void *dev, GError **err)
 	struct device *d = dev;
 	g_autofree char *name = bus_name(dev, "scsi", 0);
 
-	if (!virtio_queue_size_ok(s, s->queue_size, err))
+	if (!virtio_queue_size_ok(s, s->queue_size, err) ||
+	    !virtio_use_iothread(s, s->iothread, err))
 		return false;
 	g_queue_init(&s->active);
 	scsi_bus_init(&s->bus, d, name);
+	s->bus.iothread = s->vdev.iothread;
 	s->bus.adapter = s;
 	s->bus.changed = unit_changed;
 	s->bus.boot_path = boot_path;
@@ -499,7 +502,7 @@ static void scsi_unrealize(void *dev)
 {
 	struct virtio_scsi *s = dev;
 
-	scsi_reset(s);
+	virtio_reset(s);
 	scsi_bus_destroy(&s->bus);
 	virtio_destroy(s);
 }
@@ -540,9 +543,11 @@ static void scsi_run_changed(void *dev, bool running)
 
 	if (!running || !s->kept_wait)
 		return;
+	iothread_lock(s->vdev.iothread);
 	s->kept_wait = false;
 	if (!virtio_kept(s, start, &e))
 		virtio_break(&s->vdev, "%s", e->message);
+	iothread_unlock(s->vdev.iothread);
 }
 
 static const struct pci_info scsi_pci = VIRTIO_PCI(0x1004, 0x0100, 8);
@@ -559,6 +564,7 @@ DEVICE(virtio_scsi,
 			{ .name = "virtqueue_size", .type = FT_U16,
 			  .offset = offsetof(D, queue_size), .size = 2, .init = 256, .min = 4,
 			  .max = VIRTQ_MOST_SIZE, .help = "descriptors in each" },
+			F(iothread, .help = "the -object iothread that moves its data"),
 			VIRTIO_PROPS),
 	.state = FIELDS(FO(vdev, virtio_device_table), F(sense_size), F(cdb_size),
 			F(events_missed)),

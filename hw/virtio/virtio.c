@@ -5,13 +5,18 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
+#include "accel/accel.h"
 #include "core/log.h"
+#include "core/loop.h"
 
 #define D struct virtio_device
 FIELD_TABLE(virtio_device_table,
-	    HOST(packed, event_idx, indirect_desc, disable_modern, virtio, host_features, nqueues,
-		 legacy, msix, modern, cfg_cap),
+	    HOST(packed, event_idx, indirect_desc, disable_modern, ioeventfd, iothread, listener,
+		 io_off, due, modern_fds, legacy_fds, virtio, host_features, nqueues, legacy, msix,
+		 modern, cfg_cap),
 	    FO(pci, pci_device_table), F(guest_features), F(host_select), F(guest_select),
 	    F(status), F(isr), F(generation), F(config_vector), F(queue_select),
 	    FO(queues, virtq_table), F(nkept), F(kept));
@@ -20,6 +25,7 @@ FIELD_TABLE(virtio_device_table,
 #define MSIX_BAR 1
 #define MODERN_BAR 4
 #define LEGACY_BYTES 128
+#define LEGACY_NOTIFY 16
 #define MODERN_BYTES 0x4000
 #define COMMON_AT 0x0000
 #define ISR_AT 0x1000
@@ -41,15 +47,64 @@ static void update_line(struct virtio_device *d)
 	pci_set_irq(d, d->isr != 0);
 }
 
+static void raise_line(struct virtio_device *d, uint8_t reason)
+{
+	d->isr |= reason;
+	update_line(d);
+}
+
+static void interrupt_config(struct virtio_device *d)
+{
+	if (!pci_msix_enabled(&d->pci))
+		raise_line(d, ISR_CONFIG);
+	else if (d->config_vector != VIRTIO_NO_VECTOR)
+		pci_msix_notify(d, d->config_vector);
+}
+
+/* Machine lock. */
+static void deliver_due(void *opaque)
+{
+	struct virtio_device *d = opaque;
+	bool queue, config;
+	uint64_t vectors;
+
+	iothread_lock(d->iothread);
+	vectors = d->due.vectors;
+	queue = d->due.queue;
+	config = d->due.config;
+	memset(&d->due, 0, sizeof(d->due));
+	iothread_unlock(d->iothread);
+	if (queue && !pci_msix_enabled(&d->pci))
+		raise_line(d, ISR_QUEUE);
+	for (unsigned v = 0; pci_msix_enabled(&d->pci) && v < d->pci.msix.vectors; v++)
+		if (vectors >> v & 1)
+			pci_msix_notify(d, v);
+	if (config)
+		interrupt_config(d);
+}
+
+static void post_due(struct virtio_device *d)
+{
+	if (!d->due.posted)
+		iothread_defer(d->iothread, deliver_due, d);
+	d->due.posted = true;
+}
+
 void virtio_interrupt(struct virtio_device *d, uint16_t vector)
 {
-	if (pci_msix_enabled(&d->pci)) {
-		if (vector != VIRTIO_NO_VECTOR)
-			pci_msix_notify(d, vector);
-		return;
+	if (d->iothread) {
+		if (vector < MSIX_MOST_VECTORS) {
+			if (pci_irqfd_signal(d, vector))
+				return;
+			d->due.vectors |= BIT64(vector);
+		}
+		d->due.queue = true;
+		post_due(d);
+	} else if (!pci_msix_enabled(&d->pci)) {
+		raise_line(d, ISR_QUEUE);
+	} else if (vector != VIRTIO_NO_VECTOR) {
+		pci_msix_notify(d, vector);
 	}
-	d->isr |= ISR_QUEUE;
-	update_line(d);
 }
 
 void virtio_config_changed(void *dev)
@@ -59,13 +114,12 @@ void virtio_config_changed(void *dev)
 	d->generation++;
 	if (!(d->status & VIRTIO_STATUS_DRIVER_OK))
 		return;
-	if (pci_msix_enabled(&d->pci)) {
-		if (d->config_vector != VIRTIO_NO_VECTOR)
-			pci_msix_notify(d, d->config_vector);
+	if (!d->iothread) {
+		interrupt_config(d);
 		return;
 	}
-	d->isr |= ISR_CONFIG;
-	update_line(d);
+	d->due.config = true;
+	post_due(d);
 }
 
 void virtio_break(struct virtio_device *d, const char *fmt, ...)
@@ -99,6 +153,8 @@ static void reset_state(struct virtio_device *d)
 	if (d->virtio->reset)
 		d->virtio->reset(d);
 	d->status = d->isr = 0;
+	d->due.vectors = 0;
+	d->due.queue = d->due.config = false;
 	d->guest_features = 0;
 	d->host_select = d->guest_select = 0;
 	d->config_vector = VIRTIO_NO_VECTOR;
@@ -109,7 +165,11 @@ static void reset_state(struct virtio_device *d)
 
 void virtio_reset(void *dev)
 {
-	reset_state(dev);
+	struct virtio_device *d = dev;
+
+	iothread_lock(d->iothread);
+	reset_state(d);
+	iothread_unlock(d->iothread);
 }
 
 static void kick(struct virtio_device *d, unsigned n)
@@ -122,6 +182,67 @@ static void kick(struct virtio_device *d, unsigned n)
 	if (virtio_has(d, VIRTIO_F_VERSION_1) && !(d->status & VIRTIO_STATUS_DRIVER_OK))
 		return;
 	q->kicked(d, q);
+}
+
+/* Kicks by eventfd. */
+
+static gboolean kick_came(gint fd, GIOCondition condition, gpointer opaque)
+{
+	struct virtq *q = opaque;
+	struct virtio_device *d = q->owner;
+	eventfd_t n;
+
+	(void)condition;
+	if (eventfd_read(fd, &n))
+		return G_SOURCE_CONTINUE;
+	iothread_lock(d->iothread);
+	if (!d->io_off)
+		kick(d, virtio_queue_index(q));
+	iothread_unlock(d->iothread);
+	return G_SOURCE_CONTINUE;
+}
+
+static bool has_kick_fds(const struct virtio_device *d)
+{
+	const struct accel *a = machine_accel(d->pci.dev.machine);
+
+	return d->iothread || (d->ioeventfd && a && a->ops->ioeventfd);
+}
+
+static void add_kick_fd(struct virtio_device *d, struct virtq *q)
+{
+	struct machine *m = d->pci.dev.machine;
+	unsigned n = virtio_queue_index(q);
+
+	q->kick_fd = has_kick_fds(d) ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+	if (q->kick_fd < 0)
+		return;
+	q->kick_source = loop_watch_fd(d->iothread ? d->iothread->context : m->context, q->kick_fd,
+				       G_IO_IN, kick_came, q);
+	d->modern_fds[n] = (struct region_eventfd) { .off = NOTIFY_AT + NOTIFY_MULTIPLIER * n,
+						     .size = 2,
+						     .fd = q->kick_fd };
+	d->legacy_fds[n] = (struct region_eventfd) {
+		.off = LEGACY_NOTIFY, .size = 2, .match = true, .value = n, .fd = q->kick_fd
+	};
+	d->modern.eventfds = d->modern_fds;
+	d->legacy.eventfds = d->legacy_fds;
+	d->modern.neventfds = d->legacy.neventfds = n + 1;
+}
+
+/* What came while the VM stood is found in the rings. */
+static void run_changed(void *opaque, bool running)
+{
+	struct virtio_device *d = opaque;
+
+	iothread_lock(d->iothread);
+	d->io_off = !running;
+	for (unsigned i = 0; running && i < d->nqueues; i++)
+		if (d->queues[i].kick_fd >= 0)
+			kick(d, i);
+	iothread_unlock(d->iothread);
+	if (!running)
+		iothread_sync(d->iothread);
 }
 
 static void set_status(struct virtio_device *d, uint8_t status)
@@ -335,9 +456,8 @@ static void common_write(struct virtio_device *d, uint64_t reg, uint64_t value)
 	}
 }
 
-static uint64_t modern_read(void *opaque, uint64_t off, unsigned size)
+static uint64_t modern_read(struct virtio_device *d, uint64_t off, unsigned size)
 {
-	struct virtio_device *d = opaque;
 	uint64_t base;
 
 	if (off < ISR_AT) {
@@ -353,10 +473,8 @@ static uint64_t modern_read(void *opaque, uint64_t off, unsigned size)
 	return 0;
 }
 
-static void modern_write(void *opaque, uint64_t off, uint64_t value, unsigned size)
+static void modern_write(struct virtio_device *d, uint64_t off, uint64_t value, unsigned size)
 {
-	struct virtio_device *d = opaque;
-
 	if (off < ISR_AT)
 		common_write(d, off, value);
 	else if (off >= NOTIFY_AT)
@@ -392,9 +510,8 @@ static void set_legacy_queue(struct virtio_device *d, struct virtq *q, uint32_t 
 	enable_queue(d, q);
 }
 
-static uint64_t legacy_read(void *opaque, uint64_t off, unsigned size)
+static uint64_t legacy_read(struct virtio_device *d, uint64_t off, unsigned size)
 {
-	struct virtio_device *d = opaque;
 	struct virtq *q = selected(d);
 	uint64_t value = 0, base = off & ~UINT64_C(3);
 
@@ -425,9 +542,8 @@ static uint64_t legacy_read(void *opaque, uint64_t off, unsigned size)
 	return value >> 8 * (off - base) & ones(size);
 }
 
-static void legacy_write(void *opaque, uint64_t off, uint64_t value, unsigned size)
+static void legacy_write(struct virtio_device *d, uint64_t off, uint64_t value, unsigned size)
 {
-	struct virtio_device *d = opaque;
 	struct virtq *q = selected(d);
 
 	if (off >= legacy_config_at(d)) {
@@ -447,7 +563,7 @@ static void legacy_write(void *opaque, uint64_t off, uint64_t value, unsigned si
 	case 14:
 		d->queue_select = (uint16_t)value;
 		break;
-	case 16:
+	case LEGACY_NOTIFY:
 		kick(d, (unsigned)value);
 		break;
 	case 18:
@@ -461,6 +577,47 @@ static void legacy_write(void *opaque, uint64_t off, uint64_t value, unsigned si
 			q->vector = known_vector(d, value);
 		break;
 	}
+}
+
+/* What the memory core calls: with the machine lock held. */
+
+static uint64_t locked_read(struct virtio_device *d, uint64_t off, unsigned size,
+			    uint64_t (*fn)(struct virtio_device *d, uint64_t off, unsigned size))
+{
+	uint64_t value;
+
+	iothread_lock(d->iothread);
+	value = fn(d, off, size);
+	iothread_unlock(d->iothread);
+	return value;
+}
+
+static uint64_t modern_window_read(void *opaque, uint64_t off, unsigned size)
+{
+	return locked_read(opaque, off, size, modern_read);
+}
+
+static uint64_t legacy_window_read(void *opaque, uint64_t off, unsigned size)
+{
+	return locked_read(opaque, off, size, legacy_read);
+}
+
+static void modern_window_write(void *opaque, uint64_t off, uint64_t value, unsigned size)
+{
+	struct virtio_device *d = opaque;
+
+	iothread_lock(d->iothread);
+	modern_write(d, off, value, size);
+	iothread_unlock(d->iothread);
+}
+
+static void legacy_window_write(void *opaque, uint64_t off, uint64_t value, unsigned size)
+{
+	struct virtio_device *d = opaque;
+
+	iothread_lock(d->iothread);
+	legacy_write(d, off, value, size);
+	iothread_unlock(d->iothread);
 }
 
 /* Capabilities (4.1.4). */
@@ -514,7 +671,7 @@ void virtio_config_reading(void *dev, unsigned off, unsigned size)
 	uint32_t at;
 
 	if (config_window(d, off, size, &at, &width))
-		store_le(d->pci.config + d->cfg_cap + 16, modern_read(d, at, width), width);
+		store_le(d->pci.config + d->cfg_cap + 16, modern_window_read(d, at, width), width);
 }
 
 void virtio_config_written(void *dev, unsigned off, unsigned size)
@@ -524,13 +681,30 @@ void virtio_config_written(void *dev, unsigned off, unsigned size)
 	uint32_t at;
 
 	if (config_window(d, off, size, &at, &width))
-		modern_write(d, at, load_le(d->pci.config + d->cfg_cap + 16, width), width);
+		modern_window_write(d, at, load_le(d->pci.config + d->cfg_cap + 16, width), width);
+}
+
+bool virtio_use_iothread(void *dev, const char *id, GError **err)
+{
+	struct virtio_device *d = dev;
+
+	if (!id)
+		return true;
+	d->iothread = iothread_find(id);
+	if (!d->iothread)
+		return error(err,
+			     "%s: iothread=%s: there is none; make it with -object iothread,id=%s",
+			     device_name(dev), id, id);
+	d->pci.dev.dma_ram_only = true;
+	return true;
 }
 
 void virtio_init(void *dev, const struct virtio_info *info, unsigned vectors)
 {
-	static const struct region_ops legacy_ops = { legacy_read, legacy_write, 1, 4 },
-				       modern_ops = { modern_read, modern_write, 1, 4 };
+	static const struct region_ops legacy_ops = { legacy_window_read, legacy_window_write, 1,
+						      4 },
+				       modern_ops = { modern_window_read, modern_window_write, 1,
+						      4 };
 	struct virtio_device *d = dev;
 
 	d->virtio = info;
@@ -551,6 +725,9 @@ void virtio_init(void *dev, const struct virtio_info *info, unsigned vectors)
 		pci_add_bar(d, MODERN_BAR, &d->modern, false, true, true);
 	}
 	pci_add_msix(d, MIN_OF(vectors, MSIX_MOST_VECTORS), &d->msix, 0, 0x800);
+	pci_use_irqfds(d);
+	d->listener = (struct machine_listener) { .run_changed = run_changed, .opaque = d };
+	machine_listen(d->pci.dev.machine, &d->listener);
 	if (!d->disable_modern)
 		add_caps(d);
 }
@@ -564,6 +741,7 @@ struct virtq *virtio_add_queue(void *dev, uint16_t size, void (*kicked)(void *de
 	q->owner = d;
 	q->most = size;
 	q->kicked = kicked;
+	add_kick_fd(d, q);
 	return q;
 }
 
@@ -571,9 +749,16 @@ void virtio_destroy(void *dev)
 {
 	struct virtio_device *d = dev;
 
+	machine_unlisten(d->pci.dev.machine, &d->listener);
+	for (unsigned i = 0; i < d->nqueues; i++)
+		loop_unwatch(&d->queues[i].kick_source);
+	iothread_sync(d->iothread);
 	region_destroy(&d->legacy);
 	region_destroy(&d->msix);
 	region_destroy(&d->modern);
+	for (unsigned i = 0; i < d->nqueues; i++)
+		if (d->queues[i].kick_fd >= 0)
+			close(d->queues[i].kick_fd);
 }
 
 bool virtio_loaded(void *dev, GError **err)

@@ -5,10 +5,13 @@
  * and 4.1.
  *
  * A device's struct begins with struct virtio_device. Its realize calls virtio_init and
- * virtio_add_queue; handlers run with the machine lock held.
+ * virtio_add_queue; handlers run with the device's lock held: the machine lock, or that of the I/O
+ * thread that virtio_use_iothread gave it. Handlers that serve registers hold the machine lock too.
+ * Under KVM kicks come by eventfd (ioeventfd=off: by the write itself), and MSI-X by irqfd.
  */
 #pragma once
 
+#include "core/iothread.h"
 #include "hw/pci/pci.h"
 #include "hw/virtio/virtqueue.h"
 
@@ -52,8 +55,17 @@ struct virtio_info {
 
 struct virtio_device {
 	struct pci_device pci;
-	bool packed, event_idx, indirect_desc, disable_modern; /* properties */
+	bool packed, event_idx, indirect_desc, disable_modern, ioeventfd; /* properties */
 
+	struct iothread *iothread; /* NULL: the main thread */
+	struct machine_listener listener;
+	bool io_off; /* the VM stands: kicks that come by eventfd wait for it to go on */
+	/* Interrupts that wait for the machine lock: MSI-X vectors, or the line. */
+	struct {
+		uint64_t vectors;
+		bool queue, config, posted;
+	} due;
+	struct region_eventfd modern_fds[VIRTIO_MOST_QUEUES], legacy_fds[VIRTIO_MOST_QUEUES];
 	const struct virtio_info *virtio;
 	uint64_t host_features, guest_features;
 	uint32_t host_select, guest_select; /* which 32 of the features are looked at */
@@ -89,6 +101,12 @@ extern const struct field_table virtio_device_table;
 		  .size = sizeof(bool),                                                            \
 		  .init = 1,                                                                       \
 		  .help = "offer indirect descriptors" },                                          \
+		{ .name = "ioeventfd",                                                             \
+		  .type = FT_BOOL,                                                                 \
+		  .offset = offsetof(struct virtio_device, ioeventfd),                             \
+		  .size = sizeof(bool),                                                            \
+		  .init = 1,                                                                       \
+		  .help = "kicks by eventfd, where the engine can" },                              \
 	{                                                                                          \
 		.name = "disable-modern", .type = FT_BOOL,                                         \
 		.offset = offsetof(struct virtio_device, disable_modern), .size = sizeof(bool),    \
@@ -105,10 +123,13 @@ extern const struct field_table virtio_device_table;
 void virtio_config_reading(void *dev, unsigned off, unsigned size);
 void virtio_config_written(void *dev, unsigned off, unsigned size);
 
+/* Before virtio_init: the thread that moves the device's data. NULL: the main thread. */
+bool virtio_use_iothread(void *dev, const char *id, GError **err);
 void virtio_init(void *dev, const struct virtio_info *info, unsigned vectors);
 struct virtq *virtio_add_queue(void *dev, uint16_t size,
 			       void (*kicked)(void *dev, struct virtq *q));
 void virtio_destroy(void *dev);
+/* A reset by the machine; takes the device's lock. */
 void virtio_reset(void *dev);
 /* Called by the device's `loaded`: judges queues and derives. */
 bool virtio_loaded(void *dev, GError **err);

@@ -13,9 +13,9 @@
 #endif
 
 #define D struct virtq
-FIELD_TABLE(virtq_table, HOST(most, owner, kicked), F(size), F(enabled), F(vector), F(desc),
-	    F(driver), F(device), F(next_avail), F(next_used), F(avail_wrap), F(used_wrap),
-	    F(signalled), F(signalled_valid), F(in_use));
+FIELD_TABLE(virtq_table, HOST(most, owner, kicked, kick_fd, kick_source), F(size), F(enabled),
+	    F(vector), F(desc), F(driver), F(device), F(next_avail), F(next_used), F(avail_wrap),
+	    F(used_wrap), F(signalled), F(signalled_valid), F(in_use));
 
 #define DESC_NEXT BIT(0)
 #define DESC_WRITE BIT(1)

@@ -7,9 +7,11 @@
  * chain that makes no sense breaks the device (it asks for a reset), never the VM. Lengths of
  * chains are bounded by the queue's size, and by VIRTQ_MOST_DESCRIPTORS in indirect tables.
  *
- * Lock: the machine lock.
+ * Lock: the device's, which is its I/O thread's or the machine lock.
  */
 #pragma once
+
+#include <glib.h>
 
 #include "core/device.h"
 #include "core/iov.h"
@@ -36,6 +38,8 @@ struct virtq {
 	uint16_t most; /* the device's limit on size */
 	struct virtio_device *owner;
 	void (*kicked)(void *dev, struct virtq *q);
+	int kick_fd; /* kicks come by it, -1: straight from the driver's write */
+	GSource *kick_source;
 };
 extern const struct field_table virtq_table;
 

@@ -1017,8 +1017,7 @@ static bool is_access_fault(int vector)
 /* Bits of the x87 state that depend on where the code lies are not compared. */
 /*
  * AMD's gathers leave the mask's elements and the result's upper half as they were; an
- * interrupted REP shows the flags of its last comparison, and has not cut its registers to the
- * address size before it got anywhere.
+ * interrupted REP shows the flags of its last comparison.
  */
 static void neutral_after_amd_fault(struct state *s)
 {
@@ -1030,12 +1029,8 @@ static void neutral_after_amd_fault(struct state *s)
 		if (gather_results >> i & 1)
 			memset(s->fpu + 576 + 16 * i, 0, 16);
 	}
-	if (has_rep) {
+	if (has_rep)
 		s->flags = 0;
-		s->gpr[RCX] &= UINT32_MAX;
-		s->gpr[RSI] &= UINT32_MAX;
-		s->gpr[RDI] &= UINT32_MAX;
-	}
 }
 
 static void neutral(struct state *s)
@@ -1062,6 +1057,10 @@ static void neutral(struct state *s)
 	for (unsigned i = 0; i < GPRS; i++)
 		if (code_size() != 8 || s->segment[SEG_CS] != FLAT_CODE64)
 			s->gpr[i] &= i < 8 ? UINT32_MAX : 0;
+	/* AMD's REP cuts its registers to the address size when it gets somewhere. */
+	for (unsigned i = 0; has_rep && host_is_amd() && i < GPRS; i++)
+		if (i == RCX || i == RSI || i == RDI)
+			s->gpr[i] &= UINT32_MAX;
 	/* The host's way back to its kernel clears null selectors. */
 	for (unsigned i = 0; i < ARRAY_LEN(s->segment); i++)
 		s->segment[i] &= s->segment[i] < 4 ? 0 : 0xffff;

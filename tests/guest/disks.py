@@ -45,9 +45,10 @@ def debian_boots_from_an_nvme_disk(tmp):
 
 
 @test
-def debian_boots_from_a_virtio_scsi_disk(tmp):
-    path, sum, text = boots_and_writes(tmp, "-drive", "file=DISK,if=none,id=d,format=qcow2", "-device",
-                                       "virtio-scsi-pci,id=scsi0", "-device", "scsi-hd,drive=d,bus=scsi0.0")
+def debian_boots_from_a_virtio_scsi_disk_of_an_io_thread(tmp):
+    path, sum, text = boots_and_writes(tmp, "-object", "iothread,id=t0", "-drive", "file=DISK,if=none,id=d,format=qcow2",
+                                       "-device", "virtio-scsi-pci,id=scsi0,iothread=t0", "-device",
+                                       "scsi-hd,drive=d,bus=scsi0.0")
     assert "/dev/sda1" in text, text[-2000:]
 
 
@@ -55,7 +56,9 @@ def debian_boots_from_a_virtio_scsi_disk(tmp):
 def debian_boots_from_a_virtio_disk_and_finds_what_it_wrote(tmp):
     path, sum, text = boots_and_writes(tmp, "-drive", "file=DISK,if=virtio,format=qcow2")
     assert "/dev/vda1" in text, text[-2000:]
-    with start(tmp, "-drive", f"file={path},if=virtio,format=qcow2,snapshot=on") as vm:
+    with start(tmp, "-object", "iothread,id=t0", "-smp", "2", "-drive",
+               f"file={path},if=none,id=d,format=qcow2,snapshot=on", "-device",
+               "virtio-blk-pci,drive=d,iothread=t0,num-queues=2") as vm:
         console = Console(tmp)
         log_in(console)
         console.send("md5sum /root/data; rm /root/data; sync; echo sums''-done")

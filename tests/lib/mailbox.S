@@ -64,6 +64,14 @@ loop:
 	je	rdmsrh_
 	cmp	ecx, 14
 	je	cpuidb_
+	cmp	ecx, 15
+	je	readb_
+	cmp	ecx, 16
+	je	readw_
+	cmp	ecx, 17
+	je	writeb_
+	cmp	ecx, 18
+	je	writew_
 	jmp	done
 inb_:	xor	eax, eax
 	in	al, dx
@@ -82,6 +90,14 @@ outl_:	out	dx, eax
 read_:	mov	eax, [esi]
 	jmp	done
 write_:	mov	[esi], eax
+	jmp	done
+readb_:	movzx	eax, byte ptr [esi]
+	jmp	done
+readw_:	movzx	eax, word ptr [esi]
+	jmp	done
+writeb_: mov	[esi], al
+	jmp	done
+writew_: mov	[esi], ax
 	jmp	done
 rdmsr_:	mov	ecx, esi
 	rdmsr

@@ -22,6 +22,10 @@ enum op {
 	OP_INSB,
 	OP_RDMSR_HIGH,
 	OP_CPUID_EBX,
+	OP_READ1,
+	OP_READ2,
+	OP_WRITE1,
+	OP_WRITE2,
 };
 
 /* The ports through which the guest gets its orders. */
@@ -190,21 +194,25 @@ void rig_out(struct rig *r, uint16_t port, uint32_t value, unsigned size)
 
 uint32_t rig_read(struct rig *r, uint64_t addr, unsigned size)
 {
-	if (r->box) {
-		assert(size == 4);
-		return order(r, OP_READ, (uint32_t)addr, 0);
-	}
+	if (r->box)
+		return order(r,
+			     size == 1	 ? OP_READ1
+			     : size == 2 ? OP_READ2
+					 : OP_READ,
+			     (uint32_t)addr, 0);
 	return (uint32_t)space_read_le(&r->m.mem, addr, size);
 }
 
 void rig_write(struct rig *r, uint64_t addr, uint32_t value, unsigned size)
 {
-	if (r->box) {
-		assert(size == 4);
-		order(r, OP_WRITE, (uint32_t)addr, value);
-	} else {
+	if (r->box)
+		order(r,
+		      size == 1	  ? OP_WRITE1
+		      : size == 2 ? OP_WRITE2
+				  : OP_WRITE,
+		      (uint32_t)addr, value);
+	else
 		space_write_le(&r->m.mem, addr, value, size);
-	}
 }
 
 uint64_t rig_rdmsr(struct rig *r, uint32_t msr)
