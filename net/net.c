@@ -32,12 +32,19 @@ static struct net_port *new_port(struct machine *m, const char *id)
 	return p;
 }
 
+/* A frame that waits. */
+struct net_frame {
+	struct net_hdr h;
+	size_t len;
+	uint8_t data[];
+};
+
 static void empty_queue(struct net_port *p)
 {
-	GBytes *b;
+	struct net_frame *f;
 
-	while ((b = g_queue_pop_head(&p->queue)))
-		g_bytes_unref(b);
+	while ((f = g_queue_pop_head(&p->queue)))
+		g_free(f);
 }
 
 static void free_port(struct net_port *p)
@@ -109,8 +116,12 @@ bool net_backend_new(struct machine *m, const char *option, const char *text, GE
 	} else if (net_find(id)) {
 		error(err, "%s %s: id '%s' is taken", option, type, id);
 	} else {
+		uint64_t queues = 1;
+
 		p = new_port(m, id);
-		ok = b->open(p, l, err) && optlist_finish(l, err);
+		ok = optlist_uint(l, "queues", 1, NET_MOST_QUEUES, &queues, err);
+		p->queues = (unsigned)queues;
+		ok = ok && b->open(p, l, err) && optlist_finish(l, err);
 		if (!ok && !p->ops)
 			free_port(p);
 	}
@@ -158,12 +169,20 @@ void net_card_free(struct net_port *p)
 
 /* Frames. */
 
-static GBytes *gather(const struct iovec *iov, int n, size_t len)
+static struct net_frame *gather(const struct net_hdr *h, const struct iovec *iov, int n, size_t len)
 {
-	uint8_t *all = g_malloc(len);
+	struct net_frame *f = g_malloc(sizeof(*f) + len);
 
-	iov_to(iov, n, 0, all, len);
-	return g_bytes_new_take(all, len);
+	f->h = *h;
+	f->len = len;
+	iov_to(iov, n, 0, f->data, len);
+	return f;
+}
+
+static bool give(struct net_port *to, const struct net_hdr *h, const struct iovec *iov, int n)
+{
+	return to->ops->take_unfinished ? to->ops->take_unfinished(to->opaque, h, iov, n)
+					: to->ops->take(to->opaque, iov, n);
 }
 
 bool net_link_up(const struct net_port *p)
@@ -176,7 +195,8 @@ bool net_may_send(struct net_port *p)
 	return net_link_up(p) && !p->peer->full;
 }
 
-bool net_send(struct net_port *p, const struct iovec *iov, int n)
+/* As it is: the peer takes it so. */
+static bool send_frame(struct net_port *p, const struct net_hdr *h, const struct iovec *iov, int n)
 {
 	struct net_port *to = p->peer;
 	size_t len = iov_bytes(iov, n);
@@ -189,7 +209,7 @@ bool net_send(struct net_port *p, const struct iovec *iov, int n)
 		net_dump_write(p->dump, iov, n);
 	if (to->dump)
 		net_dump_write(to->dump, iov, n);
-	if (g_queue_is_empty(&to->queue) && to->ops->take(to->opaque, iov, n)) {
+	if (g_queue_is_empty(&to->queue) && give(to, h, iov, n)) {
 		p->sent.frames++;
 		p->sent.bytes += len;
 		return true;
@@ -198,11 +218,55 @@ bool net_send(struct net_port *p, const struct iovec *iov, int n)
 		p->sent.dropped++;
 		return false;
 	}
-	g_queue_push_tail(&to->queue, gather(iov, n, len));
+	g_queue_push_tail(&to->queue, gather(h, iov, n, len));
 	p->sent.frames++;
 	p->sent.bytes += len;
 	to->full = true;
 	return false;
+}
+
+static const struct net_hdr nothing_left;
+
+bool net_send(struct net_port *p, const struct iovec *iov, int n)
+{
+	return send_frame(p, &nothing_left, iov, n);
+}
+
+struct finishing {
+	struct net_port *port;
+	bool all;
+};
+
+static void send_finished(void *opaque, const struct iovec *iov, int n)
+{
+	struct finishing *f = opaque;
+
+	f->all &= send_frame(f->port, &nothing_left, iov, n);
+}
+
+bool net_send_unfinished(struct net_port *p, const struct net_hdr *h, const struct iovec *iov,
+			 int n)
+{
+	struct finishing f = { p, true };
+	unsigned needs = net_hdr_needs(h);
+
+	if (!(needs & ~net_peer_takes(p)))
+		return send_frame(p, h, iov, n);
+	if (!net_finish(h, iov, n, send_finished, &f))
+		p->sent.dropped++;
+	return f.all;
+}
+
+void net_set_takes(struct net_port *p, unsigned takes)
+{
+	p->takes = takes;
+	if (p->peer && p->peer->ops->peer_takes)
+		p->peer->ops->peer_takes(p->peer->opaque, takes);
+}
+
+unsigned net_peer_takes(const struct net_port *p)
+{
+	return p->peer ? p->peer->takes : 0;
 }
 
 void net_set_link(struct net_port *p, bool up)
@@ -219,17 +283,12 @@ void net_set_link(struct net_port *p, bool up)
 
 void net_ready(struct net_port *p)
 {
-	GBytes *b;
+	struct net_frame *f;
 
-	while ((b = g_queue_peek_head(&p->queue))) {
-		struct iovec iov;
-		gsize len;
-
-		iov.iov_base = (void *)g_bytes_get_data(b, &len);
-		iov.iov_len = len;
-		if (!p->ops->take(p->opaque, &iov, 1))
+	while ((f = g_queue_peek_head(&p->queue))) {
+		if (!give(p, &f->h, &(struct iovec) { f->data, f->len }, 1))
 			return;
-		g_bytes_unref(g_queue_pop_head(&p->queue));
+		g_free(g_queue_pop_head(&p->queue));
 	}
 	if (!p->full)
 		return;

@@ -15,9 +15,11 @@
 #include "core/error.h"
 #include "core/iov.h"
 #include "core/machine.h"
+#include "net/offload.h"
 
 #define NET_MOST_FRAME 65550 /* with an Ethernet header and a VLAN tag */
 #define NET_MOST_QUEUED 512  /* frames before a port that does not take them */
+#define NET_MOST_QUEUES 16
 #define MAC_BYTES 6
 
 struct optlist;
@@ -25,6 +27,11 @@ struct optlist;
 struct net_ops {
 	/* A frame for this port. False: not now; it says so with net_ready when it can again. */
 	bool (*take)(void *opaque, const struct iovec *iov, int n);
+	/* The same, with what is left to do to it; NULL: frames come finished. */
+	bool (*take_unfinished)(void *opaque, const struct net_hdr *h, const struct iovec *iov,
+				int n);
+	/* What the peer takes has changed. May be NULL. */
+	void (*peer_takes)(void *opaque, unsigned takes);
 	/* The other port takes frames again. May be NULL. */
 	void (*go_on)(void *opaque);
 	/* The wire was plugged in or pulled, at either end. May be NULL. */
@@ -48,7 +55,9 @@ struct net_port {
 	bool is_card;
 	bool link_down;
 	struct net_counters sent; /* by this port */
-	GQueue queue;		  /* GBytes that this port could not take */
+	unsigned queues;	  /* pairs that a card may have for it */
+	unsigned takes;		  /* NET_TAKES_: what may be left to do to frames for it */
+	GQueue queue;		  /* struct net_frame * that this port could not take */
 	bool full;		  /* the peer was told to hold back */
 	struct net_dump *dump;	  /* where its frames are written down, or NULL; see pcap.h */
 };
@@ -74,6 +83,13 @@ bool net_join(struct net_port *p, const char *netdev, GError **err);
  * until go_on; those that are sent beyond the bound are dropped and counted.
  */
 bool net_send(struct net_port *p, const struct iovec *iov, int n);
+/* The same with something left to do, which is done here if the peer does not take it so. */
+bool net_send_unfinished(struct net_port *p, const struct net_hdr *h, const struct iovec *iov,
+			 int n);
+/* What the port takes from now on; the peer is told. */
+void net_set_takes(struct net_port *p, unsigned takes);
+/* What this port's peer takes. */
+unsigned net_peer_takes(const struct net_port *p);
 /* The port can take frames again. */
 void net_ready(struct net_port *p);
 /* Plugs the wire in, or pulls it, at this port. */

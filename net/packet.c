@@ -33,6 +33,19 @@ static bool is_own(const struct packet_fd *f)
 	return from->sin_port == own->sin_port && from->sin_addr.s_addr == own->sin_addr.s_addr;
 }
 
+static bool pass_on(struct packet_fd *f, size_t len)
+{
+	struct net_hdr h;
+
+	if (!f->has_headers)
+		return net_send(f->port, &(struct iovec) { f->frame, len }, 1);
+	if (len < NET_HDR_BYTES)
+		return true;
+	net_hdr_load(&h, f->frame);
+	return net_send_unfinished(
+		f->port, &h, &(struct iovec) { f->frame + NET_HDR_BYTES, len - NET_HDR_BYTES }, 1);
+}
+
 static gboolean readable(gint fd, GIOCondition condition, gpointer opaque)
 {
 	struct packet_fd *f = opaque;
@@ -46,7 +59,7 @@ static gboolean readable(gint fd, GIOCondition condition, gpointer opaque)
 		if (f->out_fd >= 0 && is_own(f))
 			continue;
 		/* The host's buffer holds what comes while the card takes nothing. */
-		if (!net_send(f->port, &(struct iovec) { f->frame, (size_t)n }, 1)) {
+		if (!pass_on(f, (size_t)n)) {
 			loop_unwatch(&f->in);
 			return G_SOURCE_REMOVE;
 		}
@@ -73,9 +86,8 @@ static gboolean writable(gint fd, GIOCondition condition, gpointer opaque)
 	return G_SOURCE_REMOVE;
 }
 
-static bool take(void *opaque, const struct iovec *iov, int n)
+static bool write_frame(struct packet_fd *f, const struct iovec *iov, int n)
 {
-	struct packet_fd *f = opaque;
 	struct msghdr m = { .msg_name = &f->to,
 			    .msg_namelen = f->to_len,
 			    .msg_iov = (struct iovec *)iov,
@@ -98,6 +110,34 @@ static bool take(void *opaque, const struct iovec *iov, int n)
 	return true;
 }
 
+static bool take_unfinished(void *opaque, const struct net_hdr *h, const struct iovec *iov, int n)
+{
+	struct packet_fd *f = opaque;
+	g_autofree struct iovec *all = NULL;
+	uint8_t raw[NET_HDR_BYTES];
+
+	if (!f->has_headers)
+		return write_frame(f, iov, n);
+	net_hdr_store(h, raw);
+	all = g_new(struct iovec, (size_t)n + 1);
+	all[0] = (struct iovec) { raw, sizeof(raw) };
+	memcpy(all + 1, iov, (size_t)n * sizeof(*iov));
+	return write_frame(f, all, n + 1);
+}
+
+static bool take(void *opaque, const struct iovec *iov, int n)
+{
+	return take_unfinished(opaque, &(struct net_hdr) { 0 }, iov, n);
+}
+
+static void peer_takes(void *opaque, unsigned takes)
+{
+	struct packet_fd *f = opaque;
+
+	if (f->peer_takes)
+		f->peer_takes(f, takes);
+}
+
 static void close_packets(void *opaque)
 {
 	struct packet_fd *f = opaque;
@@ -118,9 +158,12 @@ static char *describe(void *opaque)
 	return g_strdup(((struct packet_fd *)opaque)->text);
 }
 
-static const struct net_ops packet_ops = {
-	.take = take, .go_on = go_on, .close = close_packets, .describe = describe
-};
+static const struct net_ops packet_ops = { .take = take,
+					   .take_unfinished = take_unfinished,
+					   .peer_takes = peer_takes,
+					   .go_on = go_on,
+					   .close = close_packets,
+					   .describe = describe };
 
 struct packet_fd *packet_fd_new(struct net_port *p, int fd, char *text)
 {

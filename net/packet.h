@@ -12,13 +12,15 @@ struct packet_fd {
 	struct sockaddr_storage to;
 	socklen_t to_len; /* 0: written with write() */
 	bool read_only;
+	bool has_headers; /* a struct net_hdr before each frame */
 	int out_fd; /* a group's: another to send from, so that our own frames are known; or -1 */
 	struct sockaddr_storage own, from;
-	char *text;					   /* for `info network` */
-	void (*closing)(struct packet_fd *f, void *extra); /* may be NULL */
+	char *text;						 /* for `info network` */
+	void (*closing)(struct packet_fd *f, void *extra);	 /* may be NULL */
+	void (*peer_takes)(struct packet_fd *f, unsigned takes); /* may be NULL */
 	void *extra;
 	GSource *in, *out;
-	uint8_t frame[NET_MOST_FRAME];
+	uint8_t frame[NET_HDR_BYTES + NET_MOST_FRAME];
 };
 
 /* Makes it the port's backend; fd, text and extra are taken over. */

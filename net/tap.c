@@ -79,9 +79,10 @@ static void closing(struct packet_fd *f, void *extra)
 	g_free(t);
 }
 
-static int open_tap(const char *ifname, char name[IFNAMSIZ], GError **err)
+static int open_tap(const char *ifname, bool headers, char name[IFNAMSIZ], GError **err)
 {
-	struct ifreq r = { .ifr_flags = IFF_TAP | IFF_NO_PI };
+	struct ifreq r = { .ifr_flags =
+				   (short)(IFF_TAP | IFF_NO_PI | (headers ? IFF_VNET_HDR : 0)) };
 	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
 	if (ifname && strlen(ifname) >= IFNAMSIZ) {
@@ -106,6 +107,44 @@ static int open_tap(const char *ifname, char name[IFNAMSIZ], GError **err)
 	return -1;
 }
 
+/* What the host may leave to the guest, as the guest says. */
+static void peer_takes(struct packet_fd *f, unsigned takes)
+{
+	static const struct {
+		unsigned takes, host;
+	} rows[] = { { NET_TAKES_CSUM, TUN_F_CSUM },
+		     { NET_TAKES_TSO4, TUN_F_TSO4 },
+		     { NET_TAKES_TSO6, TUN_F_TSO6 },
+		     { NET_TAKES_ECN, TUN_F_TSO_ECN } };
+	unsigned long host = 0;
+
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+		if (takes & rows[i].takes)
+			host |= rows[i].host;
+	ioctl(f->fd, TUNSETOFFLOAD, host);
+}
+
+/* Headers before frames, of the size that we know. */
+static bool use_headers(struct packet_fd *f)
+{
+	int size = NET_HDR_BYTES;
+
+	if (ioctl(f->fd, TUNSETVNETHDRSZ, &size))
+		return false;
+	f->has_headers = true;
+	f->peer_takes = peer_takes;
+	f->port->takes = NET_TAKES_CSUM | NET_TAKES_TSO4 | NET_TAKES_TSO6 | NET_TAKES_ECN;
+	peer_takes(f, 0);
+	return true;
+}
+
+static bool has_headers(int fd)
+{
+	struct ifreq r = { 0 };
+
+	return !ioctl(fd, TUNGETIFF, &r) && r.ifr_flags & IFF_VNET_HDR;
+}
+
 static bool wanted_script(const char *text)
 {
 	return text && *text && strcmp(text, "no");
@@ -119,19 +158,21 @@ static bool tap_open(struct net_port *p, struct optlist *l, GError **err)
 	static const char *const off[] = { "off", NULL };
 	char name[IFNAMSIZ] = "";
 	struct packet_fd *f;
+	bool headers = true;
 	unsigned none = 0;
 	struct tap *t;
 	int fd;
 
 	if (!optlist_enum(l, "vhost", off, &none, err) ||
-	    !optlist_enum(l, "vnet_hdr", off, &none, err))
+	    !optlist_bool(l, "vnet_hdr", &headers, err))
 		return false;
 	if (fd_text && (ifname || script || down || bridge))
 		return error(err,
 			     "-netdev tap: fd=%s is there already: no ifname=, script=, "
 			     "downscript=, br=",
 			     fd_text);
-	fd = fd_text ? net_inherited_fd("-netdev tap", fd_text, err) : open_tap(ifname, name, err);
+	fd = fd_text ? net_inherited_fd("-netdev tap", fd_text, err)
+		     : open_tap(ifname, headers, name, err);
 	if (fd < 0)
 		return false;
 	t = g_new0(struct tap, 1);
@@ -141,6 +182,11 @@ static bool tap_open(struct net_port *p, struct optlist *l, GError **err)
 				  : g_strdup_printf("tap: ifname=%s", name));
 	f->extra = t;
 	f->closing = closing;
+	if (has_headers(fd) && !use_headers(f))
+		return error(err,
+			     "-netdev tap: the host's headers before frames are of no use: %s; "
+			     "say vnet_hdr=off",
+			     strerror(errno));
 	if ((wanted_script(script) && !run_script("script", script, name, err)) ||
 	    (bridge && !join_bridge(bridge, name, err)))
 		return false;
@@ -152,6 +198,6 @@ static bool tap_open(struct net_port *p, struct optlist *l, GError **err)
 const struct net_backend net_backend_tap = {
 	.name = "tap",
 	.help = "an interface of the host: ifname=NAME or fd=N, br=BRIDGE, script=FILE|no, "
-		"downscript=FILE|no",
+		"downscript=FILE|no, vnet_hdr=on|off",
 	.open = tap_open,
 };

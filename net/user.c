@@ -207,18 +207,29 @@ static GSourceFuncs source_funcs = { .prepare = prepare, .check = check, .dispat
 
 /* Our view of libslirp. */
 
-static bool user_take(void *opaque, const struct iovec *iov, int n)
+/* libslirp checks checksums, and takes long segments whole. */
+static bool user_take_unfinished(void *opaque, const struct net_hdr *h, const struct iovec *iov,
+				 int n)
 {
 	struct user_net *u = opaque;
 	size_t len = iov_bytes(iov, n);
-	g_autofree uint8_t *copy = n > 1 ? g_malloc(len) : NULL;
+	g_autofree uint8_t *copy = n > 1 || h->flags ? g_malloc(len) : NULL;
 	const uint8_t *frame = copy ? copy : iov->iov_base;
 
 	if (copy)
 		iov_to(iov, n, 0, copy, len);
+	if (copy && !net_checksum(h, copy, len))
+		return true;
 	slirp_input(u->slirp, frame, (int)len);
 	wake(u);
 	return true;
+}
+
+static bool user_take(void *opaque, const struct iovec *iov, int n)
+{
+	const struct net_hdr nothing_left = { 0 };
+
+	return user_take_unfinished(opaque, &nothing_left, iov, n);
 }
 
 static void user_go_on(void *opaque)
@@ -247,9 +258,11 @@ static char *user_describe(void *opaque)
 	return g_strdup_printf("user: net=%s, %u forwarded port(s)", network, u->forwards->len);
 }
 
-static const struct net_ops user_ops = {
-	.take = user_take, .go_on = user_go_on, .close = user_close, .describe = user_describe
-};
+static const struct net_ops user_ops = { .take = user_take,
+					 .take_unfinished = user_take_unfinished,
+					 .go_on = user_go_on,
+					 .close = user_close,
+					 .describe = user_describe };
 
 /* Options. */
 
@@ -386,6 +399,7 @@ static bool user_open(struct net_port *p, struct optlist *l, GError **err)
 	g_source_attach(u->source, p->machine->context);
 	p->ops = &user_ops;
 	p->opaque = u;
+	p->takes = NET_TAKES_CSUM | NET_TAKES_TSO4 | NET_TAKES_TSO6 | NET_TAKES_ECN;
 	return true;
 failed:
 	g_array_unref(u->polled);

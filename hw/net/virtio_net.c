@@ -1,23 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Virtio network device: one pair of queues and a control queue. Source: Virtual I/O Device
- * (VIRTIO) Version 1.2, 5.1. Not offered yet: checksum and segmentation offloads (no backend takes
- * such frames), several pairs of queues.
+ * Virtio network device: pairs of queues and a control queue. Source: Virtual I/O Device (VIRTIO)
+ * Version 1.2, 5.1. Not offered: UDP segmentation, receive-side scaling and hashes, coalescing,
+ * announcements.
  */
+#include <inttypes.h>
 #include <string.h>
 
 #include "core/log.h"
 #include "hw/virtio/virtio.h"
 #include "net/net.h"
 
+#define F_CSUM 0
+#define F_GUEST_CSUM 1
+#define F_CTRL_GUEST_OFFLOADS 2
 #define F_MTU 3
 #define F_MAC 5
+#define F_GUEST_TSO4 7
+#define F_GUEST_TSO6 8
+#define F_GUEST_ECN 9
+#define F_HOST_TSO4 11
+#define F_HOST_TSO6 12
+#define F_HOST_ECN 13
 #define F_MRG_RXBUF 15
 #define F_STATUS 16
 #define F_CTRL_VQ 17
 #define F_CTRL_RX 18
 #define F_CTRL_VLAN 19
 #define F_CTRL_RX_EXTRA 20
+#define F_MQ 22
 #define F_CTRL_MAC_ADDR 23
 
 #define STATUS_LINK_UP 1
@@ -30,6 +41,10 @@
 #define CTRL_VLAN 2
 #define CTRL_VLAN_ADD 0
 #define CTRL_VLAN_DEL 1
+#define CTRL_MQ 4
+#define CTRL_MQ_PAIRS_SET 0
+#define CTRL_GUEST_OFFLOADS 5
+#define CTRL_GUEST_OFFLOADS_SET 0
 #define CTRL_OK 0
 #define CTRL_ERR 1
 
@@ -37,16 +52,20 @@
 #define LEGACY_HEADER_BYTES 10
 #define MOST_MACS 64
 #define VLANS 4096
-#define MOST_CHAINS 32 /* that one frame may take */
+#define MOST_CHAINS 64 /* that one frame may take */
+#define FLOWS 256      /* that are told apart to choose a queue for */
+#define GUEST_OFFLOADS                                                                             \
+	(BIT64(F_GUEST_CSUM) | BIT64(F_GUEST_TSO4) | BIT64(F_GUEST_TSO6) | BIT64(F_GUEST_ECN))
 
 enum { RX_PROMISC, RX_ALLMULTI, RX_ALLUNI, RX_NOMULTI, RX_NOUNI, RX_NOBCAST, RX_MODES };
-enum { QUEUE_RX, QUEUE_TX, QUEUE_CTRL };
 
 struct virtio_net {
 	struct virtio_device vdev;
 	char *netdev, *mac_text; /* properties */
 	uint16_t host_mtu;
 	uint16_t rx_size, tx_size;
+	bool mq, csum, host_tso4, host_tso6, host_ecn, guest_csum, guest_tso4, guest_tso6,
+		guest_ecn, mrg_rxbuf;
 
 	uint8_t mac[MAC_BYTES];
 	bool rx_mode[RX_MODES];
@@ -54,7 +73,11 @@ struct virtio_net {
 	bool unicast_overflow, multicast_overflow;
 	uint8_t macs[MOST_MACS * MAC_BYTES];
 	uint8_t vlans[VLANS / 8];
+	uint16_t pairs;		 /* in use */
+	uint64_t guest_offloads; /* what the driver wants now, by feature bits */
 
+	uint16_t most_pairs;
+	uint8_t flow_pair[FLOWS]; /* where the guest last sent a flow from */
 	struct net_port *port;
 	unsigned number;
 };
@@ -64,6 +87,32 @@ static size_t header_bytes(const struct virtio_net *s)
 	return virtio_has(&s->vdev, VIRTIO_F_VERSION_1) || virtio_has(&s->vdev, F_MRG_RXBUF)
 		       ? HEADER_BYTES
 		       : LEGACY_HEADER_BYTES;
+}
+
+/* 5.1.2: receiveq1, transmitq1, ... and the control queue behind those that are agreed on. */
+
+static struct virtq *rx_queue(struct virtio_net *s, unsigned pair)
+{
+	return &s->vdev.queues[2 * pair];
+}
+
+/* A number for a conversation, the same in both directions. */
+static unsigned flow_of(const uint8_t *f, size_t len)
+{
+	unsigned x = 0, from = 26, to = 34, ports = 34;
+
+	if (len >= 54 && f[12] == 0x86 && f[13] == 0xdd) {
+		from = 22;
+		to = 54;
+		ports = 54;
+	} else if (len < 34 || f[12] != 0x08 || f[13] != 0x00) {
+		return 0;
+	}
+	for (unsigned i = from; i < to; i++)
+		x ^= f[i];
+	for (unsigned i = ports; i < ports + 4 && i < len; i++)
+		x ^= f[i];
+	return x % FLOWS;
 }
 
 /* Receiving. */
@@ -142,14 +191,15 @@ static unsigned take_chains(struct virtq *q, size_t need, bool merge, struct vir
 	return 0;
 }
 
-static bool net_take(void *opaque, const struct iovec *iov, int n)
+static bool net_take_unfinished(void *opaque, const struct net_hdr *h, const struct iovec *iov,
+				int n)
 {
 	struct virtio_net *s = opaque;
-	struct virtq *q = &s->vdev.queues[QUEUE_RX];
+	struct virtq *q = rx_queue(s, 0);
 	struct virtq_chain *chains[MOST_CHAINS];
 	bool merge = virtio_has(&s->vdev, F_MRG_RXBUF);
 	size_t len = iov_bytes(iov, n), head = header_bytes(s), at = 0;
-	uint8_t header[HEADER_BYTES] = { 0 }, start[18] = { 0 };
+	uint8_t header[HEADER_BYTES] = { 0 }, start[64] = { 0 };
 	unsigned count;
 
 	if (!virtio_is_started(&s->vdev))
@@ -159,6 +209,12 @@ static bool net_take(void *opaque, const struct iovec *iov, int n)
 	iov_to(iov, n, 0, start, sizeof(start));
 	if (!wants(s, start, len))
 		return true;
+	if (s->pairs > 1)
+		q = rx_queue(s,
+			     s->flow_pair[flow_of(start, MIN_OF(len, sizeof(start)))] % s->pairs);
+	net_hdr_store(h, header);
+	if (!(s->guest_offloads & BIT64(F_GUEST_CSUM)))
+		header[0] = 0;
 	count = take_chains(q, head + len, merge, chains);
 	if (!count)
 		return virtio_is_broken(&s->vdev);
@@ -176,6 +232,11 @@ static bool net_take(void *opaque, const struct iovec *iov, int n)
 	return true;
 }
 
+static bool net_take(void *opaque, const struct iovec *iov, int n)
+{
+	return net_take_unfinished(opaque, &(struct net_hdr) { 0 }, iov, n);
+}
+
 static void rx_kicked(void *dev, struct virtq *q)
 {
 	(void)q;
@@ -184,31 +245,75 @@ static void rx_kicked(void *dev, struct virtq *q)
 
 /* Sending. */
 
+/* False: the peer holds us back. */
+static bool send_chain(struct virtio_net *s, struct virtq *q, struct virtq_chain *c)
+{
+	size_t head = header_bytes(s);
+	uint8_t raw[NET_HDR_BYTES], start[64];
+	struct iovec *part;
+	struct net_hdr h;
+	bool more;
+	int n;
+
+	virtq_read(c, 0, raw, sizeof(raw));
+	net_hdr_load(&h, raw);
+	h.flags &= NET_NEEDS_CSUM;
+	part = g_new(struct iovec, c->nout);
+	n = iov_part(c->iov, (int)c->nout, head, c->out_len - head, part);
+	if (s->pairs > 1)
+		s->flow_pair[flow_of(start, iov_to(part, n, 0, start, sizeof(start)))] =
+			(uint8_t)(virtio_queue_index(q) / 2);
+	more = h.flags || h.gso ? net_send_unfinished(s->port, &h, part, n)
+				: net_send(s->port, part, n);
+	g_free(part);
+	virtq_push(q, c, 0);
+	return more;
+}
+
+/* Until the peer holds us back: then the rest waits in the ring for card_goes_on. */
 static void tx_kicked(void *dev, struct virtq *q)
 {
 	struct virtio_net *s = dev;
-	size_t head = header_bytes(s);
 	struct virtq_chain *c;
+	bool more = true;
 
 	do {
 		virtq_want_kicks(q, false);
-		while ((c = virtq_pop(q))) {
-			struct iovec *part;
-
-			if (c->out_len < head) {
+		while (more && (c = virtq_pop(q))) {
+			if (c->out_len < header_bytes(s)) {
 				virtio_break(&s->vdev, "a frame without a header");
 				virtq_chain_free(c);
 				return;
 			}
-			part = g_new(struct iovec, c->nout);
-			net_send(s->port, part,
-				 iov_part(c->iov, (int)c->nout, head, c->out_len - head, part));
-			g_free(part);
-			virtq_push(q, c, 0);
+			more = send_chain(s, q, c);
 		}
 		virtq_want_kicks(q, true);
-	} while (virtq_has_chain(q));
+	} while (more && virtq_has_chain(q));
 	virtq_notify(q);
+}
+
+static void card_goes_on(void *opaque)
+{
+	struct virtio_net *s = opaque;
+
+	for (unsigned i = 0; virtio_is_started(&s->vdev) && i < s->pairs; i++)
+		tx_kicked(s, &s->vdev.queues[2 * i + 1]);
+}
+
+static void ask_peer(struct virtio_net *s)
+{
+	static const struct {
+		unsigned feature, takes;
+	} rows[] = { { F_GUEST_CSUM, NET_TAKES_CSUM },
+		     { F_GUEST_TSO4, NET_TAKES_TSO4 },
+		     { F_GUEST_TSO6, NET_TAKES_TSO6 },
+		     { F_GUEST_ECN, NET_TAKES_ECN } };
+	unsigned takes = 0;
+
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+		if (s->guest_offloads >> rows[i].feature & 1)
+			takes |= rows[i].takes;
+	net_set_takes(s->port, takes);
 }
 
 /* The control queue (5.1.6.5). */
@@ -256,6 +361,37 @@ static uint8_t set_vlan(struct virtio_net *s, struct virtq_chain *c, uint8_t com
 	return CTRL_OK;
 }
 
+static uint8_t set_pairs(struct virtio_net *s, struct virtq_chain *c, uint8_t command)
+{
+	uint8_t raw[2];
+	unsigned pairs;
+
+	if (command != CTRL_MQ_PAIRS_SET || !virtio_has(&s->vdev, F_MQ) ||
+	    virtq_read(c, 2, raw, 2) < 2)
+		return CTRL_ERR;
+	pairs = (unsigned)load_le(raw, 2);
+	if (!pairs || pairs > s->most_pairs)
+		return CTRL_ERR;
+	s->pairs = (uint16_t)pairs;
+	return CTRL_OK;
+}
+
+static uint8_t set_offloads(struct virtio_net *s, struct virtq_chain *c, uint8_t command)
+{
+	uint8_t raw[8];
+	uint64_t offloads;
+
+	if (command != CTRL_GUEST_OFFLOADS_SET || !virtio_has(&s->vdev, F_CTRL_GUEST_OFFLOADS) ||
+	    virtq_read(c, 2, raw, 8) < 8)
+		return CTRL_ERR;
+	offloads = load_le(raw, 8);
+	if (offloads & ~(s->vdev.guest_features & s->vdev.host_features & GUEST_OFFLOADS))
+		return CTRL_ERR;
+	s->guest_offloads = offloads;
+	ask_peer(s);
+	return CTRL_OK;
+}
+
 static uint8_t control(struct virtio_net *s, struct virtq_chain *c)
 {
 	uint8_t head[2], value;
@@ -277,6 +413,10 @@ static uint8_t control(struct virtio_net *s, struct virtq_chain *c)
 			       : CTRL_ERR;
 	case CTRL_VLAN:
 		return set_vlan(s, c, head[1]);
+	case CTRL_MQ:
+		return set_pairs(s, c, head[1]);
+	case CTRL_GUEST_OFFLOADS:
+		return set_offloads(s, c, head[1]);
 	default:
 		return CTRL_ERR;
 	}
@@ -303,7 +443,7 @@ static void get_config(void *dev, uint8_t *config)
 
 	memcpy(config, s->mac, MAC_BYTES);
 	store_le(config + 6, net_link_up(s->port) ? STATUS_LINK_UP : 0, 2);
-	store_le(config + 8, 1, 2);
+	store_le(config + 8, s->most_pairs, 2);
 	store_le(config + 10, s->host_mtu, 2);
 }
 
@@ -323,6 +463,26 @@ static void set_first_mac(struct virtio_net *s)
 		net_default_mac(s->vdev.pci.dev.machine, s->number, s->mac);
 }
 
+/* Without F_MQ the control queue stands behind the first pair. */
+static void assign_queues(struct virtio_net *s)
+{
+	unsigned control = virtio_has(&s->vdev, F_MQ) ? 2u * s->most_pairs : 2;
+
+	for (unsigned i = 0; i < s->vdev.nqueues; i++)
+		s->vdev.queues[i].kicked = i == control ? ctrl_kicked
+					   : i & 1	? tx_kicked
+							: rx_kicked;
+}
+
+static void features_set(void *dev)
+{
+	struct virtio_net *s = dev;
+
+	s->guest_offloads = s->vdev.guest_features & s->vdev.host_features & GUEST_OFFLOADS;
+	ask_peer(s);
+	assign_queues(s);
+}
+
 static void started(void *dev)
 {
 	net_ready(((struct virtio_net *)dev)->port);
@@ -338,17 +498,22 @@ static void net_reset(void *dev)
 	s->nmacs = 0;
 	s->unicast_overflow = s->multicast_overflow = false;
 	memset(s->vlans, 0, sizeof(s->vlans));
+	memset(s->flow_pair, 0, sizeof(s->flow_pair));
+	s->pairs = 1;
+	s->guest_offloads = 0;
+	ask_peer(s);
 	set_first_mac(s);
 }
 
 static const struct virtio_info net_info = {
 	.id = 1,
-	.features = BIT64(F_MAC) | BIT64(F_MRG_RXBUF) | BIT64(F_STATUS) | BIT64(F_CTRL_VQ) |
-		    BIT64(F_CTRL_RX) | BIT64(F_CTRL_VLAN) | BIT64(F_CTRL_RX_EXTRA) |
-		    BIT64(F_CTRL_MAC_ADDR),
+	.features = BIT64(F_MAC) | BIT64(F_STATUS) | BIT64(F_CTRL_GUEST_OFFLOADS) |
+		    BIT64(F_CTRL_VQ) | BIT64(F_CTRL_RX) | BIT64(F_CTRL_VLAN) |
+		    BIT64(F_CTRL_RX_EXTRA) | BIT64(F_CTRL_MAC_ADDR),
 	.config_size = CONFIG_BYTES,
 	.get_config = get_config,
 	.set_config = set_config,
+	.features_set = features_set,
 	.started = started,
 	.reset = net_reset,
 };
@@ -358,7 +523,35 @@ static void link_changed(void *opaque)
 	virtio_config_changed(opaque);
 }
 
-static const struct net_ops card_ops = { .take = net_take, .link_changed = link_changed };
+static const struct net_ops card_ops = { .take = net_take,
+					 .take_unfinished = net_take_unfinished,
+					 .go_on = card_goes_on,
+					 .link_changed = link_changed };
+
+/* Properties that offer a feature. */
+static void offer_features(struct virtio_net *s)
+{
+	const struct {
+		bool on;
+		uint8_t feature;
+	} rows[] = {
+		{ s->csum, F_CSUM },
+		{ s->csum && s->host_tso4, F_HOST_TSO4 },
+		{ s->csum && s->host_tso6, F_HOST_TSO6 },
+		{ s->csum && s->host_ecn && (s->host_tso4 || s->host_tso6), F_HOST_ECN },
+		{ s->guest_csum, F_GUEST_CSUM },
+		{ s->guest_csum && s->guest_tso4, F_GUEST_TSO4 },
+		{ s->guest_csum && s->guest_tso6, F_GUEST_TSO6 },
+		{ s->guest_csum && s->guest_ecn && (s->guest_tso4 || s->guest_tso6), F_GUEST_ECN },
+		{ s->mrg_rxbuf, F_MRG_RXBUF },
+		{ s->host_mtu != 0, F_MTU },
+		{ s->most_pairs > 1, F_MQ },
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+		if (rows[i].on)
+			s->vdev.host_features |= BIT64(rows[i].feature);
+}
 
 #define D struct virtio_net
 
@@ -384,12 +577,17 @@ static bool net_realize(void *dev, GError **err)
 	s->port = net_card_new(s->vdev.pci.dev.machine, name, s->netdev, &card_ops, s, err);
 	if (!s->port)
 		return false;
-	virtio_init(s, &net_info, 4);
-	if (s->host_mtu)
-		s->vdev.host_features |= BIT64(F_MTU);
-	virtio_add_queue(s, s->rx_size, rx_kicked);
-	virtio_add_queue(s, s->tx_size, tx_kicked);
+	s->most_pairs = s->pairs = 1;
+	if (s->mq && s->port->peer)
+		s->most_pairs = (uint16_t)s->port->peer->queues;
+	virtio_init(s, &net_info, 2u * s->most_pairs + 2);
+	offer_features(s);
+	for (unsigned i = 0; i < s->most_pairs; i++) {
+		virtio_add_queue(s, s->rx_size, rx_kicked);
+		virtio_add_queue(s, s->tx_size, tx_kicked);
+	}
 	virtio_add_queue(s, 64, ctrl_kicked);
+	assign_queues(s);
 	return true;
 }
 
@@ -413,14 +611,26 @@ static bool net_loaded(void *dev, GError **err)
 	if (s->nmacs > MOST_MACS)
 		return error(err, "saved state: '%s': %u addresses in its table",
 			     s->vdev.pci.dev.path, s->nmacs);
-	return virtio_loaded(dev, err);
+	if (!s->pairs || s->pairs > s->most_pairs)
+		return error(err, "saved state: '%s': %u pairs of queues, this card has %u",
+			     s->vdev.pci.dev.path, s->pairs, s->most_pairs);
+	if (s->guest_offloads & ~GUEST_OFFLOADS)
+		return error(err, "saved state: '%s': offloads 0x%" PRIx64 " are unknown",
+			     s->vdev.pci.dev.path, s->guest_offloads);
+	if (!virtio_loaded(dev, err))
+		return false;
+	assign_queues(s);
+	ask_peer(s);
+	return true;
 }
 
 /* Frames that came while it stood still. */
 static void net_run_changed(void *dev, bool running)
 {
-	if (running)
-		net_ready(((struct virtio_net *)dev)->port);
+	if (!running)
+		return;
+	net_ready(((struct virtio_net *)dev)->port);
+	card_goes_on(dev);
 }
 
 static void net_print(void *dev, GString *out)
@@ -448,10 +658,21 @@ DEVICE(virtio_net,
 			  .size = 2, .init = 256, .min = 64, .max = VIRTQ_MOST_SIZE },
 			{ .name = "tx_queue_size", .type = FT_U16, .offset = offsetof(D, tx_size),
 			  .size = 2, .init = 256, .min = 64, .max = VIRTQ_MOST_SIZE },
+			F(mq, .help = "as many pairs of queues as the network has (queues=)"),
+			F(csum, .init = 1, .help = "the driver may leave checksums to us"),
+			F(host_tso4, .init = 1, .help = "and cutting of long TCP segments, IPv4"),
+			F(host_tso6, .init = 1, .help = "IPv6"),
+			F(host_ecn, .init = 1, .help = "with ECN"),
+			F(guest_csum, .init = 1, .help = "the driver takes frames without checksum"),
+			F(guest_tso4, .init = 1, .help = "and long TCP segments, IPv4"),
+			F(guest_tso6, .init = 1, .help = "IPv6"),
+			F(guest_ecn, .init = 1, .help = "with ECN"),
+			F(mrg_rxbuf, .init = 1, .help = "a frame may take several buffers"),
 			VIRTIO_PROPS),
 	.state = FIELDS(FO(vdev, virtio_device_table), F(mac), F(rx_mode), F(nmacs),
-			F(unicast_overflow), F(multicast_overflow), F(macs), F(vlans)),
-	.host = HOST(port, number, mac_text, rx_size, tx_size),
+			F(unicast_overflow), F(multicast_overflow), F(macs), F(vlans), F(pairs),
+			F(guest_offloads)),
+	.host = HOST(port, number, mac_text, rx_size, tx_size, most_pairs, flow_pair),
 	.realize = net_realize,
 	.unrealize = net_unrealize,
 	.reset = net_reset_device,

@@ -14,9 +14,9 @@
 
 #define D struct virtio_device
 FIELD_TABLE(virtio_device_table,
-	    HOST(packed, event_idx, indirect_desc, disable_modern, ioeventfd, iothread, listener,
-		 io_off, due, modern_fds, legacy_fds, virtio, host_features, nqueues, legacy, msix,
-		 modern, cfg_cap),
+	    HOST(packed, event_idx, indirect_desc, disable_modern, ioeventfd, vectors, iothread,
+		 listener, io_off, due, modern_fds, legacy_fds, virtio, host_features, nqueues,
+		 legacy, msix, modern, cfg_cap),
 	    FO(pci, pci_device_table), F(guest_features), F(host_select), F(guest_select),
 	    F(status), F(isr), F(generation), F(config_vector), F(queue_select),
 	    FO(queues, virtq_table), F(nkept), F(kept));
@@ -724,8 +724,12 @@ void virtio_init(void *dev, const struct virtio_info *info, unsigned vectors)
 		region_init_io(&d->modern, "virtio-modern", MODERN_BYTES, &modern_ops, d, dev);
 		pci_add_bar(d, MODERN_BAR, &d->modern, false, true, true);
 	}
-	pci_add_msix(d, MIN_OF(vectors, MSIX_MOST_VECTORS), &d->msix, 0, 0x800);
-	pci_use_irqfds(d);
+	if (d->vectors != VIRTIO_OWN_VECTORS)
+		vectors = d->vectors;
+	if (vectors) {
+		pci_add_msix(d, MIN_OF(vectors, MSIX_MOST_VECTORS), &d->msix, 0, 0x800);
+		pci_use_irqfds(d);
+	}
 	d->listener = (struct machine_listener) { .run_changed = run_changed, .opaque = d };
 	machine_listen(d->pci.dev.machine, &d->listener);
 	if (!d->disable_modern)

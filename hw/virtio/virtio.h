@@ -17,6 +17,7 @@
 
 #define VIRTIO_MOST_QUEUES 64
 #define VIRTIO_NO_VECTOR 0xffff
+#define VIRTIO_OWN_VECTORS 0xffff
 #define VIRTIO_MOST_CONFIG 64
 #define VIRTIO_MOST_KEPT 1024
 
@@ -56,6 +57,7 @@ struct virtio_info {
 struct virtio_device {
 	struct pci_device pci;
 	bool packed, event_idx, indirect_desc, disable_modern, ioeventfd; /* properties */
+	uint16_t vectors;
 
 	struct iothread *iothread; /* NULL: the main thread */
 	struct machine_listener listener;
@@ -101,6 +103,12 @@ extern const struct field_table virtio_device_table;
 		  .size = sizeof(bool),                                                            \
 		  .init = 1,                                                                       \
 		  .help = "offer indirect descriptors" },                                          \
+		{ .name = "vectors",                                                               \
+		  .type = FT_U16,                                                                  \
+		  .offset = offsetof(struct virtio_device, vectors),                               \
+		  .size = sizeof(uint16_t),                                                        \
+		  .init = VIRTIO_OWN_VECTORS,                                                      \
+		  .help = "MSI-X vectors, at most 64; 0: none; else as many as it can use" },      \
 		{ .name = "ioeventfd",                                                             \
 		  .type = FT_BOOL,                                                                 \
 		  .offset = offsetof(struct virtio_device, ioeventfd),                             \

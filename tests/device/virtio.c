@@ -550,3 +550,125 @@ BENCH(virtio_card_sends_receives_and_filters)
 	CHECK(net_send(peer, &(struct iovec) { frame, sizeof(frame) }, 1));
 	CHECK_EQ(rig_read(r, VD_RING + 0x2002, 2), 2);
 }
+
+/* Several pairs of queues, of which the driver chooses some. */
+
+static uint8_t control(struct rig *r, unsigned queue, const uint8_t *bytes, uint32_t len)
+{
+	static uint16_t n;
+	uint16_t used = vd_used(r, queue);
+
+	vd_put_bytes(r, HEADER, bytes, len);
+	rig_write(r, STATUS, 0xaa, 1);
+	vd_put_desc(r, vd_table(queue), 0, HEADER, len, VD_NEXT, 1);
+	vd_put_desc(r, vd_table(queue), 1, STATUS, 1, VD_WRITE, 0);
+	if (!used)
+		n = 0;
+	rig_write(r, vd_table(queue) + 0x1004 + 2u * (n % VD_QUEUE), 0, 2);
+	rig_write(r, vd_table(queue) + 0x1002, ++n, 2);
+	vd_kick(r, queue);
+	CHECK_EQ(vd_used(r, queue), (uint16_t)(used + 1));
+	return (uint8_t)rig_read(r, STATUS, 1);
+}
+
+/* One buffer for a receive queue. */
+static void offer_room(struct rig *r, unsigned queue)
+{
+	vd_put_desc(r, vd_table(queue), 0, DATA + 0x1000 * queue, 2000, VD_WRITE, 0);
+	rig_write(r, vd_table(queue) + 0x1004, 0, 2);
+	rig_write(r, vd_table(queue) + 0x1002, 1, 2);
+	vd_kick(r, queue);
+}
+
+BENCH(virtio_card_has_pairs_of_queues)
+{
+	static const uint8_t two[] = { 4, 0, 2, 0 }, four[] = { 4, 0, 4, 0 };
+	uint8_t f[60] = {
+		[12] = 8, [14] = 0x45, [23] = 6, [29] = 7, [33] = 9, [35] = 80, [37] = 5
+	};
+
+	CHECK(net_backend_new(&r->m, "-netdev", "hubport,id=h,hubid=7,queues=3", NULL));
+	CHECK(device_add_global("virtio-net-pci.mq=on", NULL));
+	vd_disk = NULL;
+	vd_add(r, "virtio-net-pci", "netdev", "h");
+	r->m.state = RUN_RUNNING;
+	CHECK_EQ(rig_read(r, VD_COMMON(0x12), 2), 7);
+	CHECK_EQ(rig_read(r, VD_CONFIG(8), 2), 3);
+	vd_start(r, BIT64(17) | BIT64(22), 7);
+	CHECK_EQ(control(r, 6, four, sizeof(four)), 1);
+	CHECK_EQ(control(r, 6, two, sizeof(two)), 0);
+	offer_room(r, 0);
+	offer_room(r, 2);
+	/* A conversation that the guest has on its second pair is answered there. */
+	rig_write(r, DATA, 0, 4);
+	vd_put_bytes(r, DATA + 12, f, sizeof(f));
+	vd_put_desc(r, vd_table(3), 0, DATA, 12 + sizeof(f), 0, 0);
+	vd_offer(r, 3, 0);
+	CHECK_EQ(vd_used(r, 3), 1);
+	CHECK(net_send(net_find("h"), &(struct iovec) { f, sizeof(f) }, 1));
+	CHECK_EQ(vd_used(r, 2), 1);
+	CHECK_EQ(vd_used(r, 0), 0);
+	f[37] = 6;
+	CHECK(net_send(net_find("h"), &(struct iovec) { f, sizeof(f) }, 1));
+	CHECK_EQ(vd_used(r, 0), 1);
+	/* A driver that knows of one pair finds the control queue behind it. */
+	vd_start(r, BIT64(17), 3);
+	CHECK_EQ(control(r, 2, two, sizeof(two)), 1);
+}
+
+/* What the driver leaves to do is done for a peer that does not take it; and the other way. */
+static unsigned pieces;
+static struct net_hdr last_header;
+
+static bool take_piece(void *opaque, const struct iovec *iov, int n)
+{
+	(void)opaque;
+	pieces++;
+	iov_to(iov, n, 0, last_frame, sizeof(last_frame));
+	return true;
+}
+
+static const struct net_ops piece_ops = { .take = take_piece };
+
+BENCH(virtio_card_offloads)
+{
+	static const uint8_t none[] = { 5, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
+	/* 3000 bytes of data behind headers of 54, to be cut at 1000. */
+	static const struct net_hdr h = { NET_NEEDS_CSUM, NET_GSO_TCPV4, 54, 1000, 34, 16 };
+	uint8_t raw[12] = { 0 }, f[54 + 3000] = { [12] = 8, [14] = 0x45, [23] = 6, [46] = 0x50 };
+	struct net_port *card, *peer;
+
+	vd_disk = NULL;
+	vd_add(r, "virtio-net-pci", NULL, NULL);
+	card = net_nth(0);
+	peer = net_card_new(&r->m, "peer", NULL, &piece_ops, NULL, NULL);
+	card->peer = peer;
+	peer->peer = card;
+	r->m.state = RUN_RUNNING;
+	vd_start(r, BIT64(0) | BIT64(1) | BIT64(2) | BIT64(7) | BIT64(11) | BIT64(15) | BIT64(17),
+		 3);
+	CHECK_EQ(net_peer_takes(peer), NET_TAKES_CSUM | NET_TAKES_TSO4);
+	net_hdr_store(&h, raw);
+	vd_put_bytes(r, DATA, raw, sizeof(raw));
+	vd_put_bytes(r, DATA + sizeof(raw), f, sizeof(f));
+	vd_put_desc(r, vd_table(1), 0, DATA, sizeof(raw) + sizeof(f), 0, 0);
+	vd_offer(r, 1, 0);
+	CHECK_EQ(pieces, 3);
+	CHECK_EQ(last_frame[17], (40 + 1000) & 0xff);
+	/* Whole to the guest, over two buffers of 2000; then it wants that no more. */
+	for (uint16_t i = 0; i < 2; i++) {
+		vd_put_desc(r, vd_table(0), i, VD_BUFFERS + 0x8000 + 0x1000u * i, 2000, VD_WRITE,
+			    0);
+		rig_write(r, vd_table(0) + 0x1004 + 2u * i, i, 2);
+	}
+	rig_write(r, vd_table(0) + 0x1002, 2, 2);
+	vd_kick(r, 0);
+	CHECK(net_send_unfinished(peer, &h, &(struct iovec) { f, sizeof(f) }, 1));
+	CHECK_EQ(vd_used(r, 0), 2);
+	vd_get_bytes(r, VD_BUFFERS + 0x8000, raw, sizeof(raw));
+	net_hdr_load(&last_header, raw);
+	CHECK(!memcmp(&last_header, &h, sizeof(h)));
+	CHECK_EQ(raw[10], 2);
+	CHECK_EQ(control(r, 2, none, sizeof(none)), 0);
+	CHECK_EQ(net_peer_takes(peer), 0);
+}

@@ -2,7 +2,11 @@
 /* Networks between two ends of this process: streams, datagrams, hubs, switches, captures, tap. */
 #include "net/net.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <netpacket/packet.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -375,6 +379,211 @@ TEST(ports_of_a_vde_switch)
 TEST(ports_of_a_uml_switch)
 {
 	through_switch("uml_switch", "-unix", "uml");
+}
+
+/* Unfinished frames. */
+
+#define TCP_MOST 40000
+
+static unsigned word_be(const uint8_t *p)
+{
+	return (unsigned)(p[0] << 8 | p[1]);
+}
+
+/* RFC 1071, as it is written there. */
+static unsigned slow_sum(unsigned sum, const uint8_t *p, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		sum += i & 1 ? p[i] : (unsigned)p[i] << 8;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+/* The pseudo header's and the segment's: all ones where the checksum is right. */
+static unsigned tcp_sum(const uint8_t *f, size_t len, bool v6)
+{
+	size_t ip = 14, tcp = v6 ? 54 : 34;
+	unsigned sum = slow_sum(0, f + ip + (v6 ? 8 : 12), v6 ? 32 : 8);
+
+	return slow_sum(sum + 6 + (unsigned)(len - tcp), f + tcp, len - tcp);
+}
+
+static size_t make_tcp(uint8_t *f, size_t data, bool v6)
+{
+	size_t tcp = v6 ? 54 : 34, len = tcp + 32 + data;
+
+	for (size_t i = 0; i < len; i++)
+		f[i] = (uint8_t)random();
+	f[12] = v6 ? 0x86 : 0x08;
+	f[13] = v6 ? 0xdd : 0x00;
+	f[14] = v6 ? 0x60 : 0x45;
+	if (!v6) {
+		f[16] = (uint8_t)((len - 14) >> 8);
+		f[17] = (uint8_t)(len - 14);
+	}
+	f[v6 ? 20 : 23] = 6;
+	f[tcp + 12] = 0x80; /* 32 bytes of header */
+	f[tcp + 13] = 0x99; /* CWR, ACK, PSH, FIN */
+	return len;
+}
+
+struct cut {
+	const uint8_t *all;
+	size_t seen, tcp, mss, data;
+	unsigned pieces;
+	bool v6;
+};
+
+static void check_piece(void *opaque, const struct iovec *iov, int n)
+{
+	static uint8_t f[65536];
+	struct cut *c = opaque;
+	size_t len = iov_to(iov, n, 0, f, sizeof(f)), head = c->tcp + 32, part = len - head;
+	bool last = c->seen + part == c->data;
+
+	CHECK(part == c->mss || last);
+	CHECK(!memcmp(f + head, c->all + head + c->seen, part));
+	CHECK_EQ(tcp_sum(f, len, c->v6), 0xffff);
+	CHECK_EQ((uint32_t)(word_be(f + c->tcp + 4) << 16 | word_be(f + c->tcp + 6)),
+		 (uint32_t)((word_be(c->all + c->tcp + 4) << 16 | word_be(c->all + c->tcp + 6)) +
+			    c->seen));
+	CHECK_EQ(f[c->tcp + 13], (c->pieces ? 0x10 : 0x90) | (last ? 0x09 : 0));
+	if (c->v6) {
+		CHECK_EQ(word_be(f + 18), len - 54);
+	} else {
+		CHECK_EQ(word_be(f + 16), len - 14);
+		CHECK_EQ(word_be(f + 18), (word_be(c->all + 18) + c->pieces) & 0xffff);
+		CHECK_EQ(slow_sum(0, f + 14, 20), 0xffff);
+	}
+	c->seen += part;
+	c->pieces++;
+}
+
+TEST(long_segments_are_cut)
+{
+	static uint8_t f[TCP_MOST + 200];
+
+	for (unsigned round = 0; round < 300; round++) {
+		bool v6 = round & 1;
+		size_t data = (size_t)random() % TCP_MOST, mss = 60 + (size_t)random() % 3000;
+		size_t len = make_tcp(f, data, v6), at = (size_t)random() % len,
+		       more = (size_t)random() % (len - at);
+		struct cut c = { f, 0, v6 ? 54 : 34, mss, data, 0, v6 };
+		const struct net_hdr h = { NET_NEEDS_CSUM,
+					   v6 ? NET_GSO_TCPV6 : NET_GSO_TCPV4,
+					   0,
+					   (uint16_t)mss,
+					   (uint16_t)c.tcp,
+					   16 };
+		struct iovec iov[] = { { f, at },
+				       { f + at, more },
+				       { f + at + more, len - at - more } };
+
+		CHECK(net_finish(&h, iov, 3, check_piece, &c));
+		CHECK_EQ(c.seen, data);
+		CHECK_EQ(c.pieces, data ? (data + mss - 1) / mss : 1);
+		/* The same as one. */
+		CHECK(net_checksum(&h, f, len));
+		CHECK_EQ(tcp_sum(f, len, v6), 0xffff);
+	}
+}
+
+static void count_piece(void *opaque, const struct iovec *iov, int n)
+{
+	(void)iov;
+	(void)n;
+	++*(unsigned *)opaque;
+}
+
+TEST(headers_that_lie_are_refused)
+{
+	static uint8_t f[2000];
+	unsigned count = 0;
+
+	srandom(3);
+	for (unsigned round = 0; round < 200000; round++) {
+		size_t len = make_tcp(f, 1000, round & 1);
+		struct net_hdr h = { (uint8_t)random(),	 (uint8_t)random(),  (uint16_t)random(),
+				     (uint16_t)random(), (uint16_t)random(), (uint16_t)random() };
+
+		if (round & 2)
+			h.gso = 1 + (random() & 1) * 3;
+		if (round & 4)
+			h.csum_start = (uint16_t)(random() % 100);
+		if (round & 8)
+			h.csum_offset = 16;
+		for (unsigned k = 0; k < 3; k++)
+			f[random() % 80] = (uint8_t)random();
+		len = (size_t)random() % len;
+		net_finish(&h, &(struct iovec) { f, len }, 1, count_piece, &count);
+		net_checksum(&h, f, len);
+	}
+	CHECK(count > 0);
+}
+
+/* With virtio's header before each frame, through the host's own stack of network devices. */
+static unsigned long_frames;
+static bool take_long(void *opaque, const struct net_hdr *h, const struct iovec *iov, int n)
+{
+	(void)opaque;
+	if (iov_bytes(iov, n) > 5000) {
+		CHECK_EQ(h->gso, NET_GSO_TCPV4);
+		CHECK_EQ(h->gso_size, 1400);
+		long_frames++;
+	}
+	return true;
+}
+
+TEST(a_tap_interface_takes_and_gives_long_segments)
+{
+	static const struct net_ops ops = { .take = take, .take_unfinished = take_long };
+	const struct net_hdr h = { NET_NEEDS_CSUM, NET_GSO_TCPV4, 66, 1400, 34, 16 };
+	static uint8_t f[10 + 10000], back[20000];
+	struct sockaddr_ll a = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
+	struct net_port *card;
+	GError *err = NULL;
+	int s, on = 1;
+	size_t len;
+	ssize_t got = 0;
+
+	begin();
+	if (!net_backend_new(&machine, "-netdev", "tap,id=t,ifname=moatest1,script=no", &err))
+		test_skip("%s", err->message);
+	if (system("ip link set moatest1 up 2>/dev/null"))
+		test_skip("no interface can be brought up here");
+	card = net_card_new(&machine, "card", "t", &ops, NULL, NULL);
+	s = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, htons(ETH_P_ALL));
+	a.sll_ifindex = (int)if_nametoindex("moatest1");
+	if (s < 0 || bind(s, (struct sockaddr *)&a, sizeof(a)) ||
+	    setsockopt(s, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)))
+		test_skip("no packet socket here");
+	CHECK_EQ(net_peer_takes(card), 15);
+	len = make_tcp(f + 10, 9000, false);
+	net_send_unfinished(card, &h, &(struct iovec) { f + 10, len }, 1);
+	for (int i = 0; i < 200 && got != (ssize_t)(10 + len); i++) {
+		pump();
+		got = read(s, back, sizeof(back));
+		if (got < 0)
+			g_usleep(1000);
+	}
+	CHECK_EQ(got, 10 + len);
+	CHECK_EQ(back[1], NET_GSO_TCPV4);
+	/* And from the host: cut, until the guest says that it takes it whole. */
+	net_hdr_store(&h, f);
+	CHECK(write(s, f, 10 + len) == (ssize_t)(10 + len));
+	g_usleep(10000);
+	pump();
+	CHECK_EQ(long_frames, 0);
+	net_set_takes(card, NET_TAKES_CSUM | NET_TAKES_TSO4);
+	CHECK(write(s, f, 10 + len) == (ssize_t)(10 + len));
+	g_usleep(10000);
+	pump();
+	CHECK_EQ(long_frames, 1);
+	close(s);
+	net_card_free(card);
+	net_free_all();
+	remove_folder();
 }
 
 TEST(a_tap_interface_of_the_host)
