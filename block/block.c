@@ -92,6 +92,9 @@ static bool open_backing(struct block *b, unsigned depth, GError **err)
 			     b->label, MOST_BACKING, b->path);
 	/* json: and protocols are not files that we know. */
 	path = block_beside(b->path, b->backing_file);
+	if (b->fingerprint.kind &&
+	    !fingerprint_check(&b->fingerprint, b->label, b->path, path, err))
+		return false;
 	o.read_only = true;
 	o.in_chain = true;
 	o.force_dirty = false;

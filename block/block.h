@@ -14,6 +14,7 @@
 
 #include <glib.h>
 
+#include "block/fingerprint.h"
 #include "core/compiler.h"
 #include "core/error.h"
 #include "core/iov.h"
@@ -53,6 +54,7 @@ struct block_create_options {
 	uint64_t cluster_size;	   /* 0: the format's own */
 	unsigned refcount_bits;	   /* 0: 16 */
 	bool lazy_refcounts;
+	enum fingerprint_kind fingerprint; /* qcow2: of the backing file */
 };
 
 struct block_check {
@@ -137,6 +139,7 @@ struct block {
 	struct block_file *file;
 	struct block *backing;
 	char *backing_file, *backing_format; /* what the image says, or NULL */
+	struct fingerprint fingerprint;	     /* what it says of the backing file */
 	bool probed;			     /* a raw image whose format nobody named */
 	struct block_options options;
 	uint64_t size;	  /* bytes the guest sees */

@@ -14,6 +14,7 @@
 #define EXTENSION_END 0
 #define EXTENSION_BACKING_FORMAT 0xe2792acau
 #define EXTENSION_FEATURES 0x6803f857u
+#define EXTENSION_FINGERPRINT 0x6d6f6146 /* moa's own: "moaF" */
 #define MOST_BACKING_NAME 1023
 #define CACHE_BYTES (2 * MIB)
 
@@ -110,6 +111,16 @@ static bool read_extensions(struct block *b, uint64_t at, uint64_t end, GError *
 				return damaged(b, err, "its header cannot be read");
 			g_free(b->backing_format);
 			b->backing_format = g_strndup(name, len);
+		}
+		if (type == EXTENSION_FINGERPRINT && len == FINGERPRINT_BYTES) {
+			uint8_t raw[FINGERPRINT_BYTES];
+
+			if (file_read(b->file, at, raw, len))
+				return damaged(b, err, "its header cannot be read");
+			if (!fingerprint_load(&b->fingerprint, raw))
+				return damaged(b, err,
+					       "its backing file's fingerprint is of no "
+					       "known kind");
 		}
 		at += align_up(len, 8);
 	}
@@ -357,6 +368,12 @@ static bool fill_header(struct block *b, uint8_t *h)
 	}
 	if (b->backing_file && format)
 		at += put_extension(h + at, EXTENSION_BACKING_FORMAT, format, strlen(format));
+	if (b->backing_file && b->fingerprint.kind) {
+		uint8_t raw[FINGERPRINT_BYTES];
+
+		fingerprint_store(&b->fingerprint, raw);
+		at += put_extension(h + at, EXTENSION_FINGERPRINT, raw, sizeof(raw));
+	}
 	if (q->version >= 3 && at + 8 + 48 * 6 + 8 <= b->cluster)
 		at += put_features(h + at);
 	at += put_extension(h + at, EXTENSION_END, NULL, 0);
@@ -492,6 +509,13 @@ static bool qcow2_create(const char *path, const struct block_create_options *o,
 			   "'%s': %" PRIu64 " bytes are too many for clusters of %u: use a larger "
 			   "cluster_size",
 			   path, o->size, b->cluster);
+	if (ok && o->fingerprint) {
+		g_autofree char *backing =
+			o->backing_file ? block_beside(path, o->backing_file) : NULL;
+
+		ok = backing ? fingerprint_take(&b->fingerprint, o->fingerprint, backing, err)
+			     : error(err, "backing_fingerprint: '%s' has no backing file", path);
+	}
 	if (ok) {
 		/* A table of no entries has a place too. */
 		q->l1_size = (uint32_t)MAX_OF(qcow2_l1_entries(q, o->size), UINT64_C(1));
@@ -600,7 +624,17 @@ static bool qcow2_resize(struct block *b, uint64_t size, GError **err)
 static bool qcow2_set_backing(struct block *b, const char *file, const char *format, GError **err)
 {
 	char *old_file = b->backing_file, *old_format = b->backing_format;
+	struct fingerprint old = b->fingerprint;
 	int e;
+
+	if (file && *file && old.kind) {
+		g_autofree char *path = block_beside(b->path, file);
+
+		if (!fingerprint_take(&b->fingerprint, old.kind, path, err)) {
+			b->fingerprint = old;
+			return false;
+		}
+	}
 
 	b->backing_file = file && *file ? g_strdup(file) : NULL;
 	b->backing_format = file && *file ? g_strdup(format) : NULL;
@@ -612,6 +646,7 @@ static bool qcow2_set_backing(struct block *b, const char *file, const char *for
 		g_free(b->backing_format);
 		b->backing_file = old_file;
 		b->backing_format = old_format;
+		b->fingerprint = old;
 		return error(err, "%s: cannot write the header of '%s': %s", b->label, b->path,
 			     strerror(-e));
 	}
@@ -635,6 +670,12 @@ static void qcow2_describe(struct block *b, GString *text, GString *json)
 	if (q->version >= 3)
 		g_string_append_printf(text, "    lazy refcounts: %s\n", lazy);
 	g_string_append_printf(text, "    refcount bits: %u\n", 1u << q->refcount_order);
+	if (b->fingerprint.kind) {
+		const char *kind = fingerprint_names[b->fingerprint.kind];
+
+		g_string_append_printf(text, "    backing fingerprint: %s\n", kind);
+		g_string_append_printf(json, ", \"backing-fingerprint\": \"%s\"", kind);
+	}
 	if (q->version >= 3) {
 		g_string_append_printf(text, "    corrupt: %s\n    extended l2: false\n", corrupt);
 		g_string_append_printf(json,

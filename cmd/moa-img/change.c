@@ -443,6 +443,9 @@ int img_commit(int argc, char **argv, GError **err)
 	if (ok)
 		progress_end();
 	block_close(base);
+	/* The backing file is another now, and this overlay knows. */
+	if (ok && b->fingerprint.kind)
+		ok = b->format->set_backing(b, b->backing_file, b->backing_format, err);
 	/* What is in the backing image now need not be in the overlay. */
 	if (ok && !keep)
 		ok = io_ok(b->format->clear(b, 0, b->size, true), "empty", b->path, err) &&

@@ -62,6 +62,7 @@ bool img_create_options(const char *text, struct block_create_options *o, GError
 {
 	struct optlist *l = optlist_parse("-o", text, NULL);
 	uint64_t bits = o->refcount_bits;
+	unsigned fingerprint = o->fingerprint;
 	const struct {
 		const char *key, **to;
 	} strings[] = { { "backing_file", &o->backing_file },
@@ -77,8 +78,11 @@ bool img_create_options(const char *text, struct block_create_options *o, GError
 	ok = take_size(l, "size", &o->size, err) &&
 	     take_size(l, "cluster_size", &o->cluster_size, err) &&
 	     optlist_uint(l, "refcount_bits", 1, 64, &bits, err) &&
-	     optlist_bool(l, "lazy_refcounts", &o->lazy_refcounts, err) && optlist_finish(l, err);
+	     optlist_bool(l, "lazy_refcounts", &o->lazy_refcounts, err) &&
+	     optlist_enum(l, "backing_fingerprint", fingerprint_names, &fingerprint, err) &&
+	     optlist_finish(l, err);
 	o->refcount_bits = (unsigned)bits;
+	o->fingerprint = (enum fingerprint_kind)fingerprint;
 	optlist_free(l);
 	return ok;
 }
@@ -166,7 +170,8 @@ static int usage(FILE *to)
 	fprintf(to, "Formats:");
 	for (const struct block_format *const *f = block_formats; *f; f++)
 		fprintf(to, " %s", (*f)->name);
-	fprintf(to, "\nOptions of -o: backing_file, backing_fmt, cluster_size, compat, "
+	fprintf(to, "\nOptions of -o: backing_file, backing_fingerprint, backing_fmt, "
+		    "cluster_size, compat, "
 		    "compression_type,\n  lazy_refcounts, preallocation, refcount_bits, size\n");
 	return to == stderr;
 }

@@ -6,6 +6,7 @@ import random
 import shutil
 import socket
 import subprocess
+import time
 
 from moa import *
 
@@ -157,6 +158,36 @@ def overlays_are_committed_and_rebased(tmp):
     ours("rebase", "-b", "", top)
     os.rename(base, f"{tmp}/away")
     assert "identical" in theirs("compare", "-f", "qcow2", "-F", "raw", top, f"{tmp}/wanted.raw")
+
+
+@test
+def overlays_know_their_backing_file(tmp):
+    need_qemu_img()
+    for kind in ("mtime", "content"):
+        base, over = f"{tmp}/{kind}.raw", f"{tmp}/{kind}.qcow2"
+        make_disk(base, 2 << 20, 4)
+        os.utime(base, (1000000000, 1000000000))
+        ours("create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", "-o", f"backing_fingerprint={kind}", over)
+        assert f"backing fingerprint: {kind}" in ours("info", over)
+        theirs("check", "-q", over)
+        ours("map", over)
+        os.utime(base, (1000000001, 1000000000))
+        text = ours("map", over, status=1 if kind == "mtime" else 0)
+        assert kind != "mtime" or "is not what it was" in text and "rebase -u" in text, text
+        ours("rebase", "-u", "-b", base, "-F", "raw", over)
+        ours("map", over)
+        # A commit changes it by the overlay's own hand.
+        ours("commit", "-q", over)
+        ours("map", over)
+        time.sleep(0.05)  # times of change have the kernel's tick
+        with open(base, "r+b") as f:
+            f.seek(70000)
+            f.write(b"something else")
+        text = ours("map", over, status=1)
+        assert "content" in text or "time of change" in text, text
+        with open(base, "ab") as f:
+            f.truncate(3 << 20)
+        assert "(its size)" in ours("map", over, status=1)
 
 
 @test
