@@ -171,7 +171,7 @@ def overlays_know_their_backing_file(tmp):
         assert f"backing fingerprint: {kind}" in ours("info", over)
         theirs("check", "-q", over)
         ours("map", over)
-        os.utime(base, (1000000001, 1000000000))
+        os.utime(base, (1000000000, 1000000001))
         text = ours("map", over, status=1 if kind == "mtime" else 0)
         assert kind != "mtime" or "is not what it was" in text and "rebase -u" in text, text
         ours("rebase", "-u", "-b", base, "-F", "raw", over)
