@@ -10,6 +10,8 @@
 #define MOST_HEADERS 256
 #define MOST_PIECES 1100 /* of a frame, and of one that comes of it */
 
+#define IP_TCP 6
+#define IP_UDP 17
 #define TCP_SEQUENCE 4
 #define TCP_OFFSET 12
 #define TCP_FLAGS 13
@@ -140,8 +142,36 @@ static void add_pseudo_header(struct sum *s, const uint8_t *f, const struct layo
 		add(s, f + l->ip + 8, 32);
 	else
 		add(s, f + l->ip + 12, 8);
-	add_be16(s, 6);
+	add_be16(s, IP_TCP);
 	add_be16(s, (uint16_t)tcp_len);
+}
+
+unsigned net_look_at_sums(const uint8_t *f, size_t len)
+{
+	const uint8_t *ip = f + ETHERNET, *l4;
+	size_t head, total;
+	struct sum s = { 0 };
+	unsigned found;
+
+	if (len < ETHERNET + 20 || f[12] != 0x08 || f[13] != 0x00 || ip[0] >> 4 != 4)
+		return 0;
+	head = 4u * (ip[0] & 15);
+	total = (size_t)(ip[2] << 8 | ip[3]);
+	if (head < 20 || total < head || total > len - ETHERNET)
+		return 0;
+	add(&s, ip, head);
+	found = NET_SUM_IP | (fold(s.total) == 0xffff ? 0 : NET_SUM_IP_BAD);
+	l4 = ip + head;
+	/* Fragments have a part of it only; UDP may have none. */
+	if (((ip[6] << 8 | ip[7]) & 0x3fff) || (ip[9] != IP_TCP && ip[9] != IP_UDP) ||
+	    total - head < (ip[9] == IP_TCP ? 20 : 8) || (ip[9] == IP_UDP && !(l4[6] | l4[7])))
+		return found;
+	s = (struct sum) { 0 };
+	add(&s, ip + 12, 8);
+	add_be16(&s, ip[9]);
+	add_be16(&s, (uint16_t)(total - head));
+	add(&s, l4, total - head);
+	return found | NET_SUM_L4 | (fold(s.total) == 0xffff ? 0 : NET_SUM_L4_BAD);
 }
 
 bool net_checksum(const struct net_hdr *h, uint8_t *frame, size_t len)

@@ -19,6 +19,12 @@
 #define NET_TAKES_TSO6 4
 #define NET_TAKES_ECN 8
 
+/* What net_look_at_sums finds of an IPv4 packet: its header's, and TCP's or UDP's of a whole one. */
+#define NET_SUM_IP 1
+#define NET_SUM_IP_BAD 2
+#define NET_SUM_L4 4
+#define NET_SUM_L4_BAD 8
+
 #define NET_HDR_BYTES 10
 
 struct net_hdr {
@@ -32,6 +38,8 @@ void net_hdr_store(const struct net_hdr *h, uint8_t raw[NET_HDR_BYTES]);
 unsigned net_hdr_needs(const struct net_hdr *h);
 /* Fills the checksum in, a long segment's as if it were one; false: the frame makes no sense. */
 bool net_checksum(const struct net_hdr *h, uint8_t *frame, size_t len);
+/* NET_SUM_ bits of a frame. */
+unsigned net_look_at_sums(const uint8_t *frame, size_t len);
 /*
  * Finishes a frame: calls `emit` with each that comes of it, in order. The pieces are the caller's
  * memory and a copy of headers. False: the frame makes no sense, and nothing was emitted.

@@ -4,8 +4,8 @@
  * Controllers Software Developer's Manual (317453). Modelled: legacy and extended transmit
  * descriptors, checksum insertion and segmentation, VLAN tags and filter, address filters, EEPROM
  * (EERD and bit by bit), PHY, interrupt throttling, statistics. Not modelled: wake-up, flow
- * control, TBI, descriptor prefetching, delayed interrupts other than by ITR; received checksums
- * are marked as not looked at.
+ * control, TBI, descriptor prefetching, delayed interrupts other than by ITR, the packet checksum
+ * of received frames (that of IPv4, TCP and UDP is looked at).
  */
 #include <string.h>
 
@@ -64,6 +64,9 @@
 #define TCTL 0x0400
 #define TCTL_EN BIT(1)
 #define PBA 0x1000
+#define RXCSUM 0x5000
+#define RXCSUM_IPOFL BIT(8)
+#define RXCSUM_TUOFL BIT(9)
 #define RDBAL 0x2800
 #define RDBAH 0x2804
 #define RDLEN 0x2808
@@ -116,6 +119,10 @@
 #define RX_EOP BIT(1)
 #define RX_IXSM BIT(2)
 #define RX_VP BIT(3)
+#define RX_TCPCS BIT(5)
+#define RX_IPCS BIT(6)
+#define RX_TCPE BIT(5) /* errors */
+#define RX_IPE BIT(6)
 #define RX_PIF BIT(7)
 
 #define DESC_BYTES 16
@@ -619,10 +626,30 @@ static bool is_low(const struct e1000 *s)
 	return free_buffers(s) <= REG(s, RDLEN) / DESC_BYTES >> (1 + (REG(s, RCTL) >> 8 & 3));
 }
 
+/* 3.2.9: bits of the status and of the errors. */
+static uint8_t look_at_sums(struct e1000 *s, const uint8_t *f, uint32_t len, uint8_t *errors)
+{
+	uint32_t wanted = REG(s, RXCSUM) & (RXCSUM_IPOFL | RXCSUM_TUOFL);
+	unsigned found = wanted ? net_look_at_sums(f, len) : 0;
+	uint8_t status = 0;
+
+	*errors = 0;
+	if (found & NET_SUM_IP && wanted & RXCSUM_IPOFL) {
+		status |= RX_IPCS;
+		*errors |= found & NET_SUM_IP_BAD ? RX_IPE : 0;
+	}
+	if (found & NET_SUM_L4 && wanted & RXCSUM_TUOFL) {
+		status |= RX_TCPCS;
+		*errors |= found & NET_SUM_L4_BAD ? RX_TCPE : 0;
+	}
+	return status ? status : RX_IXSM;
+}
+
 static bool put_frame(struct e1000 *s, const uint8_t *f, uint32_t len, uint16_t tag, bool tagged)
 {
 	uint32_t size = buffer_bytes(s), n = REG(s, RDLEN) / DESC_BYTES, at = 0;
 	uint32_t fcs = REG(s, RCTL) & RCTL_SECRC ? 0 : FCS_BYTES, total = len + fcs;
+	uint8_t errors, sums = look_at_sums(s, f, len, &errors);
 
 	while (at < total) {
 		uint64_t where = ring(s, RDBAL) + (uint64_t)REG(s, RDH) * DESC_BYTES;
@@ -637,9 +664,9 @@ static bool put_frame(struct e1000 *s, const uint8_t *f, uint32_t len, uint16_t 
 		at += part;
 		store_le(d + 8, part, 2);
 		store_le(d + 10, 0, 2);
-		d[12] = (uint8_t)(RX_DD | RX_IXSM | (at == total ? RX_EOP : 0) |
-				  (tagged ? RX_VP : 0) | (f[0] & 1 ? RX_PIF : 0));
-		d[13] = 0;
+		d[12] = (uint8_t)(RX_DD | sums | (at == total ? RX_EOP : 0) | (tagged ? RX_VP : 0) |
+				  (f[0] & 1 ? RX_PIF : 0));
+		d[13] = at == total ? errors : 0;
 		store_le(d + 14, tag, 2);
 		/* The status last, as drivers look at it. */
 		dma_write(s, where, d, 12);

@@ -229,6 +229,48 @@ BENCH(e1000_receives_and_filters)
 	CHECK_EQ(rig_read(r, R(0x2810), 4), 0);
 }
 
+BENCH(e1000_looks_at_checksums)
+{
+	/* IPv4 and UDP, both right: RFC 1071's sums of it are all ones. */
+	uint8_t f[60] = {
+		0x52, 0x54, 0,	0x12, 0x34, 0x56, [12] = 8, [14] = 0x45, [17] = 32, [22] = 64, 17,
+		0x66, 0xcb, 10, 0,    2,    2,	  10,	    0,		 2,	    15,	       0,
+		67,   0,    68, 0,    12,   0,	  0,	    1,		 2,	    3,	       4
+	};
+	struct iovec iov = { f, sizeof(f) };
+	unsigned n = 0, sum = 0;
+
+	for (unsigned i = 14; i < 34; i += 2)
+		sum += i == 24 ? 0 : (unsigned)(f[i] << 8 | f[i + 1]);
+	sum = ~((sum & 0xffff) + (sum >> 16)) & 0xffff;
+	f[24] = (uint8_t)(sum >> 8);
+	f[25] = (uint8_t)sum;
+	sum = 17 + 12;
+	for (unsigned i = 26; i < 46; i += 2)
+		sum += (unsigned)(f[i] << 8 | f[i + 1]);
+	sum = ~((sum & 0xffff) + (sum >> 16)) & 0xffff;
+	f[40] = (uint8_t)(sum >> 8);
+	f[41] = (uint8_t)sum;
+	add_card(r);
+	set_rings(r);
+	/* Off; both on and right; the packet's wrong; the header's too; no sum at all. */
+	CHECK(net_send(peer, &iov, 1));
+	CHECK_EQ(rig_read(r, RX_RING + 16 * n++ + 12, 2) & 0xff64, 0x04);
+	rig_write(r, R(0x5000), 0x300, 4);
+	CHECK(net_send(peer, &iov, 1));
+	CHECK_EQ(rig_read(r, RX_RING + 16 * n++ + 12, 2) & 0xff64, 0x60);
+	f[43] ^= 1;
+	CHECK(net_send(peer, &iov, 1));
+	CHECK_EQ(rig_read(r, RX_RING + 16 * n++ + 12, 2) & 0xff64, 0x2060);
+	f[22] ^= 1;
+	CHECK(net_send(peer, &iov, 1));
+	CHECK_EQ(rig_read(r, RX_RING + 16 * n++ + 12, 2) & 0xff64, 0x6060);
+	f[40] = f[41] = 0;
+	rig_write(r, R(0x5000), 0x200, 4);
+	CHECK(net_send(peer, &iov, 1));
+	CHECK_EQ(rig_read(r, RX_RING + 16 * n++ + 12, 2) & 0xff64, 0x04);
+}
+
 BENCH(e1000_vlan_tags)
 {
 	uint8_t f[68] = { 0x52, 0x54,	     0,		  0x12,	    0x34,
