@@ -196,12 +196,6 @@ void block_snapshot_free(void *snapshot)
 
 /* Writes under way. */
 
-struct write_range {
-	uint64_t start, end; /* whole clusters */
-	bool alone;
-	struct write_range *next;
-};
-
 static bool range_conflicts(const struct write_range *a, const struct write_range *b)
 {
 	return a->start < b->end && b->start < a->end && (a->alone || b->alone);
@@ -237,6 +231,56 @@ static void range_leave(struct block *b, struct write_range *r)
 	*p = r->next;
 	pthread_cond_broadcast(&b->range_gone);
 	lock_release(&b->range_lock);
+}
+
+/* Beside others only, and without waiting. */
+static bool range_try(struct block *b, struct write_range *r, uint64_t off, uint64_t len)
+{
+	bool free = true;
+
+	*r = (struct write_range) { align_down(off, b->cluster), align_up(off + len, b->cluster),
+				    false, NULL };
+	lock_take(&b->range_lock);
+	for (struct write_range *o = b->ranges; o && free; o = o->next)
+		free = !range_conflicts(o, r);
+	if (free) {
+		r->next = b->ranges;
+		b->ranges = r;
+	}
+	lock_release(&b->range_lock);
+	return free;
+}
+
+bool block_direct_begin(struct block_direct *d, struct block *b, bool write, uint64_t off,
+			const struct iovec *iov, int n)
+{
+	size_t len = iov_bytes(iov, n);
+	struct extent x = { .len = len };
+
+	d->b = b;
+	d->ranged = false;
+	if (!len || off > b->size || len > b->size - off || !b->format->map_now ||
+	    (write && b->options.read_only))
+		return false;
+	if (write && !range_try(b, &d->range, off, len))
+		return false;
+	d->ranged = write;
+	if (b->format->map_now(b, off, len, &x) && x.kind == EXTENT_DATA && x.len >= len &&
+	    !(write && x.shared)) {
+		d->host = x.host;
+		d->fd = file_descriptor(b->file, x.host, iov, n);
+		if (d->fd >= 0)
+			return true;
+	}
+	block_direct_end(d);
+	return false;
+}
+
+void block_direct_end(struct block_direct *d)
+{
+	if (d->ranged)
+		range_leave(d->b, &d->range);
+	d->ranged = false;
 }
 
 /* Reading. */

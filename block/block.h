@@ -81,6 +81,8 @@ struct block_format {
 	void (*close)(struct block *b);
 	/* One extent from off on; e->len is at most len. */
 	int (*map)(struct block *b, uint64_t off, uint64_t len, struct extent *e);
+	/* The same without waiting for anything; false: not now. */
+	bool (*map_now)(struct block *b, uint64_t off, uint64_t len, struct extent *e);
 	/*
 	 * Allocating writes. `allocate` finds a place for whole clusters from off on, at most len
 	 * bytes of them; once they are written `link` makes them the guest's, or `release` gives
@@ -131,6 +133,13 @@ struct block_options {
 	bool in_chain;	  /* it is somebody's backing image */
 };
 
+/* A write under way: other writes to its clusters wait where one of the two must be alone. */
+struct write_range {
+	uint64_t start, end; /* whole clusters */
+	bool alone;
+	struct write_range *next;
+};
+
 struct block {
 	char *path; /* as the user or the overlay gave it, made absolute where it was relative */
 	char *label;
@@ -166,6 +175,21 @@ int block_readv(struct block *b, uint64_t off, const struct iovec *iov, int n);
 int block_writev(struct block *b, uint64_t off, const struct iovec *iov, int n);
 int block_read(struct block *b, uint64_t off, void *buf, size_t len);
 int block_write(struct block *b, uint64_t off, const void *buf, size_t len);
+/*
+ * A read or write that needs nothing but the host's file, for who does not wait: [off, off + len)
+ * is at `host` of `fd`. False: it must go the long way. A begun one is ended, which for a write
+ * lets others go on.
+ */
+struct block_direct {
+	struct block *b;
+	struct write_range range;
+	bool ranged;
+	int fd;
+	uint64_t host;
+};
+bool block_direct_begin(struct block_direct *d, struct block *b, bool write, uint64_t off,
+			const struct iovec *iov, int n);
+void block_direct_end(struct block_direct *d);
 /* `unmap`: places may be given back. */
 int block_write_zeroes(struct block *b, uint64_t off, uint64_t len, bool unmap);
 int block_discard(struct block *b, uint64_t off, uint64_t len);

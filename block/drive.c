@@ -23,7 +23,7 @@ static struct {
 	pthread_mutex_t mutex;
 	pthread_cond_t more;
 	struct drive_request *first, **last;
-	unsigned waiting, idle, threads;
+	unsigned waiting, idle, threads; /* waiting: requests */
 } pool = { .mutex = PTHREAD_MUTEX_INITIALIZER,
 	   .more = PTHREAD_COND_INITIALIZER,
 	   .last = &pool.first };
@@ -133,23 +133,37 @@ static void unlock_drive(struct drive *d)
 		machine_unlock();
 }
 
-static void run_request(struct drive_request *r)
+static bool try_lock_drive(struct drive *d)
 {
-	struct drive *d = r->drive;
+	return d->iothread ? lock_try(&d->iothread->lock) : machine_try_lock();
+}
+
+/* The drive's lock is held; it is given up. */
+static void tell_done(struct drive *d, struct drive_request *r)
+{
 	enum drive_op op = r->op;
 	uint64_t len = r->nranges ? 0 : r->len;
 
 	for (unsigned i = 0; i < r->nranges; i++)
 		len += r->ranges[i].len;
-	r->error = work(d, r);
-	count_down(d, &d->working);
-	lock_drive(d);
 	d->stats.ops[op]++;
 	d->stats.bytes[op] += len;
 	d->stats.failed[op] += r->error != 0;
 	r->done(r, r->error);
 	unlock_drive(d);
 	count_down(d, &d->in_flight);
+}
+
+static void run_request(struct drive_request *r)
+{
+	struct drive *d = r->drive;
+
+	if (!r->worked) {
+		r->error = work(d, r);
+		count_down(d, &d->working);
+	}
+	lock_drive(d);
+	tell_done(d, r);
 }
 
 static void *pool_thread(void *unused)
@@ -203,12 +217,86 @@ static void pool_push(struct drive_request *r)
 	pthread_mutex_unlock(&pool.mutex);
 }
 
+/* A request of the drive's that nobody works on yet. */
+static struct drive_request *pool_take(struct drive *d)
+{
+	struct drive_request **p = &pool.first, *r;
+
+	pthread_mutex_lock(&pool.mutex);
+	while (*p && ((*p)->drive != d || (*p)->worked))
+		p = &(*p)->next;
+	r = *p;
+	if (r) {
+		*p = r->next;
+		if (pool.last == &r->next)
+			pool.last = p;
+		pool.waiting--;
+	}
+	pthread_mutex_unlock(&pool.mutex);
+	return r;
+}
+
+/* Works in the pool's place, which tells of it later. */
+static void work_here(struct drive *d, struct drive_request *r)
+{
+	r->error = work(d, r);
+	r->worked = true;
+	count_down(d, &d->working);
+	pool_push(r);
+}
+
+/*
+ * The ring's thread must not wait for a lock, whose holder may wait for what comes behind this in
+ * the ring: then, and for what the ring could not do whole, there is the pool.
+ */
+static void ring_done(struct uring_io *io, int result)
+{
+	struct drive_request *r = container_of(io, struct drive_request, uring);
+	struct drive *d = r->drive;
+
+	block_direct_end(&r->direct);
+	if (result < 0 || (uint64_t)result != r->len) {
+		pool_push(r);
+		/* Who waits for the drive may have to do it. */
+		pthread_mutex_lock(&d->mutex);
+		pthread_cond_broadcast(&d->quiet);
+		pthread_mutex_unlock(&d->mutex);
+		return;
+	}
+	r->error = 0;
+	r->worked = true;
+	count_down(d, &d->working);
+	if (try_lock_drive(d))
+		tell_done(d, r);
+	else
+		pool_push(r);
+}
+
+static bool give_to_ring(struct drive *d, struct drive_request *r)
+{
+	bool write = r->op == DRIVE_WRITE;
+	bool sync =
+		write && (d->writethrough || r->fua) && !(d->block && d->block->options.no_flush);
+
+	if (!d->uring || !d->block || (!write && r->op != DRIVE_READ) ||
+	    (write && (d->detect_zeroes || d->block->probed)) ||
+	    !block_direct_begin(&r->direct, d->block, write, r->offset, r->iov, r->niov))
+		return false;
+	r->uring.done = ring_done;
+	if (uring_submit(&r->uring, r->direct.fd, write, r->direct.host, r->iov, r->niov, sync))
+		return true;
+	block_direct_end(&r->direct);
+	return false;
+}
+
 static void hand_over(struct drive *d, struct drive_request *r)
 {
+	r->worked = false;
 	pthread_mutex_lock(&d->mutex);
 	d->working++;
 	pthread_mutex_unlock(&d->mutex);
-	pool_push(r);
+	if (!give_to_ring(d, r))
+		pool_push(r);
 }
 
 /* Throttling: requests keep their order while they wait. */
@@ -296,10 +384,27 @@ static void wait_for(struct drive *d, const unsigned *count)
 	pthread_mutex_unlock(&d->mutex);
 }
 
+/*
+ * All threads of the pool may be waiting for the lock that the caller holds, to tell of what they
+ * have done: what they would do next is done here.
+ */
 void drive_quiesce(struct drive *d)
 {
+	struct drive_request *r;
+
 	let_all_go(d);
-	wait_for(d, &d->working);
+	pthread_mutex_lock(&d->mutex);
+	while (d->working) {
+		r = pool_take(d);
+		if (!r) {
+			pthread_cond_wait(&d->quiet, &d->mutex);
+			continue;
+		}
+		pthread_mutex_unlock(&d->mutex);
+		work_here(d, r);
+		pthread_mutex_lock(&d->mutex);
+	}
+	pthread_mutex_unlock(&d->mutex);
 }
 
 static bool is_idle(struct drive *d)
@@ -451,6 +556,7 @@ static struct drive *add(struct machine *m, const struct drive_options *o)
 	d->writethrough = o->writethrough;
 	d->detect_zeroes = o->detect_zeroes;
 	d->unmap_detected = o->unmap_detected;
+	d->uring = o->uring;
 	pthread_mutex_init(&d->mutex, NULL);
 	pthread_cond_init(&d->quiet, NULL);
 	d->last_held = &d->held;
@@ -464,7 +570,9 @@ static struct drive *add(struct machine *m, const struct drive_options *o)
 
 struct drive *drive_new(struct machine *m, const struct drive_options *o, GError **err)
 {
-	struct block *b = o->snapshot ? open_snapshot(o, err) : block_open(o->file, &o->block, err);
+	struct block *b = o->uring && !uring_start(err) ? NULL
+			  : o->snapshot			? open_snapshot(o, err)
+							: block_open(o->file, &o->block, err);
 	struct drive *d;
 
 	if (!b)

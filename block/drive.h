@@ -8,11 +8,15 @@
  * lock or its device's I/O thread's: requests are submitted with it held, and `done` and the
  * device's callbacks are called with it held, from any thread. The work itself takes neither, so
  * drive_quiesce may wait for it from a register handler.
+ *
+ * With aio=io_uring, reads and writes that need nothing but the file are the ring's; the pool does
+ * the rest.
  */
 #pragma once
 
 #include "block/block.h"
 #include "block/throttle.h"
+#include "block/uring.h"
 #include "core/iothread.h"
 #include "core/machine.h"
 
@@ -30,6 +34,7 @@ struct drive_options {
 	bool removable;		  /* a floppy drive; CD-ROMs are so too */
 	bool detect_zeroes;	  /* writes of zeros become such requests */
 	bool unmap_detected;	  /* and give places back */
+	bool uring;		  /* aio=io_uring */
 	struct throttle throttle; /* rates and bursts */
 };
 
@@ -42,7 +47,7 @@ struct drive {
 	struct machine *machine;
 	struct block *block; /* NULL: no medium */
 	enum drive_on_error rerror, werror;
-	bool read_only, cdrom, removable, writethrough, detect_zeroes, unmap_detected;
+	bool read_only, cdrom, removable, writethrough, detect_zeroes, unmap_detected, uring;
 	const void *user;	   /* the device that has it */
 	struct iothread *iothread; /* whose lock is the drive's; NULL: the machine lock is */
 	struct drive_stats stats;
@@ -85,6 +90,9 @@ struct drive_request {
 	struct drive *drive; /* the pool's */
 	struct drive_request *next;
 	int error;
+	bool worked; /* the ring has done it: what is left is to tell */
+	struct uring_io uring;
+	struct block_direct direct;
 };
 
 struct drive *drive_new(struct machine *m, const struct drive_options *o, GError **err);

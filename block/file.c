@@ -279,6 +279,11 @@ static bool is_aligned(uint64_t off, const struct iovec *iov, int n)
 	return !(all & (DIRECT_ALIGN - 1));
 }
 
+int file_descriptor(const struct block_file *f, uint64_t off, const struct iovec *iov, int n)
+{
+	return f->nbd || n > IOV_MAX || (f->direct && !is_aligned(off, iov, n)) ? -1 : f->fd;
+}
+
 /* O_DIRECT wants everything aligned: what is not goes by way of a buffer, with its surroundings. */
 static int transfer_unaligned(struct block_file *f, bool write, uint64_t off,
 			      const struct iovec *iov, int n)

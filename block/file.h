@@ -19,6 +19,8 @@ void file_close(struct block_file *f);
 bool file_reopen(struct block_file *f, bool read_only, GError **err);
 uint64_t file_size(struct block_file *f);
 bool file_is_device(const struct block_file *f);
+/* For I/O that others do on it; -1: this one cannot be done so. */
+int file_descriptor(const struct block_file *f, uint64_t off, const struct iovec *iov, int n);
 int file_readv(struct block_file *f, uint64_t off, const struct iovec *iov, int n);
 int file_writev(struct block_file *f, uint64_t off, const struct iovec *iov, int n);
 int file_read(struct block_file *f, uint64_t off, void *buf, size_t len);

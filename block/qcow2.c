@@ -694,6 +694,7 @@ const struct block_format block_format_qcow2 = {
 	.open = qcow2_open,
 	.close = qcow2_close,
 	.map = qcow2_map,
+	.map_now = qcow2_map_now,
 	.allocate = qcow2_allocate,
 	.link = qcow2_link,
 	.release = qcow2_release,

@@ -114,6 +114,8 @@ uint64_t qcow2_l1_entries(const struct qcow2 *q, uint64_t size);
 void qcow2_cache_init(struct qcow2_cache *c, unsigned most);
 void qcow2_cache_clear(struct qcow2_cache *c);
 /* Valid until the cache has seen several others. */
+/* Whether it is in memory. */
+bool qcow2_table_known(const struct qcow2_cache *c, uint64_t offset);
 int qcow2_table(struct block *b, struct qcow2_cache *c, uint64_t offset, struct qcow2_table **t);
 /* A new one, all zero and dirty. */
 int qcow2_table_new(struct block *b, struct qcow2_cache *c, uint64_t offset,
@@ -134,6 +136,7 @@ int qcow2_write_tables(struct block *b);
 bool qcow2_has_dirty(const struct qcow2 *q);
 
 /* Mapping (qcow2_map.c). */
+bool qcow2_map_now(struct block *b, uint64_t off, uint64_t len, struct extent *e);
 int qcow2_map(struct block *b, uint64_t off, uint64_t len, struct extent *e);
 int qcow2_allocate(struct block *b, uint64_t off, uint64_t len, struct extent *e);
 int qcow2_link(struct block *b, uint64_t off, const struct extent *e);

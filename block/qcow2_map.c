@@ -105,6 +105,21 @@ int qcow2_map(struct block *b, uint64_t off, uint64_t len, struct extent *e)
 	return result;
 }
 
+/* The table is in memory, and nobody is at work on the tables. */
+bool qcow2_map_now(struct block *b, uint64_t off, uint64_t len, struct extent *e)
+{
+	struct qcow2 *q = qcow2_of(b);
+	uint64_t l1 = cluster_number(q, off) / qcow2_l2_entries(q), offset;
+	bool known;
+
+	if (!lock_try(&b->lock))
+		return false;
+	offset = l1 < q->l1_size ? q->l1[l1] & QCOW2_OFFSET : 0;
+	known = offset && qcow2_table_known(&q->l2, offset) && !map_locked(b, off, len, e);
+	lock_release(&b->lock);
+	return known;
+}
+
 int qcow2_allocate(struct block *b, uint64_t off, uint64_t len, struct extent *e)
 {
 	struct qcow2 *q = qcow2_of(b);

@@ -115,6 +115,11 @@ static int add_table(struct block *b, struct qcow2_cache *c, uint64_t offset,
 	return 0;
 }
 
+bool qcow2_table_known(const struct qcow2_cache *c, uint64_t offset)
+{
+	return g_hash_table_contains(c->tables, &offset);
+}
+
 int qcow2_table(struct block *b, struct qcow2_cache *c, uint64_t offset, struct qcow2_table **out)
 {
 	struct qcow2_table *t = g_hash_table_lookup(c->tables, &offset);

@@ -25,6 +25,11 @@ static int raw_map(struct block *b, uint64_t off, uint64_t len, struct extent *e
 	return 0;
 }
 
+static bool raw_map_now(struct block *b, uint64_t off, uint64_t len, struct extent *e)
+{
+	return !raw_map(b, off, len, e);
+}
+
 static int raw_flush(struct block *b)
 {
 	return file_flush(b->file);
@@ -72,6 +77,7 @@ const struct block_format block_format_raw = {
 	.open = raw_open,
 	.close = raw_close,
 	.map = raw_map,
+	.map_now = raw_map_now,
 	.flush = raw_flush,
 	.create = raw_create,
 	.resize = raw_resize,

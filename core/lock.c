@@ -49,6 +49,24 @@ void lock_release(struct lock *l)
 #endif
 }
 
+bool lock_try(struct lock *l)
+{
+	if (pthread_mutex_trylock(&l->mutex))
+		return false;
+#ifdef MOA_DEBUG
+	held[l->rank]++;
+#endif
+	l->holder_file = __FILE__;
+	l->holder_line = __LINE__;
+	return true;
+}
+
+bool machine_try_lock(void)
+{
+	have_machine_lock = lock_try(&machine_lock_object);
+	return have_machine_lock;
+}
+
 void machine_lock_at(const char *file, int line)
 {
 	assert(!have_machine_lock);

@@ -31,11 +31,14 @@ struct lock {
 void lock_init(struct lock *l, enum lock_rank rank, const char *name);
 void lock_take_at(struct lock *l, const char *file, int line);
 void lock_release(struct lock *l);
+/* Takes it if nobody has it. */
+bool lock_try(struct lock *l);
 #define lock_take(l) lock_take_at((l), __FILE__, __LINE__)
 
 extern struct lock machine_lock_object;
 #define machine_lock() machine_lock_at(__FILE__, __LINE__)
 void machine_lock_at(const char *file, int line);
 void machine_unlock(void);
+bool machine_try_lock(void);
 /* Whether this thread holds it. */
 bool machine_locked(void);

@@ -92,19 +92,21 @@ static bool take_on_error(struct optlist *l, struct drive_options *o, GError **e
 	return true;
 }
 
+static const char *const aio_names[] = { "threads", "io_uring", NULL };
+
 static bool take_space(struct optlist *l, struct drive_options *o, GError **err)
 {
 	static const char *const discard[] = { "ignore", "off", "unmap", "on", NULL };
 	static const char *const detect[] = { "off", "on", "unmap", NULL };
-	static const char *const aio[] = { "threads", NULL };
 	unsigned d = 0, z = 0, a = 0;
 
 	if (!optlist_enum(l, "discard", discard, &d, err) ||
 	    !optlist_enum(l, "detect-zeroes", detect, &z, err) ||
-	    !optlist_enum(l, "aio", aio, &a, err))
+	    !optlist_enum(l, "aio", aio_names, &a, err))
 		return false;
 	o->block.discard = d >= 2;
 	o->detect_zeroes = z > 0;
+	o->uring = a == 1;
 	o->unmap_detected = z == 2;
 	if (o->unmap_detected && !o->block.discard)
 		return error(err, "-drive: detect-zeroes=unmap needs discard=unmap");
@@ -245,6 +247,7 @@ bool drive_wish_take(struct drive_wishes *all, struct optlist *l, GError **err)
 struct file_node {
 	char *name, *path;
 	struct block_options options;
+	bool uring;
 	bool used;
 };
 
@@ -290,7 +293,6 @@ static struct file_node *take_file(struct optlist *l, const char *prefix, const 
 	g_autofree char *name_key = g_strdup_printf("%sfilename", prefix);
 	g_autofree char *aio_key = g_strdup_printf("%saio", prefix);
 	g_autofree char *locking_key = g_strdup_printf("%slocking", prefix);
-	static const char *const aio[] = { "threads", NULL };
 	static const char *const locking[] = { "auto", "on", "off", NULL };
 	const char *path = optlist_get(l, name_key);
 	struct file_node *f = g_new0(struct file_node, 1);
@@ -302,12 +304,13 @@ static struct file_node *take_file(struct optlist *l, const char *prefix, const 
 		f->path = g_strdup(path);
 	else
 		error(err, "-blockdev: driver=%s needs %s=FILE", driver, name_key);
-	if (!f->path || !optlist_enum(l, aio_key, aio, &a, err) ||
+	if (!f->path || !optlist_enum(l, aio_key, aio_names, &a, err) ||
 	    !optlist_enum(l, locking_key, locking, &lock, err)) {
 		free_file(f);
 		return NULL;
 	}
 	f->options.share = lock == 2;
+	f->uring = a == 1;
 	return f;
 }
 
@@ -350,6 +353,7 @@ static bool add_node(struct drive_wishes *all, const char *name, const char *for
 	w->options.werror = ON_ERROR_ENOSPC;
 	w->options.block.share = f->options.share;
 	w->options.block.direct |= f->options.direct;
+	w->options.uring |= f->uring;
 	return add_wish(all, w, err);
 }
 

@@ -54,6 +54,12 @@ struct virtio_info {
 	void (*reset)(void *dev);
 };
 
+/* Interrupts that wait for the machine lock: MSI-X vectors, or the line. */
+struct virtio_due {
+	uint64_t vectors;
+	bool queue, config, posted;
+};
+
 struct virtio_device {
 	struct pci_device pci;
 	bool packed, event_idx, indirect_desc, disable_modern, ioeventfd; /* properties */
@@ -62,11 +68,7 @@ struct virtio_device {
 	struct iothread *iothread; /* NULL: the main thread */
 	struct machine_listener listener;
 	bool io_off; /* the VM stands: kicks that come by eventfd wait for it to go on */
-	/* Interrupts that wait for the machine lock: MSI-X vectors, or the line. */
-	struct {
-		uint64_t vectors;
-		bool queue, config, posted;
-	} due;
+	struct virtio_due due;
 	struct region_eventfd modern_fds[VIRTIO_MOST_QUEUES], legacy_fds[VIRTIO_MOST_QUEUES];
 	const struct virtio_info *virtio;
 	uint64_t host_features, guest_features;

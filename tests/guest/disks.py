@@ -46,8 +46,9 @@ def debian_boots_from_an_nvme_disk(tmp):
 
 @test
 def debian_boots_from_a_virtio_scsi_disk_of_an_io_thread(tmp):
-    path, sum, text = boots_and_writes(tmp, "-object", "iothread,id=t0", "-drive", "file=DISK,if=none,id=d,format=qcow2",
-                                       "-device", "virtio-scsi-pci,id=scsi0,iothread=t0", "-device",
+    path, sum, text = boots_and_writes(tmp, "-object", "iothread,id=t0", "-drive",
+                                       "file=DISK,if=none,id=d,format=qcow2,aio=io_uring", "-device",
+                                       "virtio-scsi-pci,id=scsi0,iothread=t0", "-device",
                                        "scsi-hd,drive=d,bus=scsi0.0")
     assert "/dev/sda1" in text, text[-2000:]
 
