@@ -111,6 +111,8 @@ struct block_format {
 	bool (*snapshot_create)(struct block *b, const char *name, GError **err);
 	bool (*snapshot_apply)(struct block *b, const char *name, GError **err);
 	bool (*snapshot_delete)(struct block *b, const char *name, GError **err);
+	/* Shows it in the disk's place, of an image that was opened to be read. */
+	bool (*snapshot_show)(struct block *b, const char *name, GError **err);
 	/* Lines for `moa-img info`: "    key: value\n" and JSON members. */
 	void (*describe)(struct block *b, GString *text, GString *json);
 };

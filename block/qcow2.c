@@ -710,5 +710,6 @@ const struct block_format block_format_qcow2 = {
 	.snapshot_create = qcow2_snapshot_create,
 	.snapshot_apply = qcow2_snapshot_apply,
 	.snapshot_delete = qcow2_snapshot_delete,
+	.snapshot_show = qcow2_snapshot_show,
 	.describe = qcow2_describe,
 };

@@ -155,6 +155,7 @@ void qcow2_snapshots_clear(struct qcow2 *q);
 GPtrArray *qcow2_snapshots(struct block *b);
 bool qcow2_snapshot_create(struct block *b, const char *name, GError **err);
 bool qcow2_snapshot_apply(struct block *b, const char *name, GError **err);
+bool qcow2_snapshot_show(struct block *b, const char *name, GError **err);
 bool qcow2_snapshot_delete(struct block *b, const char *name, GError **err);
 
 bool qcow2_check(struct block *b, unsigned fix, struct block_check *r, GError **err);

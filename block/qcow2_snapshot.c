@@ -383,6 +383,28 @@ bool qcow2_snapshot_apply(struct block *b, const char *name, GError **err)
 	return failed(b, "apply", e, err);
 }
 
+bool qcow2_snapshot_show(struct block *b, const char *name, GError **err)
+{
+	struct qcow2 *q = qcow2_of(b);
+	int n = find(q, name), e;
+	struct qcow2_snapshot *s = n < 0 ? NULL : q->snapshots->pdata[n];
+	uint64_t *l1 = NULL;
+
+	assert(b->options.read_only);
+	if (!s)
+		return error(err, "%s: '%s' has no snapshot '%s'", b->label, b->path, name);
+	lock_take(&b->lock);
+	e = read_l1(b, s, &l1);
+	if (!e) {
+		g_free(q->l1);
+		q->l1 = l1;
+		q->l1_size = s->l1_size;
+		b->size = s->info.disk_size;
+	}
+	lock_release(&b->lock);
+	return failed(b, "show", e, err);
+}
+
 bool qcow2_snapshot_delete(struct block *b, const char *name, GError **err)
 {
 	struct qcow2 *q = qcow2_of(b);

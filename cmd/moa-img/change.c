@@ -249,21 +249,39 @@ static bool convert(struct copy *c, const char *path, const char *format, bool e
 	return ok;
 }
 
+/* Named by itself, or as snapshot.id=ID or snapshot.name=NAME. */
+static bool show_snapshot(struct block *b, const char *text, GError **err)
+{
+	static const char *const keys[] = { "snapshot.id=", "snapshot.name=" };
+
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		if (g_str_has_prefix(text, keys[i]))
+			text += strlen(keys[i]);
+	if (!b->format->snapshot_show)
+		return error(err, "'%s': images of format '%s' have no snapshots", b->path,
+			     b->format->name);
+	return b->format->snapshot_show(b, text, err);
+}
+
 int img_convert(int argc, char **argv, GError **err)
 {
 	const char *from = NULL, *to = "raw", *options = NULL;
 	struct copy copy = { .sparse = 4096 };
 	struct block_create_options o = { 0 };
 	bool progress = false, exists = false, share = false, ok = true;
+	const char *snapshot = NULL;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "cf:nO:o:pqS:Ut:T:m:W", long_options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "cf:l:nO:o:pqS:Ut:T:m:W", long_options, NULL)) != -1) {
 		switch (c) {
 		case 'c':
 			copy.compress = true;
 			break;
 		case 'f':
 			from = optarg;
+			break;
+		case 'l':
+			snapshot = optarg;
 			break;
 		case 'n':
 			exists = true;
@@ -308,6 +326,7 @@ int img_convert(int argc, char **argv, GError **err)
 		ok = b != NULL;
 		if (ok) {
 			copy.sources[copy.nsources++] = b;
+			ok = !snapshot || show_snapshot(b, snapshot, err);
 			copy.size += b->size;
 		}
 	}

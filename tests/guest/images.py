@@ -216,6 +216,24 @@ def snapshots_are_read_by_both(tmp):
 
 
 @test
+def snapshots_are_converted(tmp):
+    need_qemu_img()
+    image = f"{tmp}/i.qcow2"
+    make_disk(f"{tmp}/first", SIZE, 8)
+    ours("convert", "-O", "qcow2", f"{tmp}/first", image)
+    ours("snapshot", "-c", "before", image)
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 9 0 3M", "-c", "discard 4M 2M", image], check=True,
+                   stdout=subprocess.DEVNULL)
+    for name in ("before", "snapshot.name=before", "snapshot.id=1"):
+        ours("convert", "-l", name, "-O", "raw", image, f"{tmp}/out")
+        theirs("convert", "-l", name, "-O", "raw", image, f"{tmp}/wanted")
+        assert "identical" in ours("compare", f"{tmp}/out", f"{tmp}/first")
+        assert "identical" in theirs("compare", "-f", "raw", "-F", "raw", f"{tmp}/out", f"{tmp}/wanted")
+    assert "no snapshot 'later'" in ours("convert", "-l", "later", image, f"{tmp}/out", status=1)
+    assert "have no snapshots" in ours("convert", "-f", "raw", "-l", "x", f"{tmp}/first", f"{tmp}/out", status=1)
+
+
+@test
 def uml_files_are_read_by_both(tmp):
     if not shutil.which("uml_mkcow"):
         raise Skip("no uml_mkcow; install uml-utilities")

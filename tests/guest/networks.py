@@ -7,7 +7,7 @@ import os
 import random
 import threading
 
-from debian import Console
+from debian import Console, package_file
 from debian_disk import log_in, overlay, shut_down, start
 from moa import *
 
@@ -18,6 +18,7 @@ class Server(http.server.BaseHTTPRequestHandler):
     """GET /big, an apt archive without packages but one, and POST, whose checksum it keeps."""
     big = random.Random(5).randbytes(BIG)
     received = []
+    asked = []
     protocol_version = "HTTP/1.1"
     packages = b"Package: nothing\nVersion: 1\nArchitecture: all\nMaintainer: nobody\nFilename: ./nothing.deb\n" \
                b"Size: 0\nSHA256: " + hashlib.sha256(b"").hexdigest().encode() + b"\nDescription: nothing\n\n"
@@ -30,6 +31,7 @@ class Server(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         name = self.path.rsplit("/", 1)[-1]
+        Server.asked.append(name)
         files = {"big": Server.big, "Packages": Server.packages, "Packages.gz": gzip.compress(Server.packages)}
         self.answer(files.get(name, b""), 200 if name in files else 404)
 
@@ -75,6 +77,21 @@ def transfers(tmp, model, *more, steps=()):
         net = vm.qmp.hmp("info network")
         assert "user: net=10.0.2.0" in net and "0 dropped" in net, net
         shut_down(vm, console)
+
+
+@test
+def ipxe_drives_the_cards(tmp):
+    """iPXE's own drivers, by DHCP, TFTP and HTTP."""
+    iso, port = package_file("ipxe", "usr/lib/ipxe/ipxe.iso"), serve()
+    os.mkdir(f"{tmp}/tftp")
+    with open(f"{tmp}/tftp/script.ipxe", "w") as f:
+        f.write(f"#!ipxe\nimgfetch http://10.0.2.2:{port}/Packages && imgfetch http://10.0.2.2:{port}/done-${{net0/chip}}\n")
+    for model in ("e1000", "virtio-net-pci"):
+        Server.asked.clear()
+        with Vm(tmp, "-accel", "tcg", "-m", "256", "-display", "none", "-cdrom", iso, "-nic",
+                f"user,model={model},tftp={tmp}/tftp,bootfile=script.ipxe"):
+            wait_for(lambda: any(a.startswith("done-") for a in Server.asked), f"{model}'s request")
+        assert Server.asked[0] == "Packages", Server.asked
 
 
 @test
