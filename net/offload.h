@@ -19,7 +19,8 @@
 #define NET_TAKES_TSO6 4
 #define NET_TAKES_ECN 8
 
-/* What net_look_at_sums finds of an IPv4 packet: its header's, and TCP's or UDP's of a whole one. */
+/* What net_look_at_sums finds of an IPv4 packet: its header's, and TCP's or UDP's of a whole one.
+ */
 #define NET_SUM_IP 1
 #define NET_SUM_IP_BAD 2
 #define NET_SUM_L4 4

@@ -19,7 +19,6 @@
 
 struct stream {
 	struct net_port *port;
-	enum stream_role role;
 	int fd, listener; /* -1: none */
 	struct sockaddr_storage address;
 	socklen_t address_len;
@@ -317,7 +316,6 @@ bool stream_new(struct net_port *p, enum stream_role role, int fd, const struct 
 	bool ok = true;
 
 	s->port = p;
-	s->role = role;
 	s->fd = s->listener = -1;
 	s->reconnect = reconnect;
 	s->text = text;

@@ -14,7 +14,7 @@
 #include "core/log.h"
 #include "core/loop.h"
 #include "core/options.h"
-#include "net/net.h"
+#include "net/gro.h"
 
 struct polled {
 	int fd;
@@ -25,6 +25,7 @@ struct polled {
 struct user_net {
 	struct net_port *port;
 	Slirp *slirp;
+	struct gro *gro;
 	struct in_addr network, mask, host, dhcp, dns;
 	GSource *source;
 	GArray *polled; /* struct polled, in slirp's order */
@@ -39,7 +40,7 @@ static ssize_t send_packet(const void *buf, size_t len, void *opaque)
 	struct user_net *u = opaque;
 
 	/* What does not fit is dropped and counted; TCP sends it again. */
-	net_send(u->port, &(struct iovec) { (void *)buf, len }, 1);
+	gro_send(u->gro, buf, len);
 	return (ssize_t)len;
 }
 
@@ -55,6 +56,7 @@ static int64_t clock_get(void *opaque)
 }
 
 struct slirp_timer {
+	struct user_net *u;
 	struct timer timer;
 	SlirpTimerCb fire;
 	void *opaque;
@@ -66,6 +68,7 @@ static void timer_fired(void *opaque, int64_t late)
 
 	(void)late;
 	t->fire(t->opaque);
+	gro_flush(t->u->gro);
 }
 
 static void *timer_make(SlirpTimerCb fire, void *fire_opaque, void *opaque)
@@ -73,6 +76,7 @@ static void *timer_make(SlirpTimerCb fire, void *fire_opaque, void *opaque)
 	struct user_net *u = opaque;
 	struct slirp_timer *t = g_new0(struct slirp_timer, 1);
 
+	t->u = u;
 	t->fire = fire;
 	t->opaque = fire_opaque;
 	timer_init(&t->timer, vm_clock(u->port->machine), "user-network", timer_fired, t);
@@ -200,6 +204,7 @@ static gboolean dispatch(GSource *source, GSourceFunc fn, gpointer opaque)
 	/* While the card cannot take more, the host's sockets hold what comes. */
 	if (!u->port->peer || net_may_send(u->port))
 		slirp_pollfds_poll(u->slirp, 0, get_revents, u);
+	gro_flush(u->gro);
 	return G_SOURCE_CONTINUE;
 }
 
@@ -221,6 +226,7 @@ static bool user_take_unfinished(void *opaque, const struct net_hdr *h, const st
 	if (copy && !net_checksum(h, copy, len))
 		return true;
 	slirp_input(u->slirp, frame, (int)len);
+	gro_flush(u->gro);
 	wake(u);
 	return true;
 }
@@ -244,6 +250,7 @@ static void user_close(void *opaque)
 	g_source_destroy(u->source);
 	g_source_unref(u->source);
 	slirp_cleanup(u->slirp);
+	gro_free(u->gro);
 	g_array_unref(u->polled);
 	g_ptr_array_unref(u->forwards);
 	g_free(u);
@@ -361,6 +368,7 @@ static bool user_open(struct net_port *p, struct optlist *l, GError **err)
 	bool restricted = false;
 
 	u->port = p;
+	u->gro = gro_new(p);
 	u->polled = g_array_new(FALSE, TRUE, sizeof(struct polled));
 	u->forwards = g_ptr_array_new_with_free_func(g_free);
 	if (!take_network(u, l, err) || !take_tftp(l, &c, err) ||
@@ -402,6 +410,7 @@ static bool user_open(struct net_port *p, struct optlist *l, GError **err)
 	p->takes = NET_TAKES_CSUM | NET_TAKES_TSO4 | NET_TAKES_TSO6 | NET_TAKES_ECN;
 	return true;
 failed:
+	gro_free(u->gro);
 	g_array_unref(u->polled);
 	g_ptr_array_unref(u->forwards);
 	g_free(u);

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "net/gro.h"
 #include "net/pcap.h"
 #include "tests/lib/test.h"
 
@@ -607,6 +608,99 @@ TEST(a_tap_interface_of_the_host)
 	CHECK_EQ(atoi(count), 10);
 	text = net_find("t")->ops->describe(net_find("t")->opaque);
 	CHECK_STR(text, "tap: ifname=moatest0");
+	net_free_all();
+	remove_folder();
+}
+
+/* Segments that come one behind the other, made long ones. */
+
+static struct {
+	uint8_t sent[200000], got[200000];
+	size_t nsent, ngot;
+	unsigned frames, long_ones;
+} stream;
+
+static bool take_stream(void *opaque, const struct net_hdr *h, const struct iovec *iov, int n)
+{
+	static uint8_t f[70000];
+	size_t len = iov_to(iov, n, 0, f, sizeof(f)), data = 34 + 4u * (f[46] >> 4);
+
+	(void)opaque;
+	stream.frames++;
+	if (h->gso) {
+		CHECK_EQ(h->gso, NET_GSO_TCPV4);
+		CHECK_EQ(word_be(f + 16), len - 14);
+		CHECK_EQ(slow_sum(0, f + 14, 20), 0xffff);
+		CHECK(h->gso_size < len - data);
+		stream.long_ones++;
+		CHECK(net_checksum(h, f, len));
+	}
+	CHECK_EQ(tcp_sum(f, 14 + word_be(f + 16), false), 0xffff);
+	len = 14 + word_be(f + 16) - data;
+	memcpy(stream.got + stream.ngot, f + data, len);
+	stream.ngot += len;
+	return true;
+}
+
+static const struct net_ops stream_ops = { .take = take, .take_unfinished = take_stream };
+
+TEST(segments_are_joined)
+{
+	static uint8_t f[2000];
+	struct net_port *card, *port;
+	struct gro *g;
+	uint32_t sequence = 0xffff0000;
+
+	begin();
+	make("hubport,id=h,hubid=9");
+	port = net_find("h");
+	card = net_card_new(&machine, "c", "h", &stream_ops, NULL, NULL);
+	net_set_takes(card, NET_TAKES_CSUM | NET_TAKES_TSO4);
+	g = gro_new(port);
+	for (unsigned i = 0; i < 120; i++) {
+		size_t data = random() % 4 ? 1400 : 1 + (size_t)random() % 1460, len;
+		unsigned ip_sum;
+		const struct net_hdr sum = { .flags = NET_NEEDS_CSUM,
+					     .csum_start = 34,
+					     .csum_offset = 16,
+					     .gso = NET_GSO_TCPV4,
+					     .gso_size = 1500 };
+
+		memset(f, 0, sizeof(f));
+		len = make_tcp(f, data, false);
+		memset(f, 2, 12);
+		memset(f + 14, 0, 52);
+		f[14] = 0x45;
+		f[16] = (uint8_t)((len - 14) >> 8);
+		f[17] = (uint8_t)(len - 14);
+		f[23] = 6;
+		f[26] = f[30] = 10; /* addresses */
+		f[29] = 2;
+		f[33] = 15;
+		f[46] = 0x80;
+		f[47] = random() % 9 ? 0x10 : 0x18;
+		if (i == 60) /* the ACK moves on */
+			f[45] = 1;
+		for (unsigned k = 0; k < 4; k++)
+			f[38 + k] = (uint8_t)(sequence >> (24 - 8 * k));
+		ip_sum = ~slow_sum(0, f + 14, 20);
+		f[24] = (uint8_t)(ip_sum >> 8);
+		f[25] = (uint8_t)ip_sum;
+		CHECK(net_checksum(&sum, f, len));
+		memcpy(stream.sent + stream.nsent, f + 66, data);
+		stream.nsent += data;
+		sequence += (uint32_t)data;
+		gro_send(g, f, len);
+		if (random() % 20 == 0)
+			gro_flush(g);
+	}
+	gro_flush(g);
+	gro_flush(g);
+	CHECK_EQ(stream.ngot, stream.nsent);
+	CHECK(!memcmp(stream.got, stream.sent, stream.nsent));
+	CHECK(stream.long_ones > 5 && stream.frames < 100);
+	gro_free(g);
+	net_card_free(card);
 	net_free_all();
 	remove_folder();
 }
