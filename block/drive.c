@@ -133,11 +133,6 @@ static void unlock_drive(struct drive *d)
 		machine_unlock();
 }
 
-static bool try_lock_drive(struct drive *d)
-{
-	return d->iothread ? lock_try(&d->iothread->lock) : machine_try_lock();
-}
-
 /* The drive's lock is held; it is given up. */
 static void tell_done(struct drive *d, struct drive_request *r)
 {
@@ -247,7 +242,8 @@ static void work_here(struct drive *d, struct drive_request *r)
 
 /*
  * The ring's thread must not wait for a lock, whose holder may wait for what comes behind this in
- * the ring: then, and for what the ring could not do whole, there is the pool.
+ * the ring: then, and for what the ring could not do whole, there is the pool. To give up an I/O
+ * thread's lock may take the machine lock.
  */
 static void ring_done(struct uring_io *io, int result)
 {
@@ -266,7 +262,7 @@ static void ring_done(struct uring_io *io, int result)
 	r->error = 0;
 	r->worked = true;
 	count_down(d, &d->working);
-	if (try_lock_drive(d))
+	if (!d->iothread && machine_try_lock())
 		tell_done(d, r);
 	else
 		pool_push(r);

@@ -17,6 +17,7 @@ static struct {
 	bool started;
 	struct io_uring ring;
 	pthread_mutex_t mutex; /* of the submission side; the completion side is the thread's */
+	unsigned in_flight; /* atomic; at most ENTRIES, for all of which there is room at the end */
 } uring = { .mutex = PTHREAD_MUTEX_INITIALIZER };
 
 static void *reap(void *unused)
@@ -38,6 +39,7 @@ static void *reap(void *unused)
 		io = io_uring_cqe_get_data(cqe);
 		result = cqe->res;
 		io_uring_cqe_seen(&uring.ring, cqe);
+		__atomic_fetch_sub(&uring.in_flight, 1, __ATOMIC_ACQ_REL);
 		io->done(io, result);
 	}
 	return unused;
@@ -77,8 +79,11 @@ bool uring_submit(struct uring_io *io, int fd, bool write, uint64_t off, const s
 	bool ok = false;
 
 	pthread_mutex_lock(&uring.mutex);
-	sqe = io_uring_get_sqe(&uring.ring);
+	sqe = __atomic_load_n(&uring.in_flight, __ATOMIC_ACQUIRE) < ENTRIES
+		      ? io_uring_get_sqe(&uring.ring)
+		      : NULL;
 	if (sqe) {
+		__atomic_fetch_add(&uring.in_flight, 1, __ATOMIC_ACQ_REL);
 		if (write)
 			io_uring_prep_writev2(sqe, fd, iov, (unsigned)n, off, sync ? RWF_DSYNC : 0);
 		else

@@ -339,8 +339,11 @@ static bool blk_realize(void *dev, GError **err)
 		s->vdev.host_features |= BIT64(F_RO);
 	for (unsigned i = 0; i < s->num_queues; i++)
 		virtio_add_queue(s, s->queue_size, kicked);
-	return machine_add_boot(s->vdev.pci.dev.machine, device_name(s), s->bootindex,
-				pci_boot_path(s, "scsi", "/disk@0,0"), err);
+	if (machine_add_boot(s->vdev.pci.dev.machine, device_name(s), s->bootindex,
+			     pci_boot_path(s, "scsi", "/disk@0,0"), err))
+		return true;
+	virtio_destroy(s);
+	return false;
 }
 
 static void blk_unrealize(void *dev)

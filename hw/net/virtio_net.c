@@ -296,6 +296,8 @@ static void card_goes_on(void *opaque)
 {
 	struct virtio_net *s = opaque;
 
+	if (!machine_running(s->vdev.pci.dev.machine))
+		return; /* net_run_changed comes back to it */
 	for (unsigned i = 0; virtio_is_started(&s->vdev) && i < s->pairs; i++)
 		tx_kicked(s, &s->vdev.queues[2 * i + 1]);
 }
