@@ -2,6 +2,7 @@
 /* moa-img: commands that make and change images. */
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "block/file.h"
 #include "cmd/moa-img/img.h"
 #include "core/clock.h"
+#include "core/field.h"
 
 #define COPY_BYTES (2 * MIB)
 
@@ -107,6 +109,9 @@ int img_create(int argc, char **argv, GError **err)
 
 /* convert */
 
+#define MOST_WORKERS 16
+
+/* Chunks of the target are copied by several threads, each the next that nobody has. */
 struct copy {
 	struct block **sources;
 	int nsources;
@@ -114,7 +119,13 @@ struct copy {
 	uint64_t size;
 	uint64_t sparse; /* zeros of at least that many bytes become holes; 0: none do */
 	bool compress;
-	bool target_zero; /* the target reads as zeros already */
+	bool target_zero;     /* the target reads as zeros already */
+	uint64_t workers;     /* threads */
+	bool any_order;	      /* of writes */
+	pthread_mutex_t lock; /* what follows, and the progress */
+	pthread_cond_t turn;
+	uint64_t next, writing; /* chunks: to take, and whose turn to write it is */
+	GError *error;		/* the first */
 };
 
 static bool all_zero(const uint8_t *p, size_t n)
@@ -164,53 +175,115 @@ static int write_compressed(struct copy *c, uint64_t off, const uint8_t *buf, si
 	return e;
 }
 
-static bool copy_source(struct copy *c, struct block *src, uint64_t base, uint8_t *buf,
-			GError **err)
+/* Until all that comes before has been written, unless order does not matter. False: it failed. */
+static bool wait_turn(struct copy *c, uint64_t chunk)
 {
-	for (uint64_t off = 0, len; off < src->size; off += len) {
+	bool ok;
+
+	pthread_mutex_lock(&c->lock);
+	while (!c->error && !c->any_order && c->writing != chunk)
+		pthread_cond_wait(&c->turn, &c->lock);
+	ok = !c->error;
+	pthread_mutex_unlock(&c->lock);
+	return ok;
+}
+
+/* [off, end) of a source, which lies at base in the target; inside one chunk. */
+static bool copy_part(struct copy *c, struct block *src, uint64_t base, uint64_t off, uint64_t end,
+		      uint8_t *buf, GError **err)
+{
+	for (uint64_t len; off < end; off += len) {
+		uint64_t chunk = (base + off) / COPY_BYTES;
 		int zero, e = 0;
 
-		len = MIN_OF(src->size - off, (uint64_t)COPY_BYTES - (base + off) % COPY_BYTES);
+		len = end - off;
 		zero = block_is_zero(src, off, &len);
 		/* Whole clusters, or what is compressed would be written twice. */
 		if (c->compress && !zero)
-			len = MIN_OF(src->size - off,
-				     (uint64_t)COPY_BYTES - (base + off) % COPY_BYTES);
+			len = end - off;
 		else if (c->compress && zero > 0 && (base + off + len) % c->target->cluster) {
-			len = MIN_OF(src->size - off,
+			len = MIN_OF(end - off,
 				     align_up(base + off + len, c->target->cluster) - base - off);
 			zero = 0;
 		}
-		if (zero < 0)
-			return io_ok(zero, "read", src->path, err);
-		if (!zero) {
+		if (!zero)
 			e = block_read(src, off, buf, len);
-			if (e)
-				return io_ok(e, "read", src->path, err);
+		if (zero < 0 || e)
+			return io_ok(zero < 0 ? zero : e, "read", src->path, err);
+		if (!wait_turn(c, chunk))
+			return true;
+		if (!zero)
 			e = c->compress ? write_compressed(c, base + off, buf, len)
 					: write_sparse(c, base + off, buf, len);
-		} else if (!c->target_zero) {
+		else if (!c->target_zero)
 			e = block_write_zeroes(c->target, base + off, len, true);
-		}
 		if (e)
 			return io_ok(e, "write", c->target->path, err);
+		pthread_mutex_lock(&c->lock);
 		progress_add(len);
+		pthread_mutex_unlock(&c->lock);
 	}
 	return true;
 }
 
-static bool copy_all(struct copy *c, GError **err)
+static bool copy_chunk(struct copy *c, uint64_t chunk, uint8_t *buf, GError **err)
 {
-	uint8_t *buf = aligned_alloc(4096, COPY_BYTES + 2 * MIB);
-	uint64_t base = 0;
+	uint64_t from = chunk * COPY_BYTES, to = MIN_OF(from + COPY_BYTES, c->size), base = 0;
 	bool ok = true;
 
 	for (int i = 0; i < c->nsources && ok; i++) {
-		ok = copy_source(c, c->sources[i], base, buf, err);
-		base += c->sources[i]->size;
+		uint64_t end = base + c->sources[i]->size, first = MAX_OF(from, base),
+			 last = MIN_OF(to, end);
+
+		if (first < last)
+			ok = copy_part(c, c->sources[i], base, first - base, last - base, buf, err);
+		base = end;
 	}
+	return ok;
+}
+
+static void *copy_chunks(void *opaque)
+{
+	uint8_t *buf = aligned_alloc(4096, COPY_BYTES);
+	struct copy *c = opaque;
+
+	pthread_mutex_lock(&c->lock);
+	while (!c->error && c->next * COPY_BYTES < c->size) {
+		uint64_t chunk = c->next++;
+		GError *err = NULL;
+
+		pthread_mutex_unlock(&c->lock);
+		copy_chunk(c, chunk, buf, &err);
+		wait_turn(c, chunk);
+		pthread_mutex_lock(&c->lock);
+		if (err && !c->error)
+			c->error = g_steal_pointer(&err);
+		g_clear_error(&err);
+		c->writing = chunk + 1;
+		pthread_cond_broadcast(&c->turn);
+	}
+	pthread_mutex_unlock(&c->lock);
 	free(buf);
-	return ok && io_ok(block_flush(c->target), "write", c->target->path, err);
+	return NULL;
+}
+
+static bool copy_all(struct copy *c, GError **err)
+{
+	g_autofree pthread_t *threads = g_new(pthread_t, c->workers);
+	unsigned n = 0;
+
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->turn, NULL);
+	while (n + 1 < c->workers && !pthread_create(&threads[n], NULL, copy_chunks, c))
+		n++;
+	copy_chunks(c);
+	while (n)
+		pthread_join(threads[--n], NULL);
+	if (c->error) {
+		g_propagate_error(err, c->error);
+		return false;
+	}
+	return io_ok(block_flush(c->target), "write", c->target->path, err);
 }
 
 /* A source that begins inside a cluster could not be compressed. */
@@ -226,14 +299,14 @@ static bool can_compress(struct copy *c, GError **err)
 	return true;
 }
 
-static bool convert(struct copy *c, const char *path, const char *format, bool exists,
+static bool convert(struct copy *c, const char *path, const struct block_options *open, bool exists,
 		    struct block_create_options *o, bool progress, GError **err)
 {
 	bool ok = true;
 
 	if (!exists)
-		ok = block_create(format, path, o, err);
-	c->target = ok ? img_open(path, format, true, o->backing_file == NULL, false, err) : NULL;
+		ok = block_create(open->format, path, o, err);
+	c->target = ok ? block_open(path, open, err) : NULL;
 	if (!c->target)
 		return false;
 	c->target_zero = !exists && !o->backing_file && !file_is_device(c->target->file);
@@ -247,6 +320,21 @@ static bool convert(struct copy *c, const char *path, const char *format, bool e
 		progress_end();
 	block_close(c->target);
 	return ok;
+}
+
+/* -t of the target, -T of the sources. */
+static bool take_cache(int option, const char *text, struct block_options *o, GError **err)
+{
+	if (!strcmp(text, "none"))
+		o->direct = true;
+	else if (!strcmp(text, "unsafe"))
+		o->no_flush = true;
+	else if (strcmp(text, "writeback"))
+		return error(err,
+			     "-%c %s: takes none, writeback or unsafe; the copy is flushed at its "
+			     "end, so nothing is gained by more",
+			     option, text);
+	return true;
 }
 
 /* Named by itself, or as snapshot.id=ID or snapshot.name=NAME. */
@@ -266,7 +354,8 @@ static bool show_snapshot(struct block *b, const char *text, GError **err)
 int img_convert(int argc, char **argv, GError **err)
 {
 	const char *from = NULL, *to = "raw", *options = NULL;
-	struct copy copy = { .sparse = 4096 };
+	struct copy copy = { .sparse = 4096, .workers = 8 };
+	struct block_options source = { .label = "moa-img" }, target = source;
 	struct block_create_options o = { 0 };
 	bool progress = false, exists = false, share = false, ok = true;
 	const char *snapshot = NULL;
@@ -307,10 +396,20 @@ int img_convert(int argc, char **argv, GError **err)
 			break;
 		case 't':
 		case 'T':
+			if (!take_cache(c, optarg, c == 't' ? &target : &source, err))
+				return 1;
+			break;
 		case 'm':
+			if (!parse_size(optarg, 1, &copy.workers) || !copy.workers ||
+			    copy.workers > MOST_WORKERS) {
+				error(err, "-m %s: takes a number of threads from 1 to %d", optarg,
+				      MOST_WORKERS);
+				return 1;
+			}
+			break;
 		case 'W':
-			error(err, "-%c is not offered: copies are in order and cached", c);
-			return 1;
+			copy.any_order = true;
+			break;
 		default:
 			return 1;
 		}
@@ -321,8 +420,12 @@ int img_convert(int argc, char **argv, GError **err)
 		return 1;
 	copy.sources = g_new0(struct block *, argc);
 	for (int i = optind; i < argc - 1 && ok; i++) {
-		struct block *b = img_open(argv[i], from, false, false, share, err);
+		struct block *b;
 
+		source.format = from;
+		source.read_only = true;
+		source.share = share;
+		b = block_open(argv[i], &source, err);
 		ok = b != NULL;
 		if (ok) {
 			copy.sources[copy.nsources++] = b;
@@ -332,7 +435,10 @@ int img_convert(int argc, char **argv, GError **err)
 	}
 	if (ok && !o.size)
 		o.size = copy.size;
-	ok = ok && convert(&copy, argv[argc - 1], to, exists, &o, progress, err);
+	target.format = to;
+	target.discard = true;
+	target.no_backing = target.force_dirty = o.backing_file == NULL;
+	ok = ok && convert(&copy, argv[argc - 1], &target, exists, &o, progress, err);
 	for (int i = 0; i < copy.nsources; i++)
 		block_close(copy.sources[i]);
 	g_free(copy.sources);

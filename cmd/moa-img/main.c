@@ -17,7 +17,7 @@ static const struct img_command commands[] = {
 	{ "check", "[-q] [-f FMT] [--output=OFMT] [-r leaks|all] FILE", "find and mend damage", img_check },
 	{ "commit", "[-q] [-f FMT] [-d] [-p] FILE", "write an overlay into its backing image", img_commit },
 	{ "compare", "[-f FMT] [-F FMT] [-p] [-q] [-s] FILE1 FILE2", "whether guests see the same", img_compare },
-	{ "convert", "[-c] [-p] [-q] [-n] [-f FMT] [-l SNAPSHOT] [-O FMT] [-o OPTIONS] [-S BYTES] FILE [...] OUT", "copy into another format", img_convert },
+	{ "convert", "[-c] [-p] [-q] [-n] [-f FMT] [-l SNAPSHOT] [-O FMT] [-m N] [-W] [-t CACHE] [-T CACHE] [-o OPTIONS] [-S BYTES] FILE [...] OUT", "copy into another format", img_convert },
 	{ "create", "[-q] [-f FMT] [-b FILE [-F FMT]] [-u] [-o OPTIONS] FILE [SIZE]", "make an image", img_create },
 	{ "info", "[-f FMT] [--output=OFMT] [--backing-chain] [-U] FILE", "what an image is", img_info },
 	{ "map", "[-f FMT] [--output=OFMT] [-U] FILE", "where its data lie", img_map },

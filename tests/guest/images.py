@@ -216,6 +216,27 @@ def snapshots_are_read_by_both(tmp):
 
 
 @test
+def copies_by_several_threads_agree(tmp):
+    need_qemu_img()
+    for name, seed in ("a", 21), ("b", 22):
+        make_disk(f"{tmp}/{name}", SIZE + 3 * 512, seed)
+    with open(f"{tmp}/wanted", "wb") as f:
+        f.write(open(f"{tmp}/a", "rb").read() + open(f"{tmp}/b", "rb").read())
+    ours("convert", "-f", "raw", "-O", "qcow2", f"{tmp}/wanted", f"{tmp}/whole.qcow2")
+    for args in (["-m", "1"], ["-m", "16"], ["-m", "16", "-W"], ["-W", "-c"], ["-m", "3", "-c", "-o", "compression_type=zstd"],
+                 ["-t", "none", "-T", "none"], ["-t", "unsafe", "-T", "writeback"]):
+        out = f"{tmp}/out"
+        # Two sources, the second of which begins inside a chunk; compressed ones must not.
+        sources = [f"{tmp}/whole.qcow2"] if "-c" in args else [f"{tmp}/a", f"{tmp}/b"]
+        ours("convert", *args, "-f", "qcow2" if "-c" in args else "raw", "-O", "qcow2", *sources, out)
+        theirs("check", "-q", out)
+        assert "identical" in theirs("compare", "-f", "qcow2", "-F", "raw", out, f"{tmp}/wanted"), args
+        os.unlink(out)
+    assert "1 to 16" in ours("convert", "-m", "17", f"{tmp}/a", f"{tmp}/out", status=1)
+    assert "none, writeback or unsafe" in ours("convert", "-t", "directsync", f"{tmp}/a", f"{tmp}/out", status=1)
+
+
+@test
 def snapshots_are_converted(tmp):
     need_qemu_img()
     image = f"{tmp}/i.qcow2"
