@@ -75,7 +75,7 @@ def grub_boots_from_disks_on_kvm(tmp):
     need_kvm()
     # A software KVM takes 15 seconds each, and on a busy host it misses the moments at which SeaBIOS lets the floppy's
     # interrupt in; MOA_ALL_DISKS does all.
-    for name in DISKS if "MOA_ALL_DISKS" in os.environ else ("ide", "sata", "nvme", "virtio_scsi"):
+    for name in DISKS if "MOA_ALL_DISKS" in os.environ else ("sata", "nvme", "virtio_scsi"):
         boot(tmp, "kvm", 200, *DISKS[name])
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A stock Debian kernel and a BusyBox initial RAM disk, and their console."""
+import fcntl
 import glob
 import gzip
 import os
@@ -31,6 +32,27 @@ exec sh
 """
 
 
+_nested = 0
+
+
+def one_at_a_time(fetch):
+    """What fills guest-packages, which scripts that run beside each other share."""
+    def locked(*args):
+        global _nested
+        if _nested:
+            return fetch(*args)
+        os.makedirs("guest-packages", exist_ok=True)
+        with open("guest-packages/.lock", "w") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)
+            _nested += 1
+            try:
+                return fetch(*args)
+            finally:
+                _nested -= 1
+    return locked
+
+
+@one_at_a_time
 def package_file(package, pattern):
     """A file of a Debian package: installed, or unpacked beside the build."""
     found = sorted(glob.glob("/" + pattern))
@@ -52,6 +74,7 @@ def package_file(package, pattern):
     return found[-1]
 
 
+@one_at_a_time
 def foreign_file(arch, package, pattern):
     """A file of the newest package of that name (a pattern) for another architecture, by an apt state of its own."""
     state = os.path.abspath(f"guest-packages/{arch}")

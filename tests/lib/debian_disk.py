@@ -7,7 +7,7 @@ import shutil
 import struct
 import subprocess
 
-from debian import package_file
+from debian import one_at_a_time, package_file
 from moa import Skip, Vm
 
 PACKAGES = "linux-image-amd64,systemd-sysv,udev,wget,iproute2,kmod,e2fsprogs"
@@ -83,6 +83,7 @@ def boot_sectors(tmp):
     return bytes(sector + core)
 
 
+@one_at_a_time
 def disk():
     """The image's path. Use overlays of it."""
     for tool in ("debootstrap", "grub-mkimage", "mke2fs"):
