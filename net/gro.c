@@ -33,22 +33,6 @@ void gro_free(struct gro *g)
 	g_free(g);
 }
 
-static unsigned be16_at(const uint8_t *p)
-{
-	return (unsigned)(p[0] << 8 | p[1]);
-}
-
-static uint32_t be32_at(const uint8_t *p)
-{
-	return (uint32_t)be16_at(p) << 16 | be16_at(p + 2);
-}
-
-static void set_be16(uint8_t *p, unsigned v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
 /* Where the data of a plain segment begin; 0: it is something else. */
 static size_t data_of(const uint8_t *f, size_t len, size_t *data_len)
 {
@@ -56,11 +40,11 @@ static size_t data_of(const uint8_t *f, size_t len, size_t *data_len)
 
 	/* IPv4 without options and not a fragment; TCP with nothing but ACK and PSH. */
 	if (len < TCP_AT + 20 || f[12] != 0x08 || f[13] != 0x00 || f[IP_AT] != 0x45 ||
-	    be16_at(f + IP_AT + 6) & 0x3fff || f[IP_AT + 9] != 6 ||
+	    be16(f + IP_AT + 6) & 0x3fff || f[IP_AT + 9] != 6 ||
 	    (f[TCP_AT + 13] & ~TCP_PSH) != TCP_ACK)
 		return 0;
 	data = TCP_AT + 4u * (f[TCP_AT + 12] >> 4);
-	end = IP_AT + be16_at(f + IP_AT + 2);
+	end = IP_AT + be16(f + IP_AT + 2);
 	if (data < TCP_AT + 20 || end <= data || end > len)
 		return 0;
 	*data_len = end - data;
@@ -73,7 +57,7 @@ static bool continues(const struct gro *g, const uint8_t *f, size_t data, size_t
 	const uint8_t *held = g->frame;
 
 	return data == g->data && data_len <= g->mss && g->len + data_len <= sizeof(g->frame) &&
-	       g->segments < MOST_SEGMENTS && be32_at(f + TCP_AT + 4) == g->next &&
+	       g->segments < MOST_SEGMENTS && be32(f + TCP_AT + 4) == g->next &&
 	       !memcmp(f, held, 12) && f[IP_AT + 1] == held[IP_AT + 1] &&
 	       !memcmp(f + IP_AT + 12, held + IP_AT + 12, 12) &&
 	       !memcmp(f + TCP_AT + 8, held + TCP_AT + 8, 4) &&
@@ -87,7 +71,7 @@ static unsigned header_sum(const uint8_t *p, size_t len)
 	unsigned sum = 0;
 
 	for (size_t i = 0; i < len; i += 2)
-		sum += be16_at(p + i);
+		sum += be16(p + i);
 	while (sum >> 16)
 		sum = (sum & 0xffff) + (sum >> 16);
 	return sum;
@@ -109,13 +93,13 @@ void gro_flush(struct gro *g)
 		return;
 	}
 	g->segments = 0;
-	set_be16(ip + 2, (unsigned)(g->len - IP_AT));
-	set_be16(ip + 10, 0);
-	set_be16(ip + 10, ~header_sum(ip, 20) & 0xffff);
+	put_be16(ip + 2, (uint16_t)(g->len - IP_AT));
+	put_be16(ip + 10, 0);
+	put_be16(ip + 10, (uint16_t)~header_sum(ip, 20));
 	/* The pseudo header's sum, where the rest is added. */
 	sum = header_sum(ip + 12, 8) + 6 + (unsigned)(g->len - TCP_AT);
 	sum = (sum & 0xffff) + (sum >> 16);
-	set_be16(g->frame + TCP_AT + 16, (sum & 0xffff) + (sum >> 16));
+	put_be16(g->frame + TCP_AT + 16, (uint16_t)((sum & 0xffff) + (sum >> 16)));
 	net_send_unfinished(g->port, &h, &iov, 1);
 }
 
@@ -142,7 +126,7 @@ void gro_send(struct gro *g, const uint8_t *f, size_t len)
 		memcpy(g->frame, f, g->len);
 		g->data = data;
 		g->mss = (uint16_t)data_len;
-		g->next = be32_at(f + TCP_AT + 4) + (uint32_t)data_len;
+		g->next = be32(f + TCP_AT + 4) + (uint32_t)data_len;
 		g->segments = 1;
 	}
 	/* Something ends here: a message, or a segment that is not full. */

@@ -281,11 +281,34 @@ void net_set_link(struct net_port *p, bool up)
 			ends[i]->ops->link_changed(ends[i]->opaque);
 }
 
+static void queue_finished(void *opaque, const struct iovec *iov, int n)
+{
+	g_queue_push_tail(opaque, gather(&nothing_left, iov, n, iov_bytes(iov, n)));
+}
+
+/* What the port took when the frame came, it may have stopped taking: another driver, say. */
+static void finish_first(struct net_port *p)
+{
+	struct net_frame *f = g_queue_pop_head(&p->queue), *part;
+	GQueue parts = G_QUEUE_INIT;
+
+	if (!net_finish(&f->h, &(struct iovec) { f->data, f->len }, 1, queue_finished, &parts) &&
+	    p->peer)
+		p->peer->sent.dropped++;
+	g_free(f);
+	while ((part = g_queue_pop_tail(&parts)))
+		g_queue_push_head(&p->queue, part);
+}
+
 void net_ready(struct net_port *p)
 {
 	struct net_frame *f;
 
 	while ((f = g_queue_peek_head(&p->queue))) {
+		if (net_hdr_needs(&f->h) & ~p->takes) {
+			finish_first(p);
+			continue;
+		}
 		if (!give(p, &f->h, &(struct iovec) { f->data, f->len }, 1))
 			return;
 		g_free(g_queue_pop_head(&p->queue));

@@ -156,14 +156,14 @@ unsigned net_look_at_sums(const uint8_t *f, size_t len)
 	if (len < ETHERNET + 20 || f[12] != 0x08 || f[13] != 0x00 || ip[0] >> 4 != 4)
 		return 0;
 	head = 4u * (ip[0] & 15);
-	total = (size_t)(ip[2] << 8 | ip[3]);
+	total = be16(ip + 2);
 	if (head < 20 || total < head || total > len - ETHERNET)
 		return 0;
 	add(&s, ip, head);
 	found = NET_SUM_IP | (fold(s.total) == 0xffff ? 0 : NET_SUM_IP_BAD);
 	l4 = ip + head;
 	/* Fragments have a part of it only; UDP may have none. */
-	if (((ip[6] << 8 | ip[7]) & 0x3fff) || (ip[9] != IP_TCP && ip[9] != IP_UDP) ||
+	if ((be16(ip + 6) & 0x3fff) || (ip[9] != IP_TCP && ip[9] != IP_UDP) ||
 	    total - head < (ip[9] == IP_TCP ? 20 : 8) || (ip[9] == IP_UDP && !(l4[6] | l4[7])))
 		return found;
 	s = (struct sum) { 0 };
@@ -211,43 +211,29 @@ static bool finish_checksum(const struct net_hdr *h, const struct iovec *iov, in
 	return true;
 }
 
-static void set_be16(uint8_t *p, size_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static uint32_t get_be32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
 /* The headers of the k-th segment, whose data begin at `off` of all. */
 static void fill_headers(uint8_t *f, const uint8_t *first, const struct layout *l, unsigned k,
 			 size_t off, size_t part, bool last)
 {
-	uint32_t sequence = get_be32(first + l->tcp + TCP_SEQUENCE) + (uint32_t)off;
+	uint32_t sequence = be32(first + l->tcp + TCP_SEQUENCE) + (uint32_t)off;
 	struct sum s = { 0 };
 
 	memcpy(f, first, l->data);
 	if (l->v6) {
-		set_be16(f + l->ip + 4, l->data + part - l->ip - 40);
+		put_be16(f + l->ip + 4, (uint16_t)(l->data + part - l->ip - 40));
 	} else {
-		unsigned id = (unsigned)(first[l->ip + 4] << 8 | first[l->ip + 5]) + k;
-
-		set_be16(f + l->ip + 2, l->data + part - l->ip);
-		set_be16(f + l->ip + 4, id);
-		set_be16(f + l->ip + 10, 0);
+		put_be16(f + l->ip + 2, (uint16_t)(l->data + part - l->ip));
+		put_be16(f + l->ip + 4, (uint16_t)(be16(first + l->ip + 4) + k));
+		put_be16(f + l->ip + 10, 0);
 		add(&s, f + l->ip, l->tcp - l->ip);
 		put_sum(f + l->ip + 10, &s);
 	}
-	set_be16(f + l->tcp + TCP_SEQUENCE, sequence >> 16);
-	set_be16(f + l->tcp + TCP_SEQUENCE + 2, sequence);
+	put_be32(f + l->tcp + TCP_SEQUENCE, sequence);
 	if (!last)
 		f[l->tcp + TCP_FLAGS] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
 	if (k)
 		f[l->tcp + TCP_FLAGS] &= (uint8_t)~TCP_CWR;
-	set_be16(f + l->tcp + TCP_CHECKSUM, 0);
+	put_be16(f + l->tcp + TCP_CHECKSUM, 0);
 }
 
 bool net_finish(const struct net_hdr *h, const struct iovec *iov, int n,

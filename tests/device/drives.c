@@ -33,22 +33,28 @@ static void submit(struct drive *d, unsigned from, unsigned n, enum drive_op op)
 	}
 }
 
-/* Lets the pool's threads end what they have; what is held back stays. */
+static unsigned count_held(const struct drive *d)
+{
+	unsigned n = 0;
+
+	for (const struct drive_request *q = d->held; q; q = q->next)
+		n++;
+	return n;
+}
+
+/* Until every request is told of but those that are held back. */
 static void settle(struct drive *d)
 {
-	unsigned working;
+	bool settled;
 
 	do {
 		machine_unlock();
 		g_usleep(500);
 		machine_lock();
 		pthread_mutex_lock(&d->mutex);
-		working = d->working;
+		settled = d->in_flight == count_held(d);
 		pthread_mutex_unlock(&d->mutex);
-	} while (working);
-	machine_unlock();
-	g_usleep(5000);
-	machine_lock();
+	} while (!settled);
 }
 
 BENCH(drive_operations_are_limited)
