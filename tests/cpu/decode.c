@@ -23,22 +23,12 @@
 
 #define MOST_BYTES 15
 
-static uint64_t seed = 88172645463325252u;
-
-static uint64_t rnd(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed * 0x2545f4914f6cdd1du;
-}
-
 static long cases(long by_default)
 {
 	const char *s = getenv("MOA_DECODE_CASES"), *t = getenv("MOA_FUZZ_SEED");
 
 	if (t)
-		seed ^= strtoull(t, NULL, 0) * 0x9e3779b97f4a7c15u;
+		test_seed(strtoull(t, NULL, 0) * 0x9e3779b97f4a7c15u);
 
 	return s ? atol(s) : by_default;
 }
@@ -48,14 +38,14 @@ static void make_bytes(uint8_t *b, bool wide)
 {
 	static const uint8_t prefixes[] = { 0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x2e, 0x64, 0x65 };
 	unsigned at = 0;
-	uint64_t r = rnd();
+	uint64_t r = test_random();
 
 	for (unsigned i = 0; i < MOST_BYTES; i++)
-		b[i] = (uint8_t)(rnd() >> 32);
+		b[i] = (uint8_t)(test_random() >> 32);
 	if (r & 1)
 		return;
 	for (unsigned n = r >> 1 & 3; n > 1; n--)
-		b[at++] = prefixes[rnd() >> 20 & 7];
+		b[at++] = prefixes[test_random() >> 20 & 7];
 	if (wide && r & 8)
 		b[at++] = (uint8_t)(0x40 | (r >> 4 & 15));
 	switch (r >> 8 & 7) {

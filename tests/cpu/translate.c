@@ -6,152 +6,19 @@
  * 32-bit and 16-bit, with flat segments and others. MOA_CASES sets how many, MOA_FUZZ_SEED where to
  * start; MOA_ROW and MOA_EXT take one instruction or one extension's.
  */
-#include <asm/ldt.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
-#include "accel/tcg/system.h"
+#include "tests/lib/cpu_case.h"
 #include "tests/lib/host_cpu.h"
 #include "tests/lib/test.h"
 
-#define SANDBOX UINT64_C(0x10000000)
-#define SANDBOX_SIZE 65536u
-#define CODE UINT64_C(0x2a5f3000)
-#define CODE_SIZE 8192u
-#define MOST_CODE 96
-
-#define XSAVE_BYTES 832 /* x87, SSE, AVX in standard format */
-#define XSTATE_BV 512
-#define FCW 0
-#define MXCSR 24
-
-struct state {
-	uint64_t gpr[GPRS];
-	uint64_t rip, flags;
-	uint8_t fpu[XSAVE_BYTES] __attribute__((aligned(64)));
-	int vector;	  /* of the exception that ended it */
-	uint64_t address; /* page faults */
-	uint32_t error;
-	uint16_t segment[4]; /* selectors, ES to DS */
-};
-
-static uint64_t seed;
-
-static uint64_t rnd(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed * UINT64_C(0x2545f4914f6cdd1d);
-}
-
-static unsigned below(unsigned n)
-{
-	return (unsigned)(rnd() >> 33) % n;
-}
-
-/* Segments: a local descriptor table, the same for the processor and the translator. */
-
-enum { DATA, EXPAND_DOWN, CODE_SEGMENT };
-static const struct {
-	uint64_t base;
-	uint32_t limit;
-	unsigned contents;
-	bool big, fixed, absent; /* `fixed`: neither written nor, if code, read */
-} ldt[] = {
-	{ CODE, CODE_SIZE - 1, CODE_SEGMENT, .big = true },
-	{ CODE, CODE_SIZE - 1, CODE_SEGMENT },
-	{ SANDBOX, 0xffff, DATA, .big = true },
-	{ SANDBOX, 0xffff, DATA },
-	{ SANDBOX + 0x1234, 0x7ffe, DATA, .big = true },
-	{ SANDBOX, 0x3fff, EXPAND_DOWN },
-	{ SANDBOX - 0x10000, 0x17fff, EXPAND_DOWN, .big = true },
-	{ SANDBOX, 0xffff, DATA, .fixed = true },
-	{ SANDBOX, 0xffff, DATA, .absent = true },
-	{ CODE, CODE_SIZE - 1, CODE_SEGMENT, .big = true, .fixed = true },
-	{ SANDBOX, 3, DATA },
-};
-/* Where the translator finds it, and a GDT. */
-#define TABLES UINT64_C(0x50000)
-#define GDT_OFFSET 2048
-#define LOCAL(n) ((n) << 3 | 7)
-#define FLAT_CODE32 0x23
-#define FLAT_DATA 0x2b
-#define FLAT_CODE64 0x33
-
-static uint8_t tables[4096] __attribute__((aligned(4096)));
-static uint16_t selectors[4]; /* of the case, ES to DS */
-
-static uint16_t ldt_rights(unsigned n)
-{
-	return (uint16_t)(0x71 | (ldt[n].absent ? 0 : DESC_P) | ldt[n].contents << 2 |
-			  (ldt[n].fixed ? 0 : 2) | (ldt[n].big ? DESC_B : 0));
-}
-
-static void make_ldt(void)
-{
-	for (unsigned n = 0; n < ARRAY_LEN(ldt); n++) {
-		struct user_desc d = {
-			.entry_number = n,
-			.base_addr = (uint32_t)ldt[n].base,
-			.limit = ldt[n].limit,
-			.seg_32bit = ldt[n].big,
-			.contents = ldt[n].contents & 3,
-			.read_exec_only = ldt[n].fixed,
-			.seg_not_present = ldt[n].absent,
-		};
-		uint64_t base = ldt[n].base, limit = ldt[n].limit;
-
-		/* 11h: the form that knows of absent segments. */
-		CHECK(syscall(SYS_modify_ldt, 0x11, &d, sizeof(d)) == 0);
-		store_le(tables + 8 * n,
-			 (limit & 0xffff) | (base & 0xffffff) << 16 |
-				 (uint64_t)ldt_rights(n) << 40 | (limit >> 16 & 15) << 48 |
-				 (base >> 24) << 56,
-			 8);
-	}
-}
-
-static struct x86_segment segment_at(uint16_t selector)
-{
-	unsigned n = selector >> 3;
-
-	if (selector & 4)
-		return (struct x86_segment) { .selector = selector,
-					      .base = ldt[n].base,
-					      .limit = ldt[n].limit,
-					      .rights = ldt_rights(n) };
-	if (selector < 4)
-		return (struct x86_segment) { .selector = selector, .rights = SEG_UNUSABLE };
-	return (struct x86_segment) {
-		.selector = selector,
-		.limit = UINT32_MAX,
-		.rights = selector == FLAT_CODE64   ? 0xa0fb
-			  : selector == FLAT_CODE32 ? 0xc0fb
-						    : 0xc0f3,
-	};
-}
-
-static unsigned code_size(void)
-{
-	uint32_t rights = segment_at(selectors[SEG_CS]).rights;
-
-	return rights & DESC_L ? 8 : rights & DESC_B ? 4 : 2;
-}
-
-/* 64-bit code takes no notice of ES to DS. */
-static uint64_t segment_base(unsigned seg)
-{
-	return code_size() == 8 ? 0 : segment_at(selectors[seg]).base;
-}
-
 /* Native runs. */
 
-static struct state in_state, native_out;
+static struct case_state in_state, native_out;
 static uint8_t memory_at_start[SANDBOX_SIZE];
 static volatile bool native;
 static void (*tcg_handler)(int signal, siginfo_t *info, void *context);
@@ -264,8 +131,8 @@ walk(struct tcg_env *e, uint64_t va, enum tcg_access access, bool system, struct
 		page->host = guest_memory[k] + (va - SANDBOX);
 		return;
 	}
-	if (va >= TABLES && va < TABLES + sizeof(tables) && system) {
-		page->host = tables + (va - TABLES);
+	if (va >= TABLES && va < TABLES + TABLES_SIZE && system) {
+		page->host = case_tables + (va - TABLES);
 		page->fast = false;
 		return;
 	}
@@ -299,7 +166,7 @@ static __attribute__((noinline)) int execute(struct tcg_env *e, const void *befo
 	return vector;
 }
 
-static void run_translated(unsigned k, bool step, struct state *out)
+static void run_translated(unsigned k, bool step, struct case_state *out)
 {
 	static const uint32_t mxcsr = 0x1f80;
 	struct tcg_env *e = env[k];
@@ -337,7 +204,7 @@ static void set_up(void)
 	const char *s = getenv("MOA_FUZZ_SEED");
 	int fd;
 
-	seed = (s ? strtoull(s, NULL, 0) : 1) * UINT64_C(0x9e3779b97f4a7c15) + 1;
+	test_seed((s ? strtoull(s, NULL, 0) : 1) * UINT64_C(0x9e3779b97f4a7c15) + 1);
 	CHECK(mmap((void *)SANDBOX, SANDBOX_SIZE, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == (void *)SANDBOX);
 	fd = memfd_create("code", 0);
@@ -362,18 +229,7 @@ static void set_up(void)
 
 		CHECK(mmap(at, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == at);
 	}
-	make_ldt();
-	for (uint16_t flat = FLAT_CODE32; flat <= FLAT_CODE64; flat += 8)
-		store_le(tables + GDT_OFFSET + (flat & ~7u),
-			 UINT64_C(0xffff) | (uint64_t)segment_at(flat).rights << 40 |
-				 UINT64_C(0xf) << 48,
-			 8);
-	cpu.gdt.base = TABLES + GDT_OFFSET;
-	cpu.gdt.limit = 0x37;
-	cpu.seg[SEG_FS] = cpu.seg[SEG_GS] = segment_at(0);
-	cpu.seg[SEG_LDT] = (struct x86_segment) {
-		.selector = 8, .base = TABLES, .limit = 8 * ARRAY_LEN(ldt) - 1, .rights = 0x82
-	};
+	segments_set_up(&cpu);
 	tcg_env_enter_thread(env[0]);
 	sigaction(SIGSEGV, NULL, &old);
 	tcg_handler = old.sa_sigaction;
@@ -522,14 +378,14 @@ static int near_base = -1;
 /* An encoding of a row, good or not. */
 static unsigned encode(uint8_t *b, const struct insn_row *row)
 {
-	unsigned n = 0, rex = below(3) || code_size() != 8 ? 0 : 0x40 | below(16);
-	uint8_t modrm = (uint8_t)rnd();
+	unsigned n = 0, rex = test_below(3) || code_size() != 8 ? 0 : 0x40 | test_below(16);
+	uint8_t modrm = (uint8_t)test_random();
 	static const uint8_t pp[] = { [PFX_66] = 1, [PFX_F3] = 2, [PFX_F2] = 3, [PFX_NF] = 0 };
 	static const uint8_t legacy[] = {
 		[PFX_66] = 0x66, [PFX_F3] = 0xf3, [PFX_F2] = 0xf2, [PFX_NF] = 0
 	};
 
-	if (row->mod == MOD_REG || (row->mod == MOD_ANY && below(2)))
+	if (row->mod == MOD_REG || (row->mod == MOD_ANY && test_below(2)))
 		modrm |= 0xc0;
 	else if (modrm >= 0xc0)
 		modrm &= 0xbf;
@@ -545,8 +401,8 @@ static unsigned encode(uint8_t *b, const struct insn_row *row)
 			rex = 0x40 | (rex & 0xe) | (near_base & 8 ? 1 : 0);
 	}
 	if (row->vex) {
-		unsigned w = row->w == W_ANY ? below(2) : row->w == W_1,
-			 l = row->l == L_ANY ? below(2) : row->l == L_1;
+		unsigned w = row->w == W_ANY ? test_below(2) : row->w == W_1,
+			 l = row->l == L_ANY ? test_below(2) : row->l == L_1;
 		bool vvvv = false;
 
 		for (unsigned i = 0; i < 4; i++)
@@ -554,21 +410,22 @@ static unsigned encode(uint8_t *b, const struct insn_row *row)
 				OPERAND_KIND(row->operand[i]) == OPK_B;
 		b[n++] = 0xc4;
 		/* Elsewhere two bits of it tell VEX from LES and LDS. */
-		b[n++] = (uint8_t)((code_size() == 8 ? below(8) : 6 + below(2)) << 5 | row->map);
+		b[n++] = (uint8_t)((code_size() == 8 ? test_below(8) : 6 + test_below(2)) << 5 |
+				   row->map);
 		if (near_base >= 0 && code_size() == 8)
 			b[n - 1] = (uint8_t)((b[n - 1] & ~0x20) | (near_base & 8 ? 0 : 0x20));
-		b[n++] =
-			(uint8_t)(w << 7 | (vvvv ? below(16) : 15) << 3 | l << 2 | pp[row->prefix]);
+		b[n++] = (uint8_t)(w << 7 | (vvvv ? test_below(16) : 15) << 3 | l << 2 |
+				   pp[row->prefix]);
 	} else {
-		if (row->attr & A_LOCK && !below(4))
+		if (row->attr & A_LOCK && !test_below(4))
 			b[n++] = 0xf0;
-		if (row->attr & A_REP && below(2))
-			b[n++] = below(2) ? 0xf2 : 0xf3;
+		if (row->attr & A_REP && test_below(2))
+			b[n++] = test_below(2) ? 0xf2 : 0xf3;
 		if (legacy[row->prefix])
 			b[n++] = legacy[row->prefix];
-		else if (row->prefix != PFX_NP && !below(5))
+		else if (row->prefix != PFX_NP && !test_below(5))
 			b[n++] = 0x66;
-		if (!below(16))
+		if (!test_below(16))
 			b[n++] = 0x67;
 		if (rex)
 			b[n++] = (uint8_t)rex;
@@ -580,125 +437,10 @@ static unsigned encode(uint8_t *b, const struct insn_row *row)
 	b[n++] = row->opcode;
 	b[n++] = modrm;
 	for (unsigned i = 0; i < 12; i++)
-		b[n++] = below(4) ? (uint8_t)rnd() : 0;
+		b[n++] = test_below(4) ? (uint8_t)test_random() : 0;
 	if (near_base >= 0)
-		b[n - 12] = (uint8_t)(8 * below(8));
+		b[n - 12] = (uint8_t)(8 * test_below(8));
 	return n;
-}
-
-/* The code's size, and segments for it. */
-static void choose_segments(void)
-{
-	static const uint16_t stacks[] = { LOCAL(2), LOCAL(3), LOCAL(5), LOCAL(6), FLAT_DATA },
-			      data[] = { LOCAL(2), LOCAL(3), LOCAL(4),	LOCAL(5),  LOCAL(6),
-					 LOCAL(7), LOCAL(0), LOCAL(10), FLAT_DATA, 0 };
-
-	if (below(2)) {
-		selectors[SEG_CS] = FLAT_CODE64;
-		selectors[SEG_SS] = FLAT_DATA;
-		selectors[SEG_DS] = selectors[SEG_ES] = 0;
-		return;
-	}
-	selectors[SEG_CS] = LOCAL(0);
-	selectors[SEG_SS] = LOCAL(2);
-	selectors[SEG_DS] = selectors[SEG_ES] = LOCAL(2);
-	switch (below(4)) {
-	case 0:
-		for (unsigned i = 0; i < 4; i++)
-			selectors[i] = i == SEG_CS ? FLAT_CODE32 : FLAT_DATA;
-		return;
-	case 1:
-		break;
-	default:
-		selectors[SEG_CS] = LOCAL(1);
-		break;
-	}
-	if (below(2))
-		selectors[SEG_SS] = stacks[below(ARRAY_LEN(stacks))];
-	if (below(2))
-		selectors[SEG_DS] = data[below(ARRAY_LEN(data))];
-	if (below(2))
-		selectors[SEG_ES] = data[below(ARRAY_LEN(data))];
-}
-
-static uint64_t random_value(void)
-{
-	uint64_t v = rnd();
-
-	if (code_size() != 8)
-		v &= below(2) ? 0xffff : UINT32_MAX;
-	switch (below(8)) {
-	case 0:
-		return v & 0xff;
-	case 1:
-		return (uint64_t)(int64_t)(int8_t)v;
-	case 2:
-		return UINT64_C(1) << (v & 63);
-	case 3:
-		return v & UINT32_MAX;
-	case 4:
-	case 5:
-		return SANDBOX + (v & (SANDBOX_SIZE - 1));
-	default:
-		return v;
-	}
-}
-
-static void random_fpu(uint8_t *f)
-{
-	static const uint64_t doubles[] = { 0,
-					    0x8000000000000000,
-					    0x3ff0000000000000,
-					    0x7ff0000000000000,
-					    0xfff0000000000000,
-					    0x7ff8000000000001,
-					    0x7ff0000000000001,
-					    0x0000000000000001,
-					    0x41e0000000000000,
-					    0xc3e0000000000000 };
-	static const uint32_t floats[] = { 0,	       0x80000000, 0x3f800000, 0x7f800000,
-					   0xff800000, 0x7fc00001, 0x7f800001, 1,
-					   0x4f000000, 0x40490fdb };
-
-	for (unsigned i = 0; i < XSAVE_BYTES; i += 8)
-		store_le(f + i, rnd(), 8);
-	for (unsigned i = 0; i < 16 * 4; i++) {
-		uint8_t *lane = i < 32 ? f + 160 + 8 * i : f + 576 + 8 * (i - 32);
-
-		if (below(3) == 0)
-			store_le(lane, doubles[below(ARRAY_LEN(doubles))], 8);
-		else if (below(2))
-			store_le(lane,
-				 floats[below(ARRAY_LEN(floats))] |
-					 (uint64_t)floats[below(ARRAY_LEN(floats))] << 32,
-				 8);
-	}
-	for (unsigned i = 0; i < 8; i++) {
-		if (below(2))
-			store_le(f + 32 + 16 * i + 8,
-				 (0x3fff + below(60)) | (below(2) ? 0x8000 : 0), 2);
-		if (below(3))
-			f[32 + 16 * i + 7] |= 0x80;
-		store_le(f + 32 + 16 * i + 10, 0, 6);
-	}
-	store_le(f + FCW, 0x7f | below(4) << 8 | below(4) << 10, 2);
-	if (!below(16))
-		f[FCW] = (uint8_t)(0x40 | below(64));
-	store_le(f + 2, below(8) << 11 | below(2) << 14 | below(8) << 8,
-		 2); /* no pending exception */
-	f[4] = (uint8_t)(below(3) ? 0xff : rnd());
-	f[5] = 0;
-	store_le(f + 6, 0, 2);
-	memset(f + 8, 0, 16);
-	store_le(f + MXCSR,
-		 0x1f80 | below(4) << 13 | (below(4) ? 0 : 0x8000) | (below(4) ? 0 : 0x40) |
-			 below(64),
-		 4);
-	if (!below(16))
-		store_le(f + MXCSR, below(64) << 7 | 0x1f80, 4);
-	store_le(f + 28, 0, 4);
-	memset(f + XSTATE_BV, 0, 64);
-	f[XSTATE_BV] = 7;
 }
 
 /* What XRSTOR and FXRSTOR find: good images of both formats, and damaged ones. */
@@ -710,38 +452,29 @@ static void make_images(void)
 		uint8_t *at = memory_at_start + (IMAGES - SANDBOX) + 1024 * i;
 
 		random_fpu(at);
-		at[XSTATE_BV] = (uint8_t)below(8);
+		at[XSTATE_BV] = (uint8_t)test_below(8);
 		if (i & 1)
-			store_le(at + XSTATE_BV + 8, BIT64(63) | at[XSTATE_BV] | below(8), 8);
+			store_le(at + XSTATE_BV + 8, BIT64(63) | at[XSTATE_BV] | test_below(8), 8);
 		if (i % 8 == 6)
-			at[XSTATE_BV + 8 + below(48)] ^= (uint8_t)(1u << below(8));
+			at[XSTATE_BV + 8 + test_below(48)] ^= (uint8_t)(1u << test_below(8));
 	}
 }
 
 /* Memory full of selectors, from which whole far pointers are made too. */
 #define SELECTORS (SANDBOX + 0xe000)
 #define SELECTORS_SIZE 2048u
-static uint16_t random_selector(void)
-{
-	static const uint16_t flat[] = { FLAT_CODE32, FLAT_DATA, FLAT_CODE64, 0, 1, 2, 3 };
-
-	if (below(4) == 0)
-		return flat[below(ARRAY_LEN(flat))];
-	return (uint16_t)((LOCAL(below(ARRAY_LEN(ldt) + 1)) & ~3u) | (below(3) ? 3 : below(4)));
-}
-
 static void make_selectors(void)
 {
 	for (unsigned i = 0; i < SELECTORS_SIZE; i += 2)
 		store_le(memory_at_start + (SELECTORS - SANDBOX) + i,
-			 below(4) ? random_selector() : 0, 2);
+			 test_below(4) ? random_selector() : 0, 2);
 }
 
 /* False: it would use one that is not from the list. */
 static bool aim_selectors(const struct insn *in, uint8_t *bytes)
 {
 	unsigned kind = in->row->kind;
-	uint64_t wanted = SELECTORS + 16 + 2 * below((SELECTORS_SIZE - 64) / 2);
+	uint64_t wanted = SELECTORS + 16 + 2 * test_below((SELECTORS_SIZE - 64) / 2);
 
 	if (kind == K_POPSEG || kind == K_RETF) {
 		in_state.gpr[RSP] = (wanted - segment_base(SEG_SS));
@@ -753,7 +486,7 @@ static bool aim_selectors(const struct insn *in, uint8_t *bytes)
 	}
 	if (!in->mem) {
 		in_state.gpr[in->rm | (in->rex & INSN_REX_B ? 8 : 0)] =
-			random_selector() | rnd() << 16;
+			random_selector() | test_random() << 16;
 		return true;
 	}
 	if (in->base < 0 || in->index >= 0)
@@ -765,14 +498,15 @@ static bool aim_selectors(const struct insn *in, uint8_t *bytes)
 /* Most memory operands should hit something: the base is moved so that they do. */
 static void aim(const struct insn *in)
 {
-	uint64_t index = 0, wanted = SANDBOX + 64 + (rnd() & (SANDBOX_SIZE - 1));
+	uint64_t index = 0, wanted = SANDBOX + 64 + (test_random() & (SANDBOX_SIZE - 1));
 
 	if (in->row->kind == K_MASKMOV)
 		in_state.gpr[RDI] = wanted;
 	if (saves_fpu(in->row)) {
-		wanted = SANDBOX + 1024 * below(SANDBOX_SIZE / 1024) + (below(16) ? 0 : below(64));
-		if (below(2))
-			wanted = IMAGES + 1024 * below(IMAGE_COUNT);
+		wanted = SANDBOX + 1024 * test_below(SANDBOX_SIZE / 1024) +
+			 (test_below(16) ? 0 : test_below(64));
+		if (test_below(2))
+			wanted = IMAGES + 1024 * test_below(IMAGE_COUNT);
 	}
 	if (in->mem)
 		wanted -= segment_base(in->segment);
@@ -780,17 +514,17 @@ static void aim(const struct insn *in)
 		in_state.gpr[in->base < 0 ? 0 : in->base] = wanted - (uint64_t)in->disp;
 		return;
 	}
-	if (!in->mem || in->base < 0 || in->base == in->index || !below(12))
+	if (!in->mem || in->base < 0 || in->base == in->index || !test_below(12))
 		return;
 	if (saves_fpu(in->row))
 		;
-	else if (below(4) == 0)
-		wanted = (wanted & ~UINT64_C(4095)) - below(20); /* around a page's end */
-	else if (below(3))
+	else if (test_below(4) == 0)
+		wanted = (wanted & ~UINT64_C(4095)) - test_below(20); /* around a page's end */
+	else if (test_below(3))
 		wanted &= ~UINT64_C(31);
 	if (in->index >= 0) {
 		if (in->index != RSP && !saves_fpu(in->row))
-			in_state.gpr[in->index] = rnd() & 0x3ff;
+			in_state.gpr[in->index] = test_random() & 0x3ff;
 		index = in_state.gpr[in->index] << in->scale;
 	}
 	in_state.gpr[in->base] = wanted - index - (uint64_t)in->disp;
@@ -816,13 +550,14 @@ static uint64_t code_at;		      /* linear */
 static const struct insn_row *neighbour(void)
 {
 	static const uint8_t kinds[] = { K_PUSH, K_POP, K_JCC, K_INCDEC, K_LEA, K_CMPXCHG };
-	unsigned kind = kinds[below(ARRAY_LEN(kinds))];
+	unsigned kind = kinds[test_below(ARRAY_LEN(kinds))];
 	const struct insn_row *row;
 
 	do
-		row = &x86_rows[below(x86_row_count)];
-	while (below(2) ? row->kind != kind
-			: row->map != MAP_1 || row->vex || row->kind != K_T || row->attr & A_FPU);
+		row = &x86_rows[test_below(x86_row_count)];
+	while (test_below(2)
+		       ? row->kind != kind
+		       : row->map != MAP_1 || row->vex || row->kind != K_T || row->attr & A_FPU);
 	return row;
 }
 
@@ -856,7 +591,7 @@ static bool calls_what_it_pushes(const struct insn *in, uint64_t next_rip)
 	at = (at & mask) + segment_base(in->segment);
 	stack = in_state.gpr[RSP];
 	if (code_size() != 8)
-		stack &= segment_at(selectors[SEG_SS]).rights & DESC_B ? UINT32_MAX : 0xffff;
+		stack &= has_big_stack() ? UINT32_MAX : 0xffff;
 	stack += segment_base(SEG_SS);
 	return at + 8 > stack - 8 && at < stack + 8;
 }
@@ -865,7 +600,7 @@ static bool calls_what_it_pushes(const struct insn *in, uint64_t next_rip)
 static bool make_case(const struct insn_row *row)
 {
 	uint8_t *code = code_bytes, b[32];
-	unsigned at = 0, want = below(3) ? 1 : 1 + below(5);
+	unsigned at = 0, want = test_below(3) ? 1 : 1 + test_below(5);
 	struct flag_class f;
 	struct insn in;
 
@@ -875,16 +610,16 @@ static bool make_case(const struct insn_row *row)
 	gather_masks = gather_results = 0;
 	has_rep = false;
 	/* Sometimes the instruction lies across the page's end. */
-	if (!below(32))
-		at = 4096 - 1 - below(8);
+	if (!test_below(32))
+		at = 4096 - 1 - test_below(8);
 	choose_segments();
 	near_base = -1;
-	if (below(3) == 0) {
-		near_base = (int)below(code_size() == 8 ? 16 : 8);
+	if (test_below(3) == 0) {
+		near_base = (int)test_below(code_size() == 8 ? 16 : 8);
 		if ((near_base & 7) == RSP || code_size() == 2)
 			near_base = -1;
 		else
-			want = 2 + below(12);
+			want = 2 + test_below(12);
 	}
 	code_at = CODE + at;
 	in_state.rip = code_at - segment_base(SEG_CS);
@@ -892,14 +627,15 @@ static bool make_case(const struct insn_row *row)
 	case_branches = false;
 	for (unsigned i = 0; i < GPRS; i++)
 		in_state.gpr[i] = random_value();
-	in_state.gpr[RSP] =
-		SANDBOX - segment_base(SEG_SS) + 8192 + (rnd() & 0x7fff & (below(4) ? ~7u : ~0u));
-	if (below(4) == 0)
-		in_state.gpr[RBP] = in_state.gpr[RSP] + below(256);
+	in_state.gpr[RSP] = SANDBOX - segment_base(SEG_SS) + 8192 +
+			    (test_random() & 0x7fff & (test_below(4) ? ~7u : ~0u));
+	if (test_below(4) == 0)
+		in_state.gpr[RBP] = in_state.gpr[RSP] + test_below(256);
 	if (near_base >= 0)
 		in_state.gpr[near_base] =
 			SANDBOX - segment_base(SEG_DS) +
-			(below(4) ? rnd() & 0xfff8 : 4096 * (1 + below(15)) - below(80));
+			(test_below(4) ? test_random() & 0xfff8
+				       : 4096 * (1 + test_below(15)) - test_below(80));
 	for (unsigned n = 0; n < want && !case_branches; n++) {
 		if (n && near_base >= 0)
 			row = neighbour();
@@ -923,7 +659,7 @@ static bool make_case(const struct insn_row *row)
 			want = 1;
 			if (in.base < 1 || in.base == RDX)
 				return false;
-			in_state.gpr[RAX] = below(4) ? below(8) : 7;
+			in_state.gpr[RAX] = test_below(4) ? test_below(8) : 7;
 			in_state.gpr[RDX] = 0;
 		}
 		if (near_base >= 0 && jump_nowhere(&in, b)) {
@@ -967,37 +703,37 @@ static bool make_case(const struct insn_row *row)
 			gather_results |= BIT((in.reg | (in.rex & INSN_REX_R ? 8 : 0)) & 15);
 		}
 		if (in.row->attr & A_REP && in.rep)
-			in_state.gpr[RCX] = below(200);
+			in_state.gpr[RCX] = test_below(200);
 		if (in.row->attr & A_REP) {
-			if (below(8)) {
+			if (test_below(8)) {
 				in_state.gpr[RSI] =
-					SANDBOX - segment_base(SEG_DS) + (rnd() & 0xffff);
+					SANDBOX - segment_base(SEG_DS) + (test_random() & 0xffff);
 				in_state.gpr[RDI] =
-					SANDBOX - segment_base(SEG_ES) + (rnd() & 0xffff);
+					SANDBOX - segment_base(SEG_ES) + (test_random() & 0xffff);
 			}
 		}
-		row = &x86_rows[below(x86_row_count)];
+		row = &x86_rows[test_below(x86_row_count)];
 	}
 	case_end = CODE + at - segment_base(SEG_CS);
 	for (unsigned i = 0; i < GPRS && code_size() != 8; i++)
 		in_state.gpr[i] &= UINT32_MAX;
-	way_in = ways_in[below(ARRAY_LEN(ways_in))];
-	if (code_size() != 8 && !(segment_at(selectors[SEG_SS]).rights & DESC_B))
+	way_in = ways_in[test_below(ARRAY_LEN(ways_in))];
+	if (code_size() != 8 && !has_big_stack())
 		in_state.gpr[RSP] = (in_state.gpr[RSP] & 0xffff) | way_in;
 	if (case_branches && calls_what_it_pushes(&in, case_end))
 		return false;
 	code[at] = 0xf4; /* HLT, which faults here: hypervisors have a look at each UD2 */
-	in_state.flags = 0x202 | (rnd() & FLAGS_ALL) | (below(4) ? 0 : 0x400);
+	in_state.flags = 0x202 | (test_random() & FLAGS_ALL) | (test_below(4) ? 0 : 0x400);
 	random_fpu(in_state.fpu);
 	/* A gather's indices: most of them small. */
-	if (last_row[0]->kind == K_GATHER && below(8)) {
+	if (last_row[0]->kind == K_GATHER && test_below(8)) {
 		unsigned size = last_row[0]->opcode & 1 ? 8 : 4;
 
 		for (unsigned i = 0; i < 32; i += size) {
 			uint8_t *lane = in_state.fpu + (i < 16 ? 160 + i : 576 + i - 16);
 
-			store_le(lane + 16 * gather_index, below(200) - (below(3) ? 0 : 100u),
-				 size);
+			store_le(lane + 16 * gather_index,
+				 test_below(200) - (test_below(3) ? 0 : 100u), size);
 		}
 	}
 	/* Processors do not store, or fault, what an exception that is not masked forbids. Here it
@@ -1014,12 +750,11 @@ static bool is_access_fault(int vector)
 
 #define AT_END 32 /* no exception */
 
-/* Bits of the x87 state that depend on where the code lies are not compared. */
 /*
  * AMD's gathers leave the mask's elements and the result's upper half as they were; an
  * interrupted REP shows the flags of its last comparison.
  */
-static void neutral_after_amd_fault(struct state *s)
+static void neutral_after_amd_fault(struct case_state *s)
 {
 	for (unsigned i = 0; i < 16; i++) {
 		if (gather_masks >> i & 1) {
@@ -1033,26 +768,13 @@ static void neutral_after_amd_fault(struct state *s)
 		s->flags = 0;
 }
 
-static void neutral(struct state *s)
+static void neutral(struct case_state *s)
 {
 	uint8_t *f = s->fpu;
 
 	if (s->vector == 13 && s->rip == case_end)
 		s->vector = AT_END;
-	if (!(f[XSTATE_BV] & 1)) {
-		memset(f, 0, 24);
-		memset(f + 32, 0, 128);
-		store_le(f + FCW, 0x37f, 2);
-	}
-	if (!(f[XSTATE_BV] & 2))
-		memset(f + 160, 0, 256);
-	if (!(f[XSTATE_BV] & 4))
-		memset(f + 576, 0, 256);
-	memset(f + 6, 0, 18); /* FOP, FIP, FDP */
-	for (unsigned i = 0; i < 8; i++)
-		memset(f + 32 + 16 * i + 10, 0, 6);
-	memset(f + 28, 0, 4);
-	memset(f + 416, 0, 576 - 416);
+	neutral_fpu(f);
 	/* What 64-bit code alone can see. */
 	for (unsigned i = 0; i < GPRS; i++)
 		if (code_size() != 8 || s->segment[SEG_CS] != FLAT_CODE64)
@@ -1084,7 +806,7 @@ static void neutral(struct state *s)
 static int differences;
 static bool quiet; /* they are counted, not told */
 
-static void report(const struct state *got, const char *what, unsigned k)
+static void report(const struct case_state *got, const char *what, unsigned k)
 {
 	const char *which = k ? "reference mode" : "fast mode";
 	const uint8_t *code = (const uint8_t *)(uintptr_t)code_at;
@@ -1131,7 +853,7 @@ static void report(const struct state *got, const char *what, unsigned k)
 }
 
 /* Which of two reasons to fault comes first, or whether there is one, is the processor's choice. */
-static bool either_way(const struct state *got)
+static bool either_way(const struct case_state *got)
 {
 	bool segments = got->vector == 12 || got->vector == 13 || native_out.vector == 12 ||
 			native_out.vector == 13;
@@ -1154,14 +876,13 @@ static bool either_way(const struct state *got)
 }
 
 /* False: the memories may differ, though nothing is wrong. */
-static bool compare(struct state *got, unsigned k)
+static bool compare(struct case_state *got, unsigned k)
 {
 	bool same = !memcmp(guest_memory[k], (void *)(uintptr_t)SANDBOX, SANDBOX_SIZE);
 
 	neutral(got);
-	if (either_way(got) ||
-	    (meets_ours && got->vector == 14 &&
-	     (native_out.vector != 14 || native_out.address != got->address)))
+	if (either_way(got) || (meets_ours && got->vector == 14 &&
+				(native_out.vector != 14 || native_out.address != got->address)))
 		return same;
 	if (got->vector != native_out.vector || got->rip != native_out.rip)
 		report(got, "how it ends", k);
@@ -1200,7 +921,7 @@ static void renew_memory(void)
 
 static bool run_case(const struct insn_row *row)
 {
-	struct state got;
+	struct case_state got;
 
 	if (!make_case(row))
 		return false;
@@ -1264,7 +985,7 @@ static void run_batch(const char *row_name, int feature)
 {
 	renew_memory();
 	for (unsigned done = 0; done < BATCH;) {
-		const struct insn_row *row = &x86_rows[below(x86_row_count)];
+		const struct insn_row *row = &x86_rows[test_below(x86_row_count)];
 
 		if ((row_name && strcmp(row_name, row->name)) ||
 		    (feature >= 0 && extension_of(row) != (unsigned)feature))
@@ -1286,18 +1007,20 @@ TEST(instructions_do_what_the_bare_cpu_does)
 		alarm(0); /* as long as it takes */
 	set_up();
 	for (unsigned i = 0; i < SANDBOX_SIZE; i += 8)
-		store_le(memory_at_start + i, below(3) ? rnd() : rnd() & 0xff00ff00ff, 8);
+		store_le(memory_at_start + i,
+			 test_below(3) ? test_random() : test_random() & 0xff00ff00ff, 8);
 	make_images();
 	make_selectors();
 	for (; done < cases; done += BATCH) {
-		uint64_t batch = seed;
+		uint64_t batch = test_random();
 
+		test_seed(batch);
 		quiet = true;
 		run_batch(only, feature);
 		if (!differences)
 			continue;
 		/* Again, and aloud. A trap that the host once loses does not come again. */
-		seed = batch;
+		test_seed(batch);
 		quiet = false;
 		differences = 0;
 		run_batch(only, feature);

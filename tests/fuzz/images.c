@@ -16,11 +16,6 @@
 static char *folder, *image_path;
 static const char *format;
 
-static uint32_t below(uint32_t n)
-{
-	return (uint32_t)(test_random() >> 33) % n;
-}
-
 static struct block *open_image(bool writable)
 {
 	struct block_options o = { .label = "fuzz",
@@ -28,7 +23,7 @@ static struct block *open_image(bool writable)
 				   .read_only = !writable,
 				   .share = true,
 				   .discard = true,
-				   .force_dirty = below(2) };
+				   .force_dirty = test_below(2) };
 
 	return block_open(image_path, &o, NULL);
 }
@@ -36,19 +31,19 @@ static struct block *open_image(bool writable)
 /* A small image with everything in it: data, zeros, compressed clusters, a snapshot. */
 static void make_sound_qcow2(gchar **data, gsize *len)
 {
-	struct block_create_options o = { .size = MIB, .cluster_size = 512u << below(4) };
+	struct block_create_options o = { .size = MIB, .cluster_size = 512u << test_below(4) };
 	uint8_t buf[8192];
 	struct block *b;
 
-	o.compat = below(4) ? "1.1" : "0.10";
+	o.compat = test_below(4) ? "1.1" : "0.10";
 	CHECK(block_create("qcow2", image_path, &o, NULL));
 	b = open_image(true);
 	CHECK(b);
 	for (unsigned i = 0; i < 30; i++) {
-		uint64_t off = below(MIB / 512 - 16) * 512;
+		uint64_t off = test_below(MIB / 512 - 16) * 512;
 
 		memset(buf, (int)i, sizeof(buf));
-		block_write(b, off, buf, 512 * (1 + below(16)));
+		block_write(b, off, buf, 512 * (1 + test_below(16)));
 		if (i == 10)
 			b->format->snapshot_create(b, "one", NULL);
 		if (i % 5 == 0)
@@ -75,32 +70,33 @@ static void make_sound_cow(gchar **data, gsize *len)
 	b = open_image(true);
 	CHECK(b);
 	for (unsigned i = 0; i < 30; i++)
-		block_write(b, below(MIB / 512 - 16) * 512, buf, 512 * (1 + below(16)));
+		block_write(b, test_below(MIB / 512 - 16) * 512, buf, 512 * (1 + test_below(16)));
 	block_close(b);
 	CHECK(g_file_get_contents(image_path, data, len, NULL));
 }
 
 static void damage(uint8_t *p, size_t len)
 {
-	unsigned n = 1 + below(4);
+	unsigned n = 1 + test_below(4);
 
 	while (n--) {
 		/* Mostly where the structure is. */
-		size_t at = below(2) ? below(120) : below((uint32_t)MIN_OF(len, (size_t)16384));
+		size_t at = test_below(2) ? test_below(120)
+					  : test_below((uint32_t)MIN_OF(len, (size_t)16384));
 
-		switch (below(4)) {
+		switch (test_below(4)) {
 		case 0:
-			p[at] ^= (uint8_t)BIT(below(8));
+			p[at] ^= (uint8_t)BIT(test_below(8));
 			break;
 		case 1:
 			p[at] = (uint8_t)test_random();
 			break;
 		case 2: /* a wild number */
-			store_le(p + MIN_OF(at, len - 8), test_random() >> below(64), 8);
+			store_le(p + MIN_OF(at, len - 8), test_random() >> test_below(64), 8);
 			break;
 		default: /* another place's bytes */
-			memmove(p + MIN_OF(at, len - 64), p + below((uint32_t)len - 64),
-				8u << below(4));
+			memmove(p + MIN_OF(at, len - 64), p + test_below((uint32_t)len - 64),
+				8u << test_below(4));
 		}
 	}
 }
@@ -113,14 +109,14 @@ static void use(struct block *b)
 	if (!b)
 		return;
 	for (unsigned i = 0; i < 12 && b->size; i++) {
-		uint64_t len = 512 * (1 + below(32)), off;
+		uint64_t len = 512 * (1 + test_below(32)), off;
 
 		len = MIN_OF(len, b->size);
 		off = test_random() % (b->size - len + 1);
-		if (below(2))
-			off = MIN_OF(below(MIB), b->size - len);
+		if (test_below(2))
+			off = MIN_OF(test_below(MIB), b->size - len);
 		memset(buf, (int)i, sizeof(buf));
-		switch (b->options.read_only ? 0 : below(5)) {
+		switch (b->options.read_only ? 0 : test_below(5)) {
 		case 0:
 		case 1:
 			block_read(b, off, buf, len);
@@ -135,13 +131,13 @@ static void use(struct block *b)
 			block_discard(b, off, len);
 		}
 	}
-	if (!b->options.read_only && b->format->snapshot_create && below(3) == 0) {
+	if (!b->options.read_only && b->format->snapshot_create && test_below(3) == 0) {
 		b->format->snapshot_create(b, "two", NULL);
 		b->format->snapshot_apply(b, "1", NULL);
 		b->format->snapshot_delete(b, "1", NULL);
 	}
 	if (b->format->check)
-		b->format->check(b, b->options.read_only ? 0 : below(4), &r, NULL);
+		b->format->check(b, b->options.read_only ? 0 : test_below(4), &r, NULL);
 	block_close(b);
 }
 
@@ -171,10 +167,10 @@ static void fuzz(const char *name, void (*make)(gchar **data, gsize *len))
 		}
 		copy = g_memdup2(sound, len);
 		damage(copy, len);
-		cut = below(8) ? len : below((uint32_t)len);
+		cut = test_below(8) ? len : test_below((uint32_t)len);
 		CHECK(g_file_set_contents(image_path, (char *)copy, (gssize)cut, NULL));
 		g_free(copy);
-		use(open_image(below(2)));
+		use(open_image(test_below(2)));
 		/* A number in the file may not make it use up the host's disk. */
 		CHECK(stat(image_path, &st) == 0 && (uint64_t)st.st_blocks * 512 < 64 * MIB);
 	}

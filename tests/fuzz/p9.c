@@ -13,11 +13,6 @@
 
 static char base[64];
 
-static uint32_t below(uint32_t n)
-{
-	return (uint32_t)(test_random() >> 33) % n;
-}
-
 static size_t put_string(uint8_t *p)
 {
 	static const char *const names[] = { "a",
@@ -35,10 +30,10 @@ static size_t put_string(uint8_t *p)
 					     "user.x",
 					     "user.virtfs.mode",
 					     "9P2000.L" };
-	const char *s = names[below(ARRAY_LEN(names))];
+	const char *s = names[test_below(ARRAY_LEN(names))];
 	size_t n = strlen(s);
 
-	store_le(p, below(30) ? n : (uint32_t)test_random(), 2);
+	store_le(p, test_below(30) ? n : (uint32_t)test_random(), 2);
 	memcpy(p + 2, s, n);
 	return n + 2;
 }
@@ -55,20 +50,20 @@ static size_t fill(uint8_t *m)
 		[102] = "fsso",	    [104] = "fnsso",  [108] = "2",     [110] = "ffwsss",
 		[116] = "fqo",	    [118] = "fqo.",   [120] = "f",     [122] = "f"
 	};
-	unsigned type = below(123);
+	unsigned type = test_below(123);
 	size_t at = 7;
 
-	while ((!shapes[type] || type == 100) && below(8))
-		type = below(123);
+	while ((!shapes[type] || type == 100) && test_below(8))
+		type = test_below(123);
 	for (const char *c = shapes[type] ? shapes[type] : "oooo"; *c; c++) {
-		uint64_t v = below(4) ? below(16) : test_random() >> below(64);
+		uint64_t v = test_below(4) ? test_below(16) : test_random() >> test_below(64);
 
 		switch (*c) {
 		case 'f':
-			v = below(20) ? below(8) : v;
+			v = test_below(20) ? test_below(8) : v;
 			/* fallthrough */
 		case 'o':
-			store_le(m + at, below(3) ? v & 0x3ff : v, 4);
+			store_le(m + at, test_below(3) ? v & 0x3ff : v, 4);
 			at += 4;
 			break;
 		case 'n':
@@ -76,7 +71,7 @@ static size_t fill(uint8_t *m)
 			at += 4;
 			break;
 		case 'm':
-			store_le(m + at, below(5) ? 8192 : v, 4);
+			store_le(m + at, test_below(5) ? 8192 : v, 4);
 			at += 4;
 			break;
 		case 'q':
@@ -87,7 +82,7 @@ static size_t fill(uint8_t *m)
 			m[at++] = (uint8_t)v;
 			break;
 		case 'w':
-			store_le(m + at, below(9) ? below(4) : v, 2);
+			store_le(m + at, test_below(9) ? test_below(4) : v, 2);
 			at += 2;
 			break;
 		case '2':
@@ -98,14 +93,14 @@ static size_t fill(uint8_t *m)
 			at += put_string(m + at);
 			break;
 		default:
-			at += below(100);
+			at += test_below(100);
 		}
 	}
-	if (!below(20))
-		at = below((uint32_t)at + 1);
-	store_le(m, below(30) ? at : (uint32_t)test_random(), 4);
+	if (!test_below(20))
+		at = test_below((uint32_t)at + 1);
+	store_le(m, test_below(30) ? at : (uint32_t)test_random(), 4);
 	m[4] = (uint8_t)type;
-	store_le(m + 5, below(4), 2);
+	store_le(m + 5, test_below(4), 2);
 	return at;
 }
 
@@ -141,7 +136,8 @@ TEST(p9_messages_at_random)
 		alarm(0);
 	s = p9_new(folder_find("f"));
 	for (uint64_t i = 0; seconds ? time(NULL) < end : i < 200000; i++) {
-		size_t n = fill(out), room = below(20) ? sizeof(in) : below(64), cut = n / 2;
+		size_t n = fill(out), room = test_below(20) ? sizeof(in) : test_below(64),
+		       cut = n / 2;
 		struct iovec iov[2] = { { out, cut }, { out + cut, n - cut } };
 		size_t len = p9_handle(s, iov, 2, &(struct iovec) { in, room }, 1);
 

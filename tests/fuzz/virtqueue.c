@@ -22,11 +22,6 @@
 #define SLOT 5
 #define MODERN UINT64_C(0xe0000000)
 
-static uint32_t below(uint32_t n)
-{
-	return (uint32_t)(test_random() >> 33) % n;
-}
-
 static uint8_t *ram_at(struct rig *r, uint32_t addr)
 {
 	return r->pc->ram.ram->host + addr;
@@ -51,7 +46,7 @@ static void begin(struct rig *r, struct virtio_device *d)
 {
 	uint64_t features = d->host_features & (test_random() | BIT64(VIRTIO_F_VERSION_1));
 
-	if (below(2))
+	if (test_below(2))
 		features &= ~BIT64(VIRTIO_F_RING_PACKED);
 	rig_write(r, MODERN + 0x14, 0, 1);
 	rig_write(r, MODERN + 0x14, 3, 1);
@@ -74,20 +69,20 @@ static void begin(struct rig *r, struct virtio_device *d)
 static void put_random_desc(uint8_t *d, bool packed)
 {
 	static const uint32_t lengths[] = { 0, 1, 2, 4, 6, 12, 16, 32, 48, 512, 1024, 4096, 70000 };
-	uint64_t addr = RING + 0x20000 + below(0x20000);
-	uint32_t len = lengths[below(ARRAY_LEN(lengths))];
-	unsigned flags = below(4) | (below(8) ? 0 : 4), flags_at = packed ? 14 : 12;
+	uint64_t addr = RING + 0x20000 + test_below(0x20000);
+	uint32_t len = lengths[test_below(ARRAY_LEN(lengths))];
+	unsigned flags = test_below(4) | (test_below(8) ? 0 : 4), flags_at = packed ? 14 : 12;
 
-	if (!below(40))
-		addr = test_random() >> below(64);
-	if (!below(40))
+	if (!test_below(40))
+		addr = test_random() >> test_below(64);
+	if (!test_below(40))
 		len = (uint32_t)test_random();
 	if (packed)
-		flags |= (below(2) ? 0x80u : 0) | (below(2) ? 0x8000u : 0);
+		flags |= (test_below(2) ? 0x80u : 0) | (test_below(2) ? 0x8000u : 0);
 	store_le(d, addr, 8);
 	store_le(d + 8, len, 4);
 	store_le(d + flags_at, flags, 2);
-	store_le(d + (packed ? 12 : 14), below(20) ? below(QUEUE) : test_random(), 2);
+	store_le(d + (packed ? 12 : 14), test_below(20) ? test_below(QUEUE) : test_random(), 2);
 }
 
 static void fill(struct rig *r, struct virtio_device *d, unsigned n)
@@ -96,26 +91,27 @@ static void fill(struct rig *r, struct virtio_device *d, unsigned n)
 	bool packed = virtio_has(d, VIRTIO_F_RING_PACKED);
 
 	for (unsigned i = 0; i < QUEUE; i++)
-		if (below(2))
+		if (test_below(2))
 			put_random_desc(ring + 16 * i, packed);
 	/* Requests and indirect tables, and what looks like them. */
 	for (unsigned i = 0; i < 32; i++) {
-		uint8_t *at = ram_at(r, RING + 0x20000 + (below(0x1ff00) & ~15u));
+		uint8_t *at = ram_at(r, RING + 0x20000 + (test_below(0x1ff00) & ~15u));
 
-		store_le(at, below(16), 4);
-		store_le(at + 8, below(4) ? below(8000) : test_random(), 8);
-		if (!below(4)) /* a LUN, and a CDB behind it */
+		store_le(at, test_below(16), 4);
+		store_le(at + 8, test_below(4) ? test_below(8000) : test_random(), 8);
+		if (!test_below(4)) /* a LUN, and a CDB behind it */
 			memcpy(at, "\1\0\100\0\0\0\0\0", 8);
-		if (!below(3))
+		if (!test_below(3))
 			put_random_desc(at, packed);
 	}
 	if (packed)
 		return;
 	for (unsigned i = 0; i < QUEUE; i++)
-		store_le(ring + 0x1004 + 2 * i, below(30) ? below(QUEUE) : test_random(), 2);
-	store_le(ring + 0x1002, load_le(ring + 0x1002, 2) + (below(50) ? below(4) : test_random()),
-		 2);
-	store_le(ring + 0x1000, below(2), 2);
+		store_le(ring + 0x1004 + 2 * i, test_below(30) ? test_below(QUEUE) : test_random(),
+			 2);
+	store_le(ring + 0x1002,
+		 load_le(ring + 0x1002, 2) + (test_below(50) ? test_below(4) : test_random()), 2);
+	store_le(ring + 0x1000, test_below(2), 2);
 }
 
 static bool swallow(void *opaque, const struct iovec *iov, int n)
@@ -123,7 +119,7 @@ static bool swallow(void *opaque, const struct iovec *iov, int n)
 	(void)opaque;
 	(void)iov;
 	(void)n;
-	return below(4);
+	return test_below(4);
 }
 
 static const struct net_ops peer_ops = { .take = swallow };
@@ -184,27 +180,28 @@ static void fuzz(const char *name, enum disk kind)
 	r->m.state = RUN_RUNNING;
 	begin(r, d);
 	for (uint64_t i = 0; seconds ? time(NULL) < end : i < 200000; i++) {
-		unsigned n = below(d->nqueues);
+		unsigned n = test_below(d->nqueues);
 
 		fill(r, d, n);
 		rig_write(r, MODERN + 0x3000 + 4 * n, n, 2);
-		if (peer && below(2)) {
+		if (peer && test_below(2)) {
 			uint8_t frame[1514];
 
 			memset(frame, (int)i, sizeof(frame));
-			net_send(peer, &(struct iovec) { frame, below(sizeof(frame) + 1) }, 1);
+			net_send(peer, &(struct iovec) { frame, test_below(sizeof(frame) + 1) }, 1);
 			net_ready(peer);
 		}
-		if (chr_find("c0") && below(2))
-			chr_input(chr_find(below(2) ? "c0" : "c1"), (uint8_t *)&i, below(9));
+		if (chr_find("c0") && test_below(2))
+			chr_input(chr_find(test_below(2) ? "c0" : "c1"), (uint8_t *)&i,
+				  test_below(9));
 		if (kind == FOLDER) { /* its thread gives chains back */
 			machine_unlock();
 			sched_yield();
 			machine_lock();
 		}
-		if (below(4) == 0)
+		if (test_below(4) == 0)
 			drives_drain_all();
-		if (virtio_is_broken(d) || below(50) == 0) {
+		if (virtio_is_broken(d) || test_below(50) == 0) {
 			resets++;
 			begin(r, d);
 		}

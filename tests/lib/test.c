@@ -62,6 +62,11 @@ uint64_t test_random(void)
 	return random_state * UINT64_C(0x2545f4914f6cdd1d);
 }
 
+uint32_t test_below(uint32_t n)
+{
+	return (uint32_t)(test_random() >> 33) % n;
+}
+
 static bool wanted(const char *name, int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++)

@@ -61,4 +61,6 @@ void test_skip(const char *fmt, ...) __attribute__((format(printf, 1, 2), noretu
 
 /* A repeatable random stream; the seed is MOA_TEST_SEED or fixed. */
 uint64_t test_random(void);
+/* Below n, which is not 0. */
+uint32_t test_below(uint32_t n);
 void test_seed(uint64_t seed);
