@@ -451,18 +451,35 @@ void drives_drain_all(void)
 		drive_drain(drives->pdata[i]);
 }
 
-struct error_event {
+struct event {
 	struct machine *machine;
+	const char *name;
 	char *data;
 };
 
-static void tell_error(void *opaque)
+static void tell(void *opaque)
 {
-	struct error_event *e = opaque;
+	struct event *e = opaque;
 
-	machine_event(e->machine, "BLOCK_IO_ERROR", e->data);
+	machine_event(e->machine, e->name, e->data);
 	g_free(e->data);
 	g_free(e);
+}
+
+/* Takes the data. The machine lock may not be held yet. */
+static void tell_soon(struct drive *d, const char *name, char *data)
+{
+	struct event *e = g_new(struct event, 1);
+
+	*e = (struct event) { d->machine, name, data };
+	iothread_defer(d->iothread, tell, e);
+}
+
+void drive_tray_moved(struct drive *d, bool open)
+{
+	tell_soon(d, "DEVICE_TRAY_MOVED",
+		  g_strdup_printf("{\"device\": \"%s\", \"id\": \"%s\", \"tray-open\": %s}", d->id,
+				  d->user_name ? d->user_name : d->id, open ? "true" : "false"));
 }
 
 enum drive_on_error drive_failed(struct drive *d, enum drive_op op, int e)
@@ -470,17 +487,14 @@ enum drive_on_error drive_failed(struct drive *d, enum drive_op op, int e)
 	bool read = op == DRIVE_READ;
 	enum drive_on_error action = read ? d->rerror : d->werror;
 	static const char *const names[] = { "report", "ignore", "stop", "stop" };
-	struct error_event *event = g_new(struct error_event, 1);
 
 	if (action == ON_ERROR_ENOSPC)
 		action = e == -ENOSPC ? ON_ERROR_STOP : ON_ERROR_REPORT;
-	event->machine = d->machine;
-	event->data =
-		g_strdup_printf("{\"device\": \"%s\", \"operation\": \"%s\", \"action\": \"%s\", "
-				"\"nospace\": %s, \"reason\": \"%s\"}",
-				d->id, read ? "read" : "write", names[action],
-				e == -ENOSPC ? "true" : "false", strerror(-e));
-	iothread_defer(d->iothread, tell_error, event);
+	tell_soon(d, "BLOCK_IO_ERROR",
+		  g_strdup_printf("{\"device\": \"%s\", \"operation\": \"%s\", \"action\": \"%s\", "
+				  "\"nospace\": %s, \"reason\": \"%s\"}",
+				  d->id, read ? "read" : "write", names[action],
+				  e == -ENOSPC ? "true" : "false", strerror(-e)));
 	if (action == ON_ERROR_STOP) {
 		fprintf(stderr, "moa: drive '%s': cannot %s: %s; the VM stops until `cont`\n",
 			d->id, read ? "read" : "write", strerror(-e));
@@ -607,6 +621,8 @@ bool drive_attach(struct drive *d, const void *device, const char *name, GError 
 	if (d->user && d->user != device)
 		return error(err, "%s: drive '%s' belongs to another device", name, d->id);
 	d->user = device;
+	g_free(d->user_name);
+	d->user_name = g_strdup(name);
 	return true;
 }
 
@@ -621,31 +637,35 @@ bool drive_become_cdrom(struct drive *d, const char *device, GError **err)
 	return true;
 }
 
-struct drive *drive_of_device(void *device, const char *id, bool may_be_empty, GError **err)
+struct drive *drive_of_device(void *device, const char *id, bool cdrom, GError **err)
 {
 	const char *name = device_name(device);
+	struct drive_options empty = { .id = name, .cdrom = true, .block.read_only = true };
 	struct drive *d = id ? drive_find(id) : NULL;
 
+	if (!id && cdrom && !drive_find(name))
+		d = drive_new_empty(((struct device *)device)->machine, &empty);
 	if (!d) {
 		error(err, "%s: no drive '%s'; make it with -drive if=none,id=ID,file=FILE", name,
 		      id ? id : "");
 		return NULL;
 	}
-	if (!d->block && !may_be_empty) {
+	if (!d->block && !cdrom) {
 		error(err, "%s: drive '%s' has no medium, and a disk needs one", name, id);
 		return NULL;
 	}
 	return drive_attach(d, device, name, err) ? d : NULL;
 }
 
-bool drive_is_locked(struct drive *d)
+struct drive_tray drive_tray(struct drive *d)
 {
-	bool locked;
+	struct drive_tray t = { 0 };
 
 	iothread_lock(d->iothread);
-	locked = d->is_locked && d->is_locked(d->opaque);
+	if (d->tray)
+		t = d->tray(d->opaque);
 	iothread_unlock(d->iothread);
-	return locked;
+	return t;
 }
 
 bool drive_change_medium(struct drive *d, const char *file, const char *format, bool force,
@@ -656,7 +676,7 @@ bool drive_change_medium(struct drive *d, const char *file, const char *format, 
 
 	if (!d->removable)
 		return error(err, "drive '%s' has no medium that could be taken out", d->id);
-	if (!force && drive_is_locked(d))
+	if (!force && drive_tray(d).locked)
 		return error(err,
 			     "drive '%s': the guest has locked the tray: have it eject the disc, "
 			     "or force it",
@@ -709,6 +729,7 @@ void drives_free(struct machine *m)
 		pthread_cond_destroy(&d->quiet);
 		g_free(d->id);
 		g_free(d->serial);
+		g_free(d->user_name);
 		g_free(d);
 	}
 }

@@ -38,6 +38,10 @@ struct drive_options {
 	struct throttle throttle; /* rates and bursts */
 };
 
+struct drive_tray {
+	bool open, locked;
+};
+
 struct drive_stats {
 	uint64_t ops[DRIVE_OPS], bytes[DRIVE_OPS], failed[DRIVE_OPS];
 };
@@ -48,14 +52,14 @@ struct drive {
 	struct block *block; /* NULL: no medium */
 	enum drive_on_error rerror, werror;
 	bool read_only, cdrom, removable, writethrough, detect_zeroes, unmap_detected, uring;
-	const void *user;	   /* the device that has it */
+	const void *user; /* the device that has it, and its name */
+	char *user_name;
 	struct iothread *iothread; /* whose lock is the drive's; NULL: the machine lock is */
 	struct drive_stats stats;
-	/* The device's, all may be NULL: the image's size or the medium has changed; the guest has
-	 * locked the tray. */
+	/* The device's, all may be NULL: the image's size or the medium has changed; its tray. */
 	void (*resized)(void *opaque);
 	void (*medium_changed)(void *opaque);
-	bool (*is_locked)(void *opaque);
+	struct drive_tray (*tray)(void *opaque);
 	void *opaque;
 
 	struct throttle throttle;
@@ -105,9 +109,10 @@ struct drive *drive_nth(unsigned n);
 bool drive_attach(struct drive *d, const void *device, const char *name, GError **err);
 /*
  * The drive that a device's property names, made the device's; NULL with an error: there is none,
- * another has it, or it is empty and may not be.
+ * another has it, or it is empty and no CD-ROM's. A CD-ROM whose drive nobody named has an empty
+ * one with the device's name.
  */
-struct drive *drive_of_device(void *device, const char *id, bool may_be_empty, GError **err);
+struct drive *drive_of_device(void *device, const char *id, bool cdrom, GError **err);
 /* A disc for a drive of discs: a read-only image counts as one. */
 bool drive_become_cdrom(struct drive *d, const char *device, GError **err);
 /*
@@ -116,8 +121,10 @@ bool drive_become_cdrom(struct drive *d, const char *device, GError **err);
  */
 bool drive_change_medium(struct drive *d, const char *file, const char *format, bool force,
 			 GError **err);
-/* Whether the guest has locked the tray; machine lock. */
-bool drive_is_locked(struct drive *d);
+/* Machine lock. A device without a tray has it closed and not locked. */
+struct drive_tray drive_tray(struct drive *d);
+/* By the device, with the drive's lock: the tray has moved. */
+void drive_tray_moved(struct drive *d, bool open);
 bool drive_resize(struct drive *d, uint64_t size, GError **err);
 /* Sets rates (and bursts) for what comes from now on. */
 void drive_set_throttle(struct drive *d, const struct throttle *t);

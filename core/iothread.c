@@ -86,6 +86,8 @@ bool iothread_new(const char *id, GError **err)
 	t->id = g_strdup(id);
 	t->context = g_main_context_new();
 	lock_init(&t->lock, RANK_DEVICE, "iothread");
+	pthread_mutex_init(&t->sync_mutex, NULL);
+	pthread_cond_init(&t->synced, NULL);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	e = pthread_create(&t->thread, NULL, run, t);
@@ -111,35 +113,32 @@ struct iothread *iothread_find(const char *id)
 	return NULL;
 }
 
-struct done {
-	pthread_mutex_t mutex;
-	pthread_cond_t cond;
-	bool is;
-};
-
-static gboolean tell_done(gpointer opaque)
+static gboolean tell_synced(gpointer opaque)
 {
-	struct done *d = opaque;
+	struct iothread *t = opaque;
 
-	pthread_mutex_lock(&d->mutex);
-	d->is = true;
-	pthread_cond_signal(&d->cond);
-	pthread_mutex_unlock(&d->mutex);
+	pthread_mutex_lock(&t->sync_mutex);
+	t->syncs_done++;
+	pthread_cond_broadcast(&t->synced);
+	pthread_mutex_unlock(&t->sync_mutex);
 	return G_SOURCE_REMOVE;
 }
 
 void iothread_sync(struct iothread *t)
 {
-	struct done d = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false };
+	unsigned mine;
 
 	if (!t || !t->started)
 		return;
-	loop_post(t->context, tell_done, &d);
+	pthread_mutex_lock(&t->sync_mutex);
+	mine = ++t->syncs_asked;
+	loop_post(t->context, tell_synced, t);
+	pthread_mutex_unlock(&t->sync_mutex);
 	machine_unlock();
-	pthread_mutex_lock(&d.mutex);
-	while (!d.is)
-		pthread_cond_wait(&d.cond, &d.mutex);
-	pthread_mutex_unlock(&d.mutex);
+	pthread_mutex_lock(&t->sync_mutex);
+	while ((int)(t->syncs_done - mine) < 0)
+		pthread_cond_wait(&t->synced, &t->sync_mutex);
+	pthread_mutex_unlock(&t->sync_mutex);
 	machine_lock();
 }
 

@@ -21,6 +21,10 @@ struct iothread {
 	pthread_t thread;
 	int tid; /* the host's thread id; 0 until the thread runs */
 	bool started, end;
+	/* iothread_sync's: calls, and how many of them the thread has come to. */
+	pthread_mutex_t sync_mutex;
+	pthread_cond_t synced;
+	unsigned syncs_asked, syncs_done;
 };
 
 /* Makes and starts one; refuses an id that is taken. Main thread. */

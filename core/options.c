@@ -249,6 +249,21 @@ bool optlist_enum(struct optlist *l, const char *key, const char *const *names, 
 		     key, list);
 }
 
+bool optlist_name(struct optlist *l, const char *key, GError **err)
+{
+	const char *name = optlist_get(l, key);
+	static const char more[] = "0123456789-.";
+
+	if (!name || (*name && !strchr(more, *name) &&
+		      !name[strspn(name, "abcdefghijklmnopqrstuvwxyz"
+					 "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789-.")]))
+		return true;
+	return error(err,
+		     "%s: %s='%s' is no name: it takes a letter or '_', then also digits, '-' and "
+		     "'.'",
+		     l->option, key, name);
+}
+
 bool optlist_finish(struct optlist *l, GError **err)
 {
 	for (guint i = 0; i < l->keys->len; i++) {
@@ -265,5 +280,5 @@ bool optlist_finish(struct optlist *l, GError **err)
 
 		return error(err, "%s: unknown key '%s'; it takes: %s", l->option, key, list);
 	}
-	return true;
+	return optlist_name(l, "id", err) && optlist_name(l, "node-name", err);
 }

@@ -46,8 +46,11 @@ const char *optlist_get(struct optlist *l, const char *key);
 bool optlist_bool(struct optlist *l, const char *key, bool *value, GError **err);
 bool optlist_uint(struct optlist *l, const char *key, uint64_t min, uint64_t max, uint64_t *value,
 		  GError **err);
+/* Whether the list's `key`, if given, can name something: a letter or _, then also digits, - and .
+ */
+bool optlist_name(struct optlist *l, const char *key, GError **err);
 /* The index of the value in `names`, which stays as it is when the key is not given. */
 bool optlist_enum(struct optlist *l, const char *key, const char *const *names, unsigned *value,
 		  GError **err);
-/* Refuses keys that nobody asked for. */
+/* Refuses keys that nobody asked for, and an id= or node-name= that is no name. */
 bool optlist_finish(struct optlist *l, GError **err);

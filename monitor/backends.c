@@ -47,16 +47,22 @@ static void say_drive(struct call *c, struct drive *d)
 {
 	if (!c->text)
 		return;
-	if (!d->block) {
+	if (d->block)
+		g_string_append_printf(c->text, "%s: %s (%s%s)\n", d->id, d->block->path,
+				       d->block->format->name, d->read_only ? ", read-only" : "");
+	else
 		g_string_append_printf(c->text, "%s: [not inserted]\n", d->id);
-		return;
-	}
-	g_string_append_printf(c->text, "%s: %s (%s%s)\n", d->id, d->block->path,
-			       d->block->format->name, d->read_only ? ", read-only" : "");
+	if (d->user_name)
+		g_string_append_printf(c->text, "    Attached to:      %s\n", d->user_name);
 	if (d->removable)
-		g_string_append_printf(c->text, "    Removable device: %slocked\n",
-				       drive_is_locked(d) ? "" : "not ");
-	if (d->block->backing)
+		g_string_append_printf(c->text, "    Removable device: %slocked, tray %s\n",
+				       drive_tray(d).locked ? "" : "not ",
+				       drive_tray(d).open ? "open" : "closed");
+	else
+		g_string_append_printf(c->text, "    Cache mode:       %s%s\n",
+				       d->writethrough ? "writethrough" : "writeback",
+				       d->block && d->block->options.direct ? ", direct" : "");
+	if (d->block && d->block->backing)
 		g_string_append_printf(c->text, "    Backing file:     %s\n",
 				       d->block->backing->path);
 }
@@ -71,11 +77,13 @@ bool query_block(struct call *c, GError **err)
 		JsonObject *o = json_object_new();
 
 		json_object_set_string_member(o, "device", d->id);
-		json_object_set_boolean_member(o, "locked", drive_is_locked(d));
+		if (d->user_name)
+			json_object_set_string_member(o, "qdev", d->user_name);
+		json_object_set_boolean_member(o, "locked", drive_tray(d).locked);
 		json_object_set_boolean_member(o, "removable", d->removable);
 		json_object_set_string_member(o, "type", "unknown");
 		if (d->removable)
-			json_object_set_boolean_member(o, "tray_open", !d->block);
+			json_object_set_boolean_member(o, "tray_open", drive_tray(d).open);
 		else
 			json_object_set_string_member(o, "io-status",
 						      c->machine->state == RUN_IO_ERROR ? "failed"

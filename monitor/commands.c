@@ -316,6 +316,7 @@ const struct monitor_event monitor_events[] = {
 	{ "GUEST_CRASHLOADED", "action:str" },
 	{ "BALLOON_CHANGE", "actual:int" },
 	{ "VSERPORT_CHANGE", "id:str,open:bool" },
+	{ "DEVICE_TRAY_MOVED", "device:str,id:str,tray-open:bool" },
 	{ "BLOCK_IO_ERROR", "device:str,operation:str,action:str,nospace:bool,reason:str" },
 	{ NULL, NULL },
 };
@@ -340,7 +341,7 @@ const struct command monitor_commands[] = {
 	{ "query-uuid", "info uuid", "", "UUID:str", "the VM's UUID", query_uuid },
 	{ "query-chardev", "info chardev", "", "[label:str,filename:str,frontend-open:bool]",
 	  "character devices", query_chardev },
-	{ "query-block", "info block", "", "[device:str,locked:bool,removable:bool,type:str,inserted?:any,tray_open?:bool,io-status?:str]",
+	{ "query-block", "info block", "", "[device:str,qdev?:str,locked:bool,removable:bool,type:str,inserted?:any,tray_open?:bool,io-status?:str]",
 	  "drives and their images", query_block },
 	{ "query-iothreads", "info iothreads", "", "[id:str,thread-id:int]", "I/O threads", query_iothreads },
 	{ "query-blockstats", "info blockstats", "", "[device:str,stats:any]", "what drives have done", query_blockstats },

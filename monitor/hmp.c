@@ -149,7 +149,8 @@ static void print_result(JsonNode *result, GString *out)
 {
 	g_autofree char *text = NULL;
 
-	if (!result)
+	if (!result ||
+	    (JSON_NODE_HOLDS_ARRAY(result) && !json_array_get_length(json_node_get_array(result))))
 		return;
 	text = json_to_string(result, TRUE);
 	g_string_append(out, text);

@@ -956,7 +956,7 @@ static const struct option_row options[] = {
 	{ "mon", "[chardev=]ID[,mode=readline|control][,pretty=on]", "a monitor on a chardev", opt_mon },
 	{ "display", "none", "the display", opt_display },
 	{ "nographic", NULL, "serial port and monitor on the terminal; Ctrl-A h for help", opt_nographic },
-	{ "nodefaults", NULL, "no default serial port and monitor", opt_nodefaults },
+	{ "nodefaults", NULL, "no default serial port, monitor, network card, CD-ROM and floppy drive", opt_nodefaults },
 	{ NULL, NULL, "Running:", NULL },
 	{ "S", NULL, "do not start; use the monitor's cont", opt_stopped },
 	{ "gdb", "DEV", "wait for gdb on DEV: tcp::PORT, unix:PATH, chardev:ID, stdio", opt_gdb },
@@ -1013,6 +1013,16 @@ static void add_defaults(struct vm_config *c)
 	}
 }
 
+/* A disk or CD-ROM that was given as a device may be meant for any place of the bus. */
+static bool has_ide_device(const struct vm_config *c)
+{
+	for (guint i = 0; i < c->devices->len; i++)
+		if (g_str_has_prefix(c->devices->pdata[i], "ide-") ||
+		    g_str_has_prefix(c->devices->pdata[i], "scsi-cd"))
+			return true;
+	return false;
+}
+
 bool config_parse(struct vm_config *c, int argc, char **argv, GError **err)
 {
 	memset(c, 0, sizeof(*c));
@@ -1050,6 +1060,8 @@ bool config_parse(struct vm_config *c, int argc, char **argv, GError **err)
 		return error(err, "-drive if=pflash,unit=1 holds variables: give the firmware "
 				  "itself as unit=0");
 	add_defaults(c);
+	if (!c->nodefaults && !drive_wishes_defaults(&c->drives, !has_ide_device(c), err))
+		return false;
 	return !c->cpu || x86_cpu_config_parse(&c->pc.cpu, c->cpu, err);
 }
 
@@ -1144,7 +1156,7 @@ static bool add_device(struct machine *m, const char *text, GError **err)
 		error(err, "-device: '%s' is part of the board and cannot be added", driver);
 	} else if (info && id && machine_find_device(m, id)) {
 		error(err, "-device %s: id '%s' is taken", driver, id);
-	} else if (info) {
+	} else if (info && optlist_name(l, "id", err)) {
 		d = device_new(m, info, id);
 		ok = set_properties(m, d, l, &bus, err) && device_realize(d, bus, err);
 	}

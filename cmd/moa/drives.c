@@ -160,36 +160,36 @@ static bool take_place(struct optlist *l, struct drive_wish *w, GError **err)
 	return true;
 }
 
-/* The first index of an interface that nobody has. */
-static int next_index(struct drive_wishes *all, enum drive_interface interface)
+static bool is_taken(const struct drive_wishes *all, enum drive_interface interface, int index)
 {
-	for (int n = 0;; n++) {
-		bool taken = false;
+	for (guint i = 0; i < all->all->len; i++) {
+		const struct drive_wish *w = all->all->pdata[i];
 
-		for (guint i = 0; i < all->all->len; i++) {
-			struct drive_wish *w = all->all->pdata[i];
-
-			taken |= w->interface == interface && w->index == n;
-		}
-		if (!taken)
-			return n;
+		if (w->interface == interface && w->index == index)
+			return true;
 	}
+	return false;
+}
+
+/* The first index of an interface that nobody has. */
+static int next_index(const struct drive_wishes *all, enum drive_interface interface)
+{
+	int n = 0;
+
+	while (is_taken(all, interface, n))
+		n++;
+	return n;
 }
 
 static bool add_wish(struct drive_wishes *all, struct drive_wish *w, GError **err)
 {
 	if (w->index < 0)
 		w->index = next_index(all, w->interface);
-	for (guint i = 0; i < all->all->len; i++) {
-		struct drive_wish *o = all->all->pdata[i];
-
-		if (w->interface != IF_NONE && o->interface == w->interface &&
-		    o->index == w->index) {
-			error(err, "two drives at if=%s,index=%d: give one another index",
-			      interface_names[w->interface], w->index);
-			free_wish(w);
-			return false;
-		}
+	if (w->interface != IF_NONE && is_taken(all, w->interface, w->index)) {
+		error(err, "two drives at if=%s,index=%d: give one another index",
+		      interface_names[w->interface], w->index);
+		free_wish(w);
+		return false;
 	}
 	/* QEMU's names: ide0-hd0, ide1-cd0, virtio0. */
 	if (!w->id && w->interface == IF_IDE)
@@ -437,6 +437,13 @@ bool drive_wish_add(struct drive_wishes *all, enum drive_interface interface, co
 	w->options.cdrom = w->options.block.read_only = cdrom;
 	w->options.removable = interface == IF_FLOPPY;
 	return add_wish(all, w, err);
+}
+
+bool drive_wishes_defaults(struct drive_wishes *all, bool cdrom, GError **err)
+{
+	if (cdrom && !is_taken(all, IF_IDE, 2) && !drive_wish_add(all, IF_IDE, NULL, 2, true, err))
+		return false;
+	return is_taken(all, IF_FLOPPY, 0) || drive_wish_add(all, IF_FLOPPY, NULL, 0, false, err);
 }
 
 static bool make_virtio(struct machine *m, struct drive *d, GError **err)

@@ -30,6 +30,8 @@ bool drive_wish_take(struct drive_wishes *w, struct optlist *l, GError **err);
 /* -hda FILE (index 0), -cdrom FILE, -fda FILE. */
 bool drive_wish_add(struct drive_wishes *w, enum drive_interface interface, const char *file,
 		    int index, bool cdrom, GError **err);
+/* Empty drives where nobody asked for another: a CD-ROM at ide1-cd0, and floppy0. */
+bool drive_wishes_defaults(struct drive_wishes *w, bool cdrom, GError **err);
 /* -blockdev: a file, or a format over one, by a name that devices say in drive=. */
 bool blockdev_take(struct drive_wishes *w, const char *text, GError **err);
 /* Opens the images, and makes the devices of those that have an interface. */

@@ -991,30 +991,24 @@ static void medium_changed(void *opaque)
 	cdrom_medium_changed(&((struct ata_device *)opaque)->cd);
 }
 
-static bool is_locked(void *opaque)
+static struct drive_tray tray(void *opaque)
 {
-	return ((struct ata_device *)opaque)->cd.tray_locked;
+	return cdrom_tray(&((struct ata_device *)opaque)->cd);
 }
 
-bool ata_attach(struct ata_channel *c, unsigned n, struct drive *back, const char *name,
-		GError **err)
+void ata_attach(struct ata_channel *c, unsigned n, struct drive *back)
 {
 	static unsigned number;
 	struct ata_device *d = &c->devices[n];
 	uint64_t total = drive_size(back) / BLOCK_SECTOR;
 
-	if (!drive_attach(back, d, name, err))
-		return false;
-	if (!back->cdrom && !back->block)
-		return error(err, "%s: drive '%s' has no medium, and a disk needs one", name,
-			     back->id);
 	d->back = back;
 	d->cdrom = back->cdrom;
 	d->cd.back = back;
 	d->cd.atapi = true;
 	back->opaque = d;
 	back->medium_changed = medium_changed;
-	back->is_locked = is_locked;
+	back->tray = back->cdrom ? tray : NULL;
 	d->heads = 16;
 	d->sectors = 63;
 	d->cylinders = (unsigned)MIN_OF(total / (16 * 63), UINT64_C(16383));
@@ -1023,7 +1017,6 @@ bool ata_attach(struct ata_channel *c, unsigned n, struct drive *back, const cha
 		g_strlcpy(d->serial, back->serial, sizeof(d->serial));
 	else
 		snprintf(d->serial, sizeof(d->serial), "MM%05u", ++number);
-	return true;
 }
 
 void ata_quiesce(struct ata_channel *c)

@@ -129,8 +129,7 @@ extern const struct field_table ata_channel_table;
 #define ATA_CONTROL_HOB BIT(7)
 
 void ata_channel_init(struct ata_channel *c, void *owner);
-bool ata_attach(struct ata_channel *c, unsigned n, struct drive *back, const char *name,
-		GError **err);
+void ata_attach(struct ata_channel *c, unsigned n, struct drive *back);
 void ata_channel_reset(struct ata_channel *c);
 /* After the lines' owners are reset or loaded. */
 void ata_update_irq(struct ata_channel *c);

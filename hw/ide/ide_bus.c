@@ -53,21 +53,20 @@ static bool choose_unit(struct ide_unit *u, const struct ide_bus *b, GError **er
 static bool attach(struct ide_unit *u, bool cdrom, GError **err)
 {
 	struct ide_bus *b = container_of(u->dev.bus, struct ide_bus, bus);
-	struct drive *d = u->drive ? drive_find(u->drive) : NULL;
+	struct drive *d;
 	struct ata_device *ata;
 
 	if (!choose_unit(u, b, err))
 		return false;
+	d = drive_of_device(u, u->drive, cdrom, err);
 	if (!d)
-		return error(err, "%s: no drive '%s'; make it with -drive if=none,id=ID,file=FILE",
-			     device_name(u), u->drive ? u->drive : "");
+		return false;
 	if (cdrom && !drive_become_cdrom(d, device_name(u), err))
 		return false;
 	if (d->cdrom && !cdrom)
 		return error(err, "%s: drive '%s' is a CD-ROM: use ide-cd, or media=disk",
 			     device_name(u), d->id);
-	if (!ata_attach(b->channel, u->unit, d, device_name(u), err))
-		return false;
+	ata_attach(b->channel, u->unit, d);
 	ata = &b->channel->devices[u->unit];
 	if (u->serial)
 		g_strlcpy(ata->serial, u->serial, sizeof(ata->serial));

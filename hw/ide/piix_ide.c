@@ -340,5 +340,8 @@ bool piix_ide_attach(struct piix_ide *s, unsigned index, struct drive *drive, GE
 {
 	if (index >= 2 * IDE_CHANNELS)
 		return error(err, "drive '%s': IDE has places 0 to 3, not %u", drive->id, index);
-	return ata_attach(&s->channels[index / 2], index % 2, drive, device_name(s), err);
+	if (!drive_attach(drive, s, device_name(s), err))
+		return false;
+	ata_attach(&s->channels[index / 2], index % 2, drive);
+	return true;
 }

@@ -59,9 +59,24 @@ static void tell_change(struct cdrom *c)
 	c->medium_changed = c->event_pending = true;
 }
 
+static void move_tray(struct cdrom *c, bool open)
+{
+	if (c->tray_open == open)
+		return;
+	c->tray_open = open;
+	drive_tray_moved(c->back, open);
+}
+
+struct drive_tray cdrom_tray(const struct cdrom *c)
+{
+	return (struct drive_tray) { c->tray_open, c->tray_locked };
+}
+
 void cdrom_medium_changed(struct cdrom *c)
 {
-	c->tray_open = !c->back->block;
+	/* The old disc has left by the tray. */
+	move_tray(c, true);
+	move_tray(c, !c->back->block);
 	tell_change(c);
 }
 
@@ -126,7 +141,7 @@ static enum mmc_result start_stop(struct cdrom *c, struct mmc_command *m)
 		return check(c, has_medium(c) ? SENSE_ILLEGAL_REQUEST : SENSE_NOT_READY,
 			     ASC_REMOVAL_PREVENTED);
 	if (load_eject && c->tray_open == start) {
-		c->tray_open = !start;
+		move_tray(c, !start);
 		tell_change(c);
 		c->medium_changed = start && has_medium(c);
 	}

@@ -40,6 +40,7 @@ struct mmc_command {
 enum mmc_result mmc_run(struct cdrom *c, struct mmc_command *m, void *owner);
 void cdrom_set_sense(struct cdrom *c, uint8_t key, uint16_t asc);
 void cdrom_reset(struct cdrom *c);
+struct drive_tray cdrom_tray(const struct cdrom *c);
 /* The user has changed the medium; an empty tray stays open. */
 void cdrom_medium_changed(struct cdrom *c);
 uint32_t cdrom_sectors(const struct cdrom *c);

@@ -772,9 +772,9 @@ static void medium_changed(void *opaque)
 	tell(u, ASC_MEDIUM_CHANGED);
 }
 
-static bool is_locked(void *opaque)
+static struct drive_tray tray(void *opaque)
 {
-	return ((struct scsi_unit *)opaque)->cd.tray_locked;
+	return cdrom_tray(&((struct scsi_unit *)opaque)->cd);
 }
 
 /* Life. */
@@ -795,7 +795,7 @@ static bool unit_realize(void *dev, GError **err)
 	u->cd.back = u->back;
 	u->back->resized = resized;
 	u->back->medium_changed = medium_changed;
-	u->back->is_locked = is_locked;
+	u->back->tray = u->is_cd ? tray : NULL;
 	u->back->opaque = u;
 	snprintf(u->own_serial, sizeof(u->own_serial), "moa-%u", ++number);
 	g_queue_init(&u->waiting);
@@ -822,7 +822,7 @@ static void unit_unrealize(void *dev)
 	scsi_cancel(u);
 	u->back->opaque = NULL;
 	u->back->resized = u->back->medium_changed = NULL;
-	u->back->is_locked = NULL;
+	u->back->tray = NULL;
 	iothread_unlock(bus_of(u)->iothread);
 }
 

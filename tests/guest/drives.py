@@ -57,7 +57,10 @@ def mistakes_name_the_remedy(tmp):
               f"file={image(tmp, 'other')},if=none,id=b", "-device", "nvme,drive=b,bootindex=3"], "bootindex=3 is taken"),
             (["-drive", f"file={path},bps=1000,bps_rd=10"], "goes not with"),
             ([f"{tmp}"], "is a folder: the guest gets it by -virtfs"),
-            (["-fda", path], "no floppy disk")):
+            (["-fda", path], "no floppy disk"),
+            (["-drive", f"file={path},if=none,id=a\"b"], "is no name"),
+            (["-blockdev", f"driver=raw,node-name=1,file.filename={path}"], "is no name"),
+            (["-device", "virtio-rng-pci,id=-"], "is no name")):
         status, out, err = run(*BARE, *args)
         assert status == 1 and text in err, (args, err)
 
@@ -70,11 +73,30 @@ def a_disc_as_a_node_is_changed(tmp):
         assert drives(vm)["cd"]["removable"]
         vm.qmp("blockdev-change-medium", device="cd", filename=discs[1])
         assert drives(vm)["cd"]["inserted"]["file"] == discs[1]
+        assert drives(vm)["cd"]["tray_open"] is False
         vm.qmp("eject", device="cd")
+        assert drives(vm)["cd"]["tray_open"] and "not locked, tray open" in vm.qmp.hmp("info block")
         assert "inserted" not in drives(vm)["cd"] and "inserted" not in drives(vm)["floppy0"]
         vm.qmp("blockdev-change-medium", device="floppy0", filename=image(tmp, "a.img", "raw", "1440K"))
         assert drives(vm)["floppy0"]["inserted"]["ro"] is False
         assert "no balloon" in vm.qmp.hmp("info balloon").lower()
+
+
+@test
+def drives_that_nobody_asked_for(tmp):
+    disc = image(tmp, "disc.iso", "raw")
+    with Vm(tmp, *[a for a in BARE if a != "-nodefaults"]) as vm:
+        assert set(drives(vm)) == {"ide1-cd0", "floppy0"}
+        text = vm.qmp.hmp(f"change ide1-cd0 {disc}") + vm.qmp.hmp("info block")
+        assert f"ide1-cd0: {disc} (raw, read-only)" in text and "floppy0: [not inserted]" in text, text
+        moved = [e["data"]["tray-open"] for e in vm.qmp.events if e["event"] == "DEVICE_TRAY_MOVED"]
+        assert moved == [True, False], moved
+    with Vm(tmp, *[a for a in BARE if a != "-nodefaults"], "-device", "ide-cd,id=c") as vm:
+        assert set(drives(vm)) == {"floppy0", "c"} and drives(vm)["c"]["qdev"] == "c"
+        vm.qmp.hmp(f"change c {disc}")
+        assert drives(vm)["c"]["inserted"]["ro"]
+    with Vm(tmp, *BARE) as vm:
+        assert not drives(vm) and vm.qmp.hmp("info iothreads") == ""
 
 
 @test

@@ -22,7 +22,7 @@ def boot(tmp, engine, limit, *disk):
     open(f"{tmp}/sercon", "wb").write((0x3f8).to_bytes(8, "little"))
     disk = [a.replace("FLOPPY", f"{tmp}/floppy").replace("CD", f"{tmp}/cd") for a in disk] or [
         "-fw_cfg", f"name=floppyimg/grub.img,file={tmp}/floppy"]
-    with Vm(tmp, "-accel", engine, "-m", "64", "-display", "none", "-serial", f"unix:{tmp}/serial,server=on,wait=off",
+    with Vm(tmp, "-accel", engine, "-m", "64", "-display", "none", "-nodefaults", "-serial", f"unix:{tmp}/serial,server=on,wait=off",
             "-fw_cfg", f"name=etc/sercon-port,file={tmp}/sercon", *disk):
         console = Console(tmp)
         console.expect("The highlighted entry", limit)
@@ -55,19 +55,19 @@ DISKS = {
 
 @test
 def grub_runs_under_the_translator(tmp):
-    boot(tmp, "tcg", 60)
+    boot(tmp, "tcg", 120)
 
 
 @test
 def grub_runs_on_kvm(tmp):
     need_kvm()
-    boot(tmp, "kvm", 200)
+    boot(tmp, "kvm", 600)
 
 
 @test
 def grub_boots_from_every_disk_under_the_translator(tmp):
     for disk in DISKS.values():
-        boot(tmp, "tcg", 60, *disk)
+        boot(tmp, "tcg", 120, *disk)
 
 
 @test
@@ -76,7 +76,7 @@ def grub_boots_from_disks_on_kvm(tmp):
     # A software KVM takes 15 seconds each, and on a busy host it misses the moments at which SeaBIOS lets the floppy's
     # interrupt in; MOA_ALL_DISKS does all.
     for name in DISKS if "MOA_ALL_DISKS" in os.environ else ("sata", "nvme", "virtio_scsi"):
-        boot(tmp, "kvm", 200, *DISKS[name])
+        boot(tmp, "kvm", 600, *DISKS[name])
 
 
 main()

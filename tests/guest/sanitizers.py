@@ -35,7 +35,7 @@ def address_and_undefined(tmp):
     names = [os.path.relpath(p, f"{tmp}/b") for p in sorted(glob.glob(f"{tmp}/b/tests/*/*")) if os.access(p, os.X_OK)]
     assert len(names) > 20
     # The test processes end with _exit and leave their machine to the system.
-    run_tests(tmp, names, ASAN_OPTIONS="detect_leaks=0", UBSAN_OPTIONS="print_stacktrace=1")
+    run_tests(tmp, names, ASAN_OPTIONS="detect_leaks=0", UBSAN_OPTIONS="print_stacktrace=1", MOA_DECODE_CASES="20000")
 
 
 @test
