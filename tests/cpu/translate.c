@@ -543,22 +543,34 @@ static unsigned gather_masks, gather_results; /* registers */
 static uint64_t case_end;		      /* rip */
 static uint64_t code_at;		      /* linear */
 
+struct row_list {
+	const struct insn_row **row;
+	unsigned count;
+};
+
+static void list_row(struct row_list *list, const struct insn_row *row)
+{
+	list->row = g_renew(const struct insn_row *, list->row, list->count + 1);
+	list->row[list->count++] = row;
+}
+
+static const struct insn_row *one_of(const struct row_list *list)
+{
+	return list->row[test_below(list->count)];
+}
+
+static const uint8_t neighbour_kinds[] = { K_PUSH, K_POP, K_JCC, K_INCDEC, K_LEA, K_CMPXCHG };
+static struct row_list first_rows;				   /* what a case begins with */
+static struct row_list neighbours[ARRAY_LEN(neighbour_kinds) + 1]; /* the last: simple ones */
+
 /*
  * A row for a case of neighbours: much that moves data, and jumps to what comes next anyway, so
  * that blocks have several ways out.
  */
 static const struct insn_row *neighbour(void)
 {
-	static const uint8_t kinds[] = { K_PUSH, K_POP, K_JCC, K_INCDEC, K_LEA, K_CMPXCHG };
-	unsigned kind = kinds[test_below(ARRAY_LEN(kinds))];
-	const struct insn_row *row;
-
-	do
-		row = &x86_rows[test_below(x86_row_count)];
-	while (test_below(2)
-		       ? row->kind != kind
-		       : row->map != MAP_1 || row->vex || row->kind != K_T || row->attr & A_FPU);
-	return row;
+	return one_of(&neighbours[test_below(2) ? test_below(ARRAY_LEN(neighbour_kinds))
+						: ARRAY_LEN(neighbour_kinds)]);
 }
 
 /* The jump leads to the next instruction. */
@@ -986,19 +998,31 @@ static int extension(const char *name)
 	test_fail(__FILE__, __LINE__, "MOA_EXT=%s: none of the extensions that are tested", name);
 }
 
+static void list_rows(const char *name, int feature)
+{
+	for (unsigned i = 0; i < x86_row_count; i++) {
+		const struct insn_row *row = &x86_rows[i];
+
+		for (unsigned k = 0; k < ARRAY_LEN(neighbour_kinds); k++)
+			if (row->kind == neighbour_kinds[k])
+				list_row(&neighbours[k], row);
+		if (row->map == MAP_1 && !row->vex && row->kind == K_T && !(row->attr & A_FPU))
+			list_row(&neighbours[ARRAY_LEN(neighbour_kinds)], row);
+		if ((!name || !strcmp(name, row->name)) &&
+		    (feature < 0 || extension_of(row) == (unsigned)feature))
+			list_row(&first_rows, row);
+	}
+	if (!first_rows.count)
+		test_fail(__FILE__, __LINE__, "MOA_ROW, MOA_EXT: there is no such instruction");
+}
+
 #define BATCH 64
 
-static void run_batch(const char *row_name, int feature)
+static void run_batch(void)
 {
 	renew_memory();
-	for (unsigned done = 0; done < BATCH;) {
-		const struct insn_row *row = &x86_rows[test_below(x86_row_count)];
-
-		if ((row_name && strcmp(row_name, row->name)) ||
-		    (feature >= 0 && extension_of(row) != (unsigned)feature))
-			continue;
-		done += run_case(row);
-	}
+	for (unsigned done = 0; done < BATCH;)
+		done += run_case(one_of(&first_rows));
 }
 
 TEST(instructions_do_what_the_bare_cpu_does)
@@ -1013,6 +1037,7 @@ TEST(instructions_do_what_the_bare_cpu_does)
 	if (s)
 		alarm(0); /* as long as it takes */
 	set_up();
+	list_rows(only, feature);
 	for (unsigned i = 0; i < SANDBOX_SIZE; i += 8)
 		store_le(memory_at_start + i,
 			 test_below(3) ? test_random() : test_random() & 0xff00ff00ff, 8);
@@ -1023,14 +1048,14 @@ TEST(instructions_do_what_the_bare_cpu_does)
 
 		test_seed(batch);
 		quiet = true;
-		run_batch(only, feature);
+		run_batch();
 		if (!differences)
 			continue;
 		/* Again, and aloud. A trap that the host once loses does not come again. */
 		test_seed(batch);
 		quiet = false;
 		differences = 0;
-		run_batch(only, feature);
+		run_batch();
 		unsteady += differences == 0;
 		wrong += differences;
 		differences = 0;
