@@ -179,11 +179,17 @@ static void tell_run_changed(struct machine *m, bool running)
 			l->run_changed(l->opaque, running);
 }
 
+/* I/O threads look at it too. */
+static void set_state(struct machine *m, enum run_state state)
+{
+	__atomic_store_n(&m->state, state, __ATOMIC_RELAXED);
+}
+
 void machine_start(struct machine *m)
 {
 	if (m->state == RUN_RUNNING)
 		return;
-	m->state = RUN_RUNNING;
+	set_state(m, RUN_RUNNING);
 	clock_run(vm_clock(m), true);
 	tell_run_changed(m, true);
 	machine_event(m, "RESUME", NULL);
@@ -200,7 +206,7 @@ void machine_stop(struct machine *m, enum run_state why)
 			m->pause_vcpus(m);
 		clock_run(vm_clock(m), false);
 	}
-	m->state = why;
+	set_state(m, why);
 	if (was) {
 		tell_run_changed(m, false);
 		machine_event(m, "STOP", NULL);
@@ -312,7 +318,7 @@ bool machine_handle_requests(struct machine *m)
 		/* A VM that ended or failed may run again from reset. */
 		if (m->state == RUN_SHUTDOWN || m->state == RUN_INTERNAL_ERROR ||
 		    m->state == RUN_GUEST_PANICKED)
-			m->state = RUN_PAUSED;
+			set_state(m, RUN_PAUSED);
 	}
 	return true;
 }

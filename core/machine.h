@@ -147,7 +147,7 @@ bool machine_add_boot(struct machine *m, const char *device, int32_t index, char
 const char *run_state_name(enum run_state s);
 static inline bool machine_running(const struct machine *m)
 {
-	return m->state == RUN_RUNNING;
+	return __atomic_load_n(&m->state, __ATOMIC_RELAXED) == RUN_RUNNING;
 }
 /* Asks the main loop; any thread. */
 void machine_request(struct machine *m, unsigned request);

@@ -212,9 +212,10 @@ bool info_network(struct call *c, GError **err)
 
 	(void)err;
 	for (unsigned i = 0; (p = net_nth(i)); i++) {
-		g_autofree char *what =
-			p->ops && p->ops->describe ? p->ops->describe(p->opaque) : NULL;
+		g_autofree char *what = NULL;
 
+		iothread_lock(p->iothread);
+		what = p->ops && p->ops->describe ? p->ops->describe(p->opaque) : NULL;
 		g_string_append_printf(
 			c->text,
 			"%s: %s%s, to %s: sent %" G_GUINT64_FORMAT " frames, %" G_GUINT64_FORMAT
@@ -222,6 +223,7 @@ bool info_network(struct call *c, GError **err)
 			p->id, what ? what : "card", p->link_down ? ", link down" : "",
 			p->peer ? p->peer->id : "nobody", p->sent.frames, p->sent.bytes,
 			p->sent.dropped, g_queue_get_length(&p->queue));
+		iothread_unlock(p->iothread);
 	}
 	return true;
 }
@@ -295,6 +297,8 @@ bool cmd_set_link(struct call *c, GError **err)
 	if (!p)
 		return error(err, "Device '%s' not found: `info network` lists networks and cards",
 			     name);
+	iothread_lock(p->iothread);
 	net_set_link(p, call_bool(c, "up", true));
+	iothread_unlock(p->iothread);
 	return true;
 }

@@ -2,6 +2,7 @@
 /* Ports, queues and addresses: see net.h. */
 #include "net/net.h"
 
+#include <glib-unix.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -161,10 +162,97 @@ bool net_join(struct net_port *p, const char *netdev, GError **err)
 	return true;
 }
 
+/* I/O threads. */
+
+GMainContext *net_context(const struct net_port *p)
+{
+	return p->iothread ? p->iothread->context : p->machine->context;
+}
+
+struct watch {
+	struct net_port *port;
+	net_event_fn *fn;
+	void *opaque;
+};
+
+static gboolean came(gint fd, GIOCondition condition, gpointer opaque)
+{
+	struct watch *w = opaque;
+	struct iothread *t = __atomic_load_n(&w->port->iothread, __ATOMIC_ACQUIRE);
+	gboolean stays = G_SOURCE_REMOVE;
+
+	iothread_lock(t);
+	/* It may have gone, or gone to another thread, while this one waited for the lock. */
+	if (!g_source_is_destroyed(g_main_current_source()))
+		stays = w->fn(fd, condition, w->opaque);
+	iothread_unlock(t);
+	return stays;
+}
+
+static gboolean time_came(gpointer opaque)
+{
+	return came(-1, 0, opaque);
+}
+
+static GSource *watch(struct net_port *p, GSource *source, GSourceFunc came_fn, net_event_fn *fn,
+		      void *opaque)
+{
+	struct watch *w = g_new(struct watch, 1);
+
+	*w = (struct watch) { p, fn, opaque };
+	g_source_set_callback(source, came_fn, w, g_free);
+	g_source_attach(source, net_context(p));
+	return source;
+}
+
+GSource *net_watch_fd(struct net_port *p, int fd, GIOCondition condition, net_event_fn *fn,
+		      void *opaque)
+{
+	return watch(p, g_unix_fd_source_new(fd, condition), G_SOURCE_FUNC(came), fn, opaque);
+}
+
+GSource *net_watch_timeout(struct net_port *p, unsigned seconds, net_event_fn *fn, void *opaque)
+{
+	return watch(p, g_timeout_source_new_seconds(seconds), time_came, fn, opaque);
+}
+
+/* With the locks of the old and the new thread. */
+static void move_backend(struct net_port *p, struct iothread *t)
+{
+	__atomic_store_n(&p->iothread, t, __ATOMIC_RELEASE);
+	p->ops->move(p->opaque);
+}
+
+bool net_use_iothread(struct net_port *p, struct iothread *t, GError **err)
+{
+	struct net_port *peer = p->peer;
+
+	if (!t)
+		return true;
+	if (peer && !peer->ops->move)
+		return error(err,
+			     "%s: an I/O thread cannot serve network '%s': take iothread= away, or "
+			     "give the card a network of another type",
+			     p->id, peer->id);
+	iothread_lock(t);
+	p->iothread = t;
+	if (peer)
+		move_backend(peer, t);
+	iothread_unlock(t);
+	return true;
+}
+
 void net_card_free(struct net_port *p)
 {
-	if (p)
-		free_port(p);
+	struct iothread *t = p ? p->iothread : NULL;
+
+	if (!p)
+		return;
+	iothread_lock(t);
+	if (t && p->peer)
+		move_backend(p->peer, NULL);
+	free_port(p);
+	iothread_unlock(t);
 }
 
 /* Frames. */

@@ -6,13 +6,15 @@
  * What a port cannot take now waits in a bounded queue before it, and the sender is told to hold
  * back; what must be dropped all the same is counted. Nobody blocks.
  *
- * Lock: the machine lock.
+ * Lock: the port's and its peer's, which is the machine lock, or that of the I/O thread whose loop
+ * serves them both.
  */
 #pragma once
 
 #include <glib.h>
 
 #include "core/error.h"
+#include "core/iothread.h"
 #include "core/iov.h"
 #include "core/machine.h"
 #include "net/offload.h"
@@ -34,6 +36,9 @@ struct net_ops {
 	void (*peer_takes)(void *opaque, unsigned takes);
 	/* The other port takes frames again. May be NULL. */
 	void (*go_on)(void *opaque);
+	/* A backend's sources of events go to net_context's loop. NULL: an I/O thread cannot have
+	 * it. */
+	void (*move)(void *opaque);
 	/* The wire was plugged in or pulled, at either end. May be NULL. */
 	void (*link_changed)(void *opaque);
 	/* Frees the backend. NULL for cards, whose device does so. */
@@ -52,6 +57,7 @@ struct net_port {
 	void *opaque;
 	struct machine *machine;
 	struct net_port *peer;
+	struct iothread *iothread; /* NULL: the main loop; changed under both locks */
 	bool is_card;
 	bool link_down;
 	struct net_counters sent; /* by this port */
@@ -75,6 +81,8 @@ void net_free_all(void);
 struct net_port *net_card_new(struct machine *m, const char *id, const char *netdev,
 			      const struct net_ops *ops, void *opaque, GError **err);
 void net_card_free(struct net_port *p);
+/* The card, whose device t serves, and its network are t's from now on. Machine lock. */
+bool net_use_iothread(struct net_port *p, struct iothread *t, GError **err);
 /* Connects the port with the network `netdev`; refuses one that is connected already. */
 bool net_join(struct net_port *p, const char *netdev, GError **err);
 
@@ -107,6 +115,18 @@ void net_default_mac(struct machine *m, unsigned n, uint8_t mac[MAC_BYTES]);
 void net_set_identity(const char *text);
 
 /* For backends. */
+
+/* The loop that serves the port. */
+GMainContext *net_context(const struct net_port *p);
+/*
+ * Sources of events there, which are the caller's (loop_unwatch). fn runs with the port's lock; a
+ * timeout's descriptor is -1. Destroyed with that lock held, it does not come any more.
+ */
+typedef gboolean net_event_fn(gint fd, GIOCondition condition, gpointer opaque);
+GSource *net_watch_fd(struct net_port *p, int fd, GIOCondition condition, net_event_fn *fn,
+		      void *opaque);
+GSource *net_watch_timeout(struct net_port *p, unsigned seconds, net_event_fn *fn, void *opaque);
+
 struct net_backend {
 	const char *name, *help;
 	bool (*open)(struct net_port *p, struct optlist *l, GError **err);

@@ -72,7 +72,7 @@ static void go_on(void *opaque)
 	struct packet_fd *f = opaque;
 
 	if (!f->in)
-		f->in = loop_watch_fd(f->port->machine->context, f->fd, G_IO_IN, readable, f);
+		f->in = net_watch_fd(f->port, f->fd, G_IO_IN, readable, f);
 }
 
 static gboolean writable(gint fd, GIOCondition condition, gpointer opaque)
@@ -84,6 +84,20 @@ static gboolean writable(gint fd, GIOCondition condition, gpointer opaque)
 	loop_unwatch(&f->out);
 	net_ready(f->port);
 	return G_SOURCE_REMOVE;
+}
+
+static void move(void *opaque)
+{
+	struct packet_fd *f = opaque;
+
+	if (f->in) {
+		loop_unwatch(&f->in);
+		go_on(f);
+	}
+	if (f->out) {
+		loop_unwatch(&f->out);
+		f->out = net_watch_fd(f->port, f->fd, G_IO_OUT, writable, f);
+	}
 }
 
 static bool write_frame(struct packet_fd *f, const struct iovec *iov, int n)
@@ -100,8 +114,7 @@ static bool write_frame(struct packet_fd *f, const struct iovec *iov, int n)
 			 : writev(f->out_fd >= 0 ? f->out_fd : f->fd, iov, n);
 	if (done < 0 && (errno == EAGAIN || errno == ENOBUFS)) {
 		if (!f->out)
-			f->out = loop_watch_fd(f->port->machine->context, f->fd, G_IO_OUT, writable,
-					       f);
+			f->out = net_watch_fd(f->port, f->fd, G_IO_OUT, writable, f);
 		return false;
 	}
 	/* A frame that nobody receives is gone, as on a wire. */
@@ -162,6 +175,7 @@ static const struct net_ops packet_ops = { .take = take,
 					   .take_unfinished = take_unfinished,
 					   .peer_takes = peer_takes,
 					   .go_on = go_on,
+					   .move = move,
 					   .close = close_packets,
 					   .describe = describe };
 

@@ -65,7 +65,9 @@ bool net_dump_new(const char *id, const char *netdev, const char *path, uint64_t
 	d->path = g_strdup(path);
 	d->file = f;
 	d->most = (uint32_t)most;
+	iothread_lock(p->iothread);
 	p->dump = d;
+	iothread_unlock(p->iothread);
 	return true;
 }
 

@@ -82,7 +82,7 @@ static gboolean readable(gint fd, GIOCondition condition, gpointer opaque)
 static void watch_input(struct stream *s)
 {
 	if (!s->in && s->fd >= 0 && !s->connecting)
-		s->in = loop_watch_fd(s->port->machine->context, s->fd, G_IO_IN, readable, s);
+		s->in = net_watch_fd(s->port, s->fd, G_IO_IN, readable, s);
 }
 
 static void go_on(void *opaque)
@@ -119,7 +119,7 @@ static void flush_output(struct stream *s)
 		g_byte_array_remove_range(s->waiting, 0, (guint)n);
 	}
 	if (s->waiting->len && !s->out && s->fd >= 0)
-		s->out = loop_watch_fd(s->port->machine->context, s->fd, G_IO_OUT, writable, s);
+		s->out = net_watch_fd(s->port, s->fd, G_IO_OUT, writable, s);
 }
 
 static gboolean writable(gint fd, GIOCondition condition, gpointer opaque)
@@ -197,25 +197,25 @@ static bool start_connect(struct stream *s)
 	}
 	s->connecting = true;
 	s->fd = fd;
-	s->out = loop_watch_fd(s->port->machine->context, fd, G_IO_OUT, writable, s);
+	s->out = net_watch_fd(s->port, fd, G_IO_OUT, writable, s);
 	return true;
 }
 
-static gboolean try_again(gpointer opaque);
+static gboolean try_again(gint fd, GIOCondition condition, gpointer opaque);
 
 static void plan_retry(struct stream *s)
 {
 	if (!s->reconnect || s->retry)
 		return;
-	s->retry = g_timeout_source_new_seconds(s->reconnect);
-	g_source_set_callback(s->retry, try_again, s, NULL);
-	g_source_attach(s->retry, s->port->machine->context);
+	s->retry = net_watch_timeout(s->port, s->reconnect, try_again, s);
 }
 
-static gboolean try_again(gpointer opaque)
+static gboolean try_again(gint fd, GIOCondition condition, gpointer opaque)
 {
 	struct stream *s = opaque;
 
+	(void)fd;
+	(void)condition;
 	loop_unwatch(&s->retry);
 	if (!start_connect(s))
 		plan_retry(s);
@@ -224,8 +224,7 @@ static gboolean try_again(gpointer opaque)
 
 static void wait_for_client(struct stream *s)
 {
-	s->accepting =
-		loop_watch_fd(s->port->machine->context, s->listener, G_IO_IN, acceptable, s);
+	s->accepting = net_watch_fd(s->port, s->listener, G_IO_IN, acceptable, s);
 }
 
 static void begin(struct stream *s, int fd)
@@ -256,6 +255,28 @@ static void lose(struct stream *s, const char *why)
 	else
 		plan_retry(s);
 	net_ready(s->port);
+}
+
+static void move(void *opaque)
+{
+	struct stream *s = opaque;
+
+	if (s->in) {
+		loop_unwatch(&s->in);
+		watch_input(s);
+	}
+	if (s->out) {
+		loop_unwatch(&s->out);
+		s->out = net_watch_fd(s->port, s->fd, G_IO_OUT, writable, s);
+	}
+	if (s->accepting) {
+		loop_unwatch(&s->accepting);
+		wait_for_client(s);
+	}
+	if (s->retry) {
+		loop_unwatch(&s->retry);
+		plan_retry(s);
+	}
 }
 
 static void close_stream(void *opaque)
@@ -289,7 +310,7 @@ static char *describe(void *opaque)
 }
 
 static const struct net_ops stream_ops = {
-	.take = take, .go_on = go_on, .close = close_stream, .describe = describe
+	.take = take, .go_on = go_on, .move = move, .close = close_stream, .describe = describe
 };
 
 static bool start_listening(struct stream *s)

@@ -65,10 +65,13 @@ struct slirp_timer {
 static void timer_fired(void *opaque, int64_t late)
 {
 	struct slirp_timer *t = opaque;
+	struct iothread *thread = t->u->port->iothread;
 
 	(void)late;
+	iothread_lock(thread);
 	t->fire(t->opaque);
 	gro_flush(t->u->gro);
+	iothread_unlock(thread);
 }
 
 static void *timer_make(SlirpTimerCb fire, void *fire_opaque, void *opaque)
@@ -104,7 +107,7 @@ static void poll_fd(int fd, void *opaque)
 
 static void wake(void *opaque)
 {
-	g_main_context_wakeup(((struct user_net *)opaque)->port->machine->context);
+	g_main_context_wakeup(net_context(((struct user_net *)opaque)->port));
 }
 
 static const SlirpCb callbacks = {
@@ -157,11 +160,27 @@ static int add_poll(int fd, int events, void *opaque)
 	return (int)u->used++;
 }
 
+/* Takes the port's lock; false, without it: the source has gone to another thread. */
+static bool begin(GSource *source, struct iothread **t)
+{
+	struct user_net *u = ((struct slirp_source *)source)->u;
+
+	*t = __atomic_load_n(&u->port->iothread, __ATOMIC_ACQUIRE);
+	iothread_lock(*t);
+	if (!g_source_is_destroyed(source))
+		return true;
+	iothread_unlock(*t);
+	return false;
+}
+
 static gboolean prepare(GSource *source, gint *timeout)
 {
 	struct user_net *u = ((struct slirp_source *)source)->u;
 	uint32_t ms = UINT32_MAX;
+	struct iothread *t;
 
+	if (!begin(source, &t))
+		return FALSE;
 	u->used = 0;
 	slirp_pollfds_fill(u->slirp, &ms, add_poll, u);
 	for (guint i = u->used; i < u->polled->len; i++) {
@@ -171,6 +190,7 @@ static gboolean prepare(GSource *source, gint *timeout)
 			g_source_remove_unix_fd(u->source, p->tag);
 	}
 	g_array_set_size(u->polled, u->used);
+	iothread_unlock(t);
 	*timeout = ms == UINT32_MAX ? -1 : (gint)MIN_OF(ms, 1000000u);
 	return FALSE;
 }
@@ -198,17 +218,37 @@ static int get_revents(int index, void *opaque)
 static gboolean dispatch(GSource *source, GSourceFunc fn, gpointer opaque)
 {
 	struct user_net *u = ((struct slirp_source *)source)->u;
+	struct iothread *t;
 
 	(void)fn;
 	(void)opaque;
+	if (!begin(source, &t))
+		return G_SOURCE_REMOVE;
 	/* While the card cannot take more, the host's sockets hold what comes. */
 	if (!u->port->peer || net_may_send(u->port))
 		slirp_pollfds_poll(u->slirp, 0, get_revents, u);
 	gro_flush(u->gro);
+	iothread_unlock(t);
 	return G_SOURCE_CONTINUE;
 }
 
 static GSourceFuncs source_funcs = { .prepare = prepare, .check = check, .dispatch = dispatch };
+
+static void attach(struct user_net *u)
+{
+	u->source = g_source_new(&source_funcs, sizeof(struct slirp_source));
+	((struct slirp_source *)u->source)->u = u;
+	g_source_attach(u->source, net_context(u->port));
+}
+
+static void move(void *opaque)
+{
+	struct user_net *u = opaque;
+
+	loop_unwatch(&u->source);
+	g_array_set_size(u->polled, 0);
+	attach(u);
+}
 
 /* Our view of libslirp. */
 
@@ -247,8 +287,7 @@ static void user_close(void *opaque)
 {
 	struct user_net *u = opaque;
 
-	g_source_destroy(u->source);
-	g_source_unref(u->source);
+	loop_unwatch(&u->source);
 	slirp_cleanup(u->slirp);
 	gro_free(u->gro);
 	g_array_unref(u->polled);
@@ -268,6 +307,7 @@ static char *user_describe(void *opaque)
 static const struct net_ops user_ops = { .take = user_take,
 					 .take_unfinished = user_take_unfinished,
 					 .go_on = user_go_on,
+					 .move = move,
 					 .close = user_close,
 					 .describe = user_describe };
 
@@ -402,9 +442,7 @@ static bool user_open(struct net_port *p, struct optlist *l, GError **err)
 			goto failed;
 		}
 	}
-	u->source = g_source_new(&source_funcs, sizeof(struct slirp_source));
-	((struct slirp_source *)u->source)->u = u;
-	g_source_attach(u->source, p->machine->context);
+	attach(u);
 	p->ops = &user_ops;
 	p->opaque = u;
 	p->takes = NET_TAKES_CSUM | NET_TAKES_TSO4 | NET_TAKES_TSO6 | NET_TAKES_ECN;

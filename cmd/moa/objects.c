@@ -36,7 +36,8 @@ static const struct {
 } types[] = {
 	{ "filter-dump", "what passes a network, to a file: id=ID,netdev=ID,file=FILE[,maxlen=N]",
 	  false, make_dump },
-	{ "iothread", "a thread that moves disks' data, for a device's iothread=ID: id=ID", true,
+	{ "iothread",
+	  "a thread that moves data of disks and networks, for a device's iothread=ID: id=ID", true,
 	  make_iothread },
 };
 

@@ -61,7 +61,7 @@ enum { RX_PROMISC, RX_ALLMULTI, RX_ALLUNI, RX_NOMULTI, RX_NOUNI, RX_NOBCAST, RX_
 
 struct virtio_net {
 	struct virtio_device vdev;
-	char *netdev, *mac_text; /* properties */
+	char *netdev, *mac_text, *iothread; /* properties */
 	uint16_t host_mtu;
 	uint16_t rx_size, tx_size;
 	bool mq, csum, host_tso4, host_tso6, host_ecn, guest_csum, guest_tso4, guest_tso6,
@@ -579,6 +579,11 @@ static bool net_realize(void *dev, GError **err)
 	s->port = net_card_new(s->vdev.pci.dev.machine, name, s->netdev, &card_ops, s, err);
 	if (!s->port)
 		return false;
+	if (!virtio_use_iothread(s, s->iothread, err) ||
+	    !net_use_iothread(s->port, s->vdev.iothread, err)) {
+		net_card_free(s->port);
+		return false;
+	}
 	s->most_pairs = s->pairs = 1;
 	if (s->mq && s->port->peer)
 		s->most_pairs = (uint16_t)s->port->peer->queues;
@@ -597,6 +602,10 @@ static void net_unrealize(void *dev)
 {
 	struct virtio_net *s = dev;
 
+	/* Kicks that an I/O thread is about to come to find no card any more. */
+	iothread_lock(s->vdev.iothread);
+	s->vdev.io_off = true;
+	iothread_unlock(s->vdev.iothread);
 	net_card_free(s->port);
 	virtio_destroy(dev);
 }
@@ -622,26 +631,34 @@ static bool net_loaded(void *dev, GError **err)
 	if (!virtio_loaded(dev, err))
 		return false;
 	assign_queues(s);
+	iothread_lock(s->vdev.iothread);
 	ask_peer(s);
+	iothread_unlock(s->vdev.iothread);
 	return true;
 }
 
 /* Frames that came while it stood still. */
 static void net_run_changed(void *dev, bool running)
 {
+	struct virtio_net *s = dev;
+
 	if (!running)
 		return;
-	net_ready(((struct virtio_net *)dev)->port);
-	card_goes_on(dev);
+	iothread_lock(s->vdev.iothread);
+	net_ready(s->port);
+	card_goes_on(s);
+	iothread_unlock(s->vdev.iothread);
 }
 
 static void net_print(void *dev, GString *out)
 {
 	struct virtio_net *s = dev;
 
+	iothread_lock(s->vdev.iothread);
 	g_string_append_printf(out, "mac %02x:%02x:%02x:%02x:%02x:%02x, netdev %s\n", s->mac[0],
 			       s->mac[1], s->mac[2], s->mac[3], s->mac[4], s->mac[5],
 			       s->netdev ? s->netdev : "none");
+	iothread_unlock(s->vdev.iothread);
 }
 
 static const struct pci_info net_pci = VIRTIO_PCI(0x1000, 0x0200, 1);
@@ -655,6 +672,7 @@ DEVICE(virtio_net,
 	.props = FIELDS(F(netdev, .help = "the network's id"),
 			{ .name = "mac", .type = FT_STR, .offset = offsetof(D, mac_text),
 			  .size = sizeof(char *), .help = "the card's address" },
+			F(iothread, .help = "the -object iothread that moves its data"),
 			F(host_mtu, .help = "MTU that the driver shall use"),
 			{ .name = "rx_queue_size", .type = FT_U16, .offset = offsetof(D, rx_size),
 			  .size = 2, .init = 256, .min = 64, .max = VIRTQ_MOST_SIZE },
@@ -674,7 +692,7 @@ DEVICE(virtio_net,
 	.state = FIELDS(FO(vdev, virtio_device_table), F(mac), F(rx_mode), F(nmacs),
 			F(unicast_overflow), F(multicast_overflow), F(macs), F(vlans), F(pairs),
 			F(guest_offloads)),
-	.host = HOST(port, number, mac_text, rx_size, tx_size, most_pairs, flow_pair),
+	.host = HOST(port, number, mac_text, iothread, rx_size, tx_size, most_pairs, flow_pair),
 	.realize = net_realize,
 	.unrealize = net_unrealize,
 	.reset = net_reset_device,

@@ -2,6 +2,9 @@
 /* VIRTIO 1.2: the PCI transport, both kinds of rings, and the disk, as a driver sees them. */
 #include "hw/virtio/virtio.h"
 
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include "net/net.h"
 #include "tests/lib/vdriver.h"
 
@@ -549,6 +552,145 @@ BENCH(virtio_card_sends_receives_and_filters)
 	frame[5] = 0x56;
 	CHECK(net_send(peer, &(struct iovec) { frame, sizeof(frame) }, 1));
 	CHECK_EQ(rig_read(r, VD_RING + 0x2002, 2), 2);
+}
+
+/* The card and its network in the hands of an I/O thread. */
+
+static int far_end; /* of a datagram network */
+
+/* Buffer n of the receive queue. */
+static void offer_buffer(struct rig *r, uint16_t n)
+{
+	iothread_lock(vd_dev->iothread);
+	vd_put_desc(r, VD_RING, n % VD_QUEUE, VD_BUFFERS + 0x1000u * (n % VD_QUEUE), 2000, VD_WRITE,
+		    0);
+	rig_write(r, VD_RING + 0x1004 + 2u * (n % VD_QUEUE), n % VD_QUEUE, 2);
+	rig_write(r, VD_RING + 0x1002, n + 1u, 2);
+	iothread_unlock(vd_dev->iothread);
+	vd_kick(r, 0);
+}
+
+/* Sends a frame of the driver's, the n-th. */
+static void transmit(struct rig *r, const uint8_t *f, uint32_t len, uint16_t n)
+{
+	static const uint8_t header[12];
+
+	iothread_lock(vd_dev->iothread);
+	vd_put_bytes(r, DATA, header, sizeof(header));
+	vd_put_bytes(r, DATA + sizeof(header), f, len);
+	vd_put_desc(r, vd_table(1), 0, DATA, (uint32_t)sizeof(header) + len, 0, 0);
+	rig_write(r, vd_table(1) + 0x1004 + 2u * (n % VD_QUEUE), 0, 2);
+	rig_write(r, vd_table(1) + 0x1002, n + 1u, 2);
+	iothread_unlock(vd_dev->iothread);
+	vd_kick(r, 1);
+}
+
+static void add_threaded_card(struct rig *r, const char *netdev)
+{
+	CHECK(iothread_find("io2") || iothread_new("io2", NULL));
+	CHECK(net_backend_new(&r->m, "-netdev", netdev, NULL));
+	CHECK(device_add_global("virtio-net-pci.iothread=io2", NULL));
+	vd_disk = NULL;
+	vd_add(r, "virtio-net-pci", "netdev", "n");
+	CHECK(net_find("n")->iothread == iothread_find("io2"));
+	machine_start(&r->m);
+	vd_start(r, BIT64(17), 3);
+}
+
+static void add_datagram_card(struct rig *r)
+{
+	g_autofree char *text = NULL;
+	int fds[2];
+
+	CHECK(!socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds));
+	far_end = fds[0];
+	text = g_strdup_printf("dgram,id=n,local.type=fd,local.str=%d", fds[1]);
+	add_threaded_card(r, text);
+}
+
+BENCH(virtio_card_in_an_iothread_sends_and_receives)
+{
+	uint8_t f[200] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff }, back[2000];
+
+	add_datagram_card(r);
+	for (uint16_t n = 0; n < 100; n++) {
+		uint32_t at = VD_BUFFERS + 0x1000u * (n % VD_QUEUE);
+
+		if (n % 3)
+			offer_buffer(r, n);
+		f[20] = (uint8_t)n;
+		CHECK_EQ(write(far_end, f, sizeof(f)), (ssize_t)sizeof(f));
+		if (n % 3 == 0)
+			offer_buffer(r, n);
+		wait_used(r, n + 1);
+		iothread_lock(vd_dev->iothread);
+		CHECK_EQ(rig_read(r, at + 12 + 20, 1), n);
+		iothread_unlock(vd_dev->iothread);
+		f[20] = (uint8_t)~n;
+		transmit(r, f, sizeof(f), n);
+		for (int i = 0; recv(far_end, back, sizeof(back), MSG_DONTWAIT) < 0; i++) {
+			CHECK(i < 20000);
+			wait_a_bit(r);
+		}
+		CHECK_EQ(back[20], f[20]);
+	}
+	close(far_end);
+}
+
+BENCH(virtio_card_in_an_iothread_waits_for_the_vm)
+{
+	const uint8_t f[200] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+
+	add_datagram_card(r);
+	for (uint16_t n = 0; n < 20; n++) {
+		machine_stop(&r->m, RUN_PAUSED);
+		if (n & 1)
+			offer_buffer(r, n);
+		CHECK_EQ(write(far_end, f, sizeof(f)), (ssize_t)sizeof(f));
+		for (int k = 0; k < 10; k++)
+			wait_a_bit(r);
+		CHECK_EQ(count_used(r), n);
+		if (!(n & 1))
+			offer_buffer(r, n);
+		machine_start(&r->m);
+		wait_used(r, n + 1);
+	}
+	/* Its wire is pulled meanwhile, and the network is asked about. */
+	for (uint16_t n = 20; n < 60; n++) {
+		struct net_port *p = net_find("n");
+
+		offer_buffer(r, n);
+		iothread_lock(p->iothread);
+		net_set_link(p, false);
+		net_set_link(p, true);
+		CHECK_EQ(p->sent.frames, n);
+		iothread_unlock(p->iothread);
+		CHECK_EQ(write(far_end, f, sizeof(f)), (ssize_t)sizeof(f));
+		wait_used(r, n + 1);
+	}
+	close(far_end);
+}
+
+BENCH(virtio_card_in_an_iothread_on_the_user_network)
+{
+	/* Who has 10.0.2.2? */
+	static const uint8_t ask[42] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0,
+					 0x12, 0x34, 0x56, 8,	 6,    0,    1,	   8,	 0,
+					 6,    4,    0,	   1,	 0x52, 0x54, 0,	   0x12, 0x34,
+					 0x56, 10,   0,	   2,	 15,   0,    0,	   0,	 0,
+					 0,    0,    10,   0,	 2,    2 };
+
+	add_threaded_card(r, "user,id=n");
+	for (uint16_t n = 0; n < 50; n++) {
+		uint32_t at = VD_BUFFERS + 0x1000u * (n % VD_QUEUE);
+
+		offer_buffer(r, n);
+		transmit(r, ask, sizeof(ask), n);
+		wait_used(r, n + 1);
+		iothread_lock(vd_dev->iothread);
+		CHECK_EQ(rig_read(r, at + 12 + 28, 4), 0x0202000a);
+		iothread_unlock(vd_dev->iothread);
+	}
 }
 
 /* Several pairs of queues, of which the driver chooses some. */

@@ -44,6 +44,9 @@ def mistakes_name_the_option_and_the_remedy(tmp):
     refused(["no card model 'ne3000'"], "-nic", "user,model=ne3000")
     refused(["even byte"], "-nic", "user,mac=53:54:00:12:34:56")
     refused(["no network 'n1'", "-netdev user,id=n1"], "-device", "virtio-net-pci,netdev=n1")
+    refused(["cannot serve network 'h'"], "-object", "iothread,id=t", "-netdev", "hubport,id=h,hubid=1", "-device",
+            "virtio-net-pci,netdev=h,iothread=t")
+    refused(["-object iothread,id=t"], "-device", "virtio-net-pci,iothread=t")
     refused(["only raw"], "-drive", "if=pflash,format=qcow2,file=x")
     refused(["unit=0"], "-drive", "if=pflash,unit=1,file=x")
     refused(["not a UUID"], "-uuid", "1234")

@@ -57,9 +57,9 @@ def serve():
     return server.server_address[1]
 
 
-def transfers(tmp, model, *more, steps=()):
+def transfers(tmp, *card, steps=()):
     path, port = overlay(tmp), serve()
-    with start(tmp, path, "-nic", f"user,model={model}", *more) as vm:
+    with start(tmp, path, *card) as vm:
         console = Console(tmp)
         log_in(console)
         for command, want in [
@@ -96,13 +96,13 @@ def ipxe_drives_the_cards(tmp):
 
 @test
 def files_travel_over_an_e1000(tmp):
-    transfers(tmp, "e1000")
+    transfers(tmp, "-nic", "user,model=e1000")
 
 
 @test
 def files_travel_over_virtio_cards(tmp):
     """Long segments whole on the user network; on the other side of a hub they are cut and summed here, and libslirp checks them."""
-    transfers(tmp, "virtio-net-pci", "-netdev", "user,id=u,net=10.0.3.0/24", "-netdev", "hubport,id=h0,hubid=3,netdev=u",
+    transfers(tmp, "-nic", "user,model=virtio-net-pci", "-netdev", "user,id=u,net=10.0.3.0/24", "-netdev", "hubport,id=h0,hubid=3,netdev=u",
               "-netdev", "hubport,id=h1,hubid=3,queues=2", "-device", "virtio-net-pci,netdev=h1,mq=on,vectors=6", "-smp", "2",
               steps=[("ip link set eth1 up; ip addr add 10.0.3.15/24 dev eth1; ls -d /sys/class/net/eth1/queues/?x-?",
                       "/sys/class/net/eth1/queues/tx-1"),
@@ -110,6 +110,12 @@ def files_travel_over_virtio_cards(tmp):
                      ("wget -q -O - --post-file=part http://10.0.3.2:PORT/", "thanks"),
                      ("wget -q -O part http://10.0.3.2:PORT/big; md5sum part", hashlib.md5(Server.big).hexdigest())])
     assert Server.received[1] == hashlib.md5(Server.big[:20_000_000]).hexdigest()
+
+
+@test
+def files_travel_by_an_io_thread(tmp):
+    transfers(tmp, "-object", "iothread,id=io", "-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n,iothread=io",
+              "-smp", "2")
 
 
 main()
