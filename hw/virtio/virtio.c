@@ -19,7 +19,8 @@ FIELD_TABLE(virtio_device_table,
 		 legacy, msix, modern, cfg_cap),
 	    FO(pci, pci_device_table), F(guest_features), F(host_select), F(guest_select),
 	    F(status), F(isr), F(generation), F(config_vector), F(queue_select),
-	    FO(queues, virtq_table), F(nkept), F(kept));
+	    FO(queues, virtq_table), F(nkept), F(kept), F(nkept_ring), F(kept_descriptors),
+	    F(kept_ring));
 
 #define LEGACY_BAR 0
 #define MSIX_BAR 1
@@ -790,31 +791,62 @@ bool virtio_loaded(void *dev, GError **err)
 
 void virtio_keep_none(void *dev)
 {
-	((struct virtio_device *)dev)->nkept = 0;
+	struct virtio_device *d = dev;
+
+	d->nkept = d->nkept_ring = 0;
 }
 
 void virtio_keep(void *dev, const struct virtq_chain *c)
 {
 	struct virtio_device *d = dev;
 
-	if (d->nkept < VIRTIO_MOST_KEPT)
-		d->kept[d->nkept++] = virtio_queue_index(c->q) << 16 | c->head;
+	if (d->nkept >= VIRTIO_MOST_KEPT || d->nkept_ring + c->descriptors > VIRTIO_MOST_KEPT) {
+		d->nkept = VIRTIO_MOST_KEPT + 1;
+		return;
+	}
+	d->kept[d->nkept] = virtio_queue_index(c->q) << 16 | c->head;
+	d->kept_descriptors[d->nkept++] = c->descriptors;
+	for (unsigned i = 0; i < c->descriptors; i++) {
+		const struct virtq_desc *from = &c->ring[i];
+		uint64_t *to = &d->kept_ring[2 * d->nkept_ring++];
+
+		to[0] = from->addr;
+		to[1] = from->len | (uint64_t)from->flags << 32 | (uint64_t)from->next << 48;
+	}
+}
+
+/* Those of one chain, from `at` on; false: there are not that many. */
+static bool kept_descriptors(const struct virtio_device *d, unsigned at, unsigned n,
+			     struct virtq_desc *ring)
+{
+	if (at + n > d->nkept_ring || d->nkept_ring > VIRTIO_MOST_KEPT)
+		return false;
+	for (unsigned i = 0; i < n; i++) {
+		const uint64_t *from = &d->kept_ring[2 * (at + i)];
+
+		ring[i] =
+			(struct virtq_desc) { from[0], (uint32_t)from[1], (uint16_t)(from[1] >> 32),
+					      (uint16_t)(from[1] >> 48) };
+	}
+	return true;
 }
 
 bool virtio_kept(void *dev, void (*again)(void *dev, struct virtq_chain *c), GError **err)
 {
 	struct virtio_device *d = dev;
-	uint16_t n = d->nkept;
+	g_autofree struct virtq_desc *ring = g_new(struct virtq_desc, VIRTIO_MOST_KEPT);
+	unsigned n = d->nkept, at = 0;
 
 	d->nkept = 0;
 	if (n > VIRTIO_MOST_KEPT)
 		return error(err, "saved state: '%s': %u requests wait", d->pci.dev.path, n);
 	for (unsigned i = 0; i < n; i++) {
-		unsigned queue = d->kept[i] >> 16;
-		struct virtq_chain *c = queue < d->nqueues ? virtq_pop_again(&d->queues[queue],
-									     (uint16_t)d->kept[i])
-							   : NULL;
+		unsigned queue = d->kept[i] >> 16, own = d->kept_descriptors[i];
+		struct virtq_chain *c = NULL;
 
+		if (queue < d->nqueues && kept_descriptors(d, at, own, ring))
+			c = virtq_pop_again(&d->queues[queue], (uint16_t)d->kept[i], ring, own);
+		at += own;
 		if (!c)
 			return error(err,
 				     "saved state: '%s': request %u of those that wait makes no "

@@ -77,9 +77,14 @@ struct virtio_device {
 	uint16_t config_vector, queue_select;
 	unsigned nqueues;
 	struct virtq queues[VIRTIO_MOST_QUEUES];
-	/* Chains that the device holds at a save: queue and head. */
-	uint16_t nkept;
+	/*
+	 * Chains that the device holds at a save: queue and head; of packed rings also how many
+	 * descriptors each has there, and all of these, in two words each.
+	 */
+	uint16_t nkept, nkept_ring;
 	uint32_t kept[VIRTIO_MOST_KEPT];
+	uint16_t kept_descriptors[VIRTIO_MOST_KEPT];
+	uint64_t kept_ring[2 * VIRTIO_MOST_KEPT];
 
 	struct region legacy, msix, modern;
 	unsigned cfg_cap; /* the configuration access capability */
@@ -145,7 +150,7 @@ void virtio_reset(void *dev);
 bool virtio_loaded(void *dev, GError **err);
 /*
  * Chains that the device holds while it is saved. `saving` names them, none first; `loaded` gets
- * each again, in order. Packed rings do not know theirs again: such a load is refused.
+ * each again, in order. A load of more than VIRTIO_MOST_KEPT is refused.
  */
 void virtio_keep_none(void *dev);
 void virtio_keep(void *dev, const struct virtq_chain *c);

@@ -32,13 +32,6 @@ FIELD_TABLE(virtq_table, HOST(most, owner, kicked, kick_fd, kick_source), F(size
 #define EVENT_DISABLE 1
 #define EVENT_DESC 2
 
-struct desc {
-	uint64_t addr;
-	uint32_t len;
-	uint16_t flags;
-	uint16_t next; /* packed: the buffer id */
-};
-
 static bool is_packed(const struct virtq *q)
 {
 	return virtio_has(q->owner, VIRTIO_F_RING_PACKED);
@@ -80,7 +73,7 @@ static bool get16(struct virtq *q, uint64_t addr, uint16_t *value)
 	return true;
 }
 
-static bool get_desc(struct virtq *q, uint64_t addr, struct desc *d)
+static bool get_desc(struct virtq *q, uint64_t addr, struct virtq_desc *d)
 {
 	uint8_t raw[DESC_BYTES];
 
@@ -105,6 +98,7 @@ void virtq_chain_free(struct virtq_chain *c)
 		dma_unmap(&c->maps[i], c->maps[i].len);
 	g_free(c->iov);
 	g_free(c->maps);
+	g_free(c->ring);
 	g_free(c);
 }
 
@@ -118,7 +112,7 @@ static void grow(struct virtq_chain *c)
 }
 
 /* A descriptor's memory may lie in several pieces of the host's. */
-static bool add_memory(struct virtq *q, struct virtq_chain *c, const struct desc *d)
+static bool add_memory(struct virtq *q, struct virtq_chain *c, const struct virtq_desc *d)
 {
 	bool write = d->flags & DESC_WRITE;
 	uint64_t addr = d->addr;
@@ -157,10 +151,10 @@ static bool add_memory(struct virtq *q, struct virtq_chain *c, const struct desc
 }
 
 /* A table of descriptors in its own memory (2.6.5.3, 2.8.8). */
-static bool add_indirect(struct virtq *q, struct virtq_chain *c, const struct desc *table)
+static bool add_indirect(struct virtq *q, struct virtq_chain *c, const struct virtq_desc *table)
 {
 	unsigned n = table->len / DESC_BYTES, at = 0;
-	struct desc d;
+	struct virtq_desc d;
 
 	if (!virtio_has(q->owner, VIRTIO_F_INDIRECT_DESC) || !n || table->len % DESC_BYTES ||
 	    n > VIRTQ_MOST_DESCRIPTORS) {
@@ -184,7 +178,7 @@ static bool add_indirect(struct virtq *q, struct virtq_chain *c, const struct de
 	return false;
 }
 
-static bool add_descriptor(struct virtq *q, struct virtq_chain *c, const struct desc *d)
+static bool add_descriptor(struct virtq *q, struct virtq_chain *c, const struct virtq_desc *d)
 {
 	if (!(d->flags & DESC_INDIRECT))
 		return add_memory(q, c, d);
@@ -208,7 +202,7 @@ static struct virtq_chain *new_chain(struct virtq *q, uint16_t head)
 
 static bool split_follow(struct virtq *q, struct virtq_chain *c)
 {
-	struct desc d = { .next = c->head };
+	struct virtq_desc d = { .next = c->head };
 
 	for (unsigned seen = 0; seen < q->size; seen++) {
 		if (d.next >= q->size) {
@@ -320,11 +314,20 @@ static void packed_advance(const struct virtq *q, uint16_t *at, bool *wrap, unsi
 	*at = (uint16_t)to;
 }
 
+static void remember(struct virtq_chain *c, const struct virtq_desc *d)
+{
+	unsigned n = c->descriptors++;
+
+	if (!(n & (n - 1)))
+		c->ring = g_renew(struct virtq_desc, c->ring, n ? 2 * n : 1);
+	c->ring[n] = *d;
+}
+
 static struct virtq_chain *packed_pop(struct virtq *q)
 {
 	struct virtq_chain *c;
 	uint16_t at = q->next_avail;
-	struct desc d;
+	struct virtq_desc d;
 
 	if (!packed_has_chain(q))
 		return NULL;
@@ -339,7 +342,7 @@ static struct virtq_chain *packed_pop(struct virtq *q)
 		if (!get_desc(q, q->desc + (uint64_t)at * DESC_BYTES, &d) ||
 		    !add_descriptor(q, c, &d))
 			break;
-		c->descriptors++;
+		remember(c, &d);
 		at = (uint16_t)((at + 1) % q->size);
 		if (d.flags & DESC_NEXT)
 			continue;
@@ -416,14 +419,28 @@ struct virtq_chain *virtq_pop(struct virtq *q)
 	return is_packed(q) ? packed_pop(q) : split_pop(q);
 }
 
-struct virtq_chain *virtq_pop_again(struct virtq *q, uint16_t head)
+static bool packed_follow_again(struct virtq *q, struct virtq_chain *c,
+				const struct virtq_desc *ring, unsigned n)
+{
+	if (!n || n > q->size)
+		return false;
+	for (unsigned i = 0; i < n; i++) {
+		if (!add_descriptor(q, c, &ring[i]))
+			return false;
+		remember(c, &ring[i]);
+	}
+	return true;
+}
+
+struct virtq_chain *virtq_pop_again(struct virtq *q, uint16_t head, const struct virtq_desc *ring,
+				    unsigned n)
 {
 	struct virtq_chain *c;
 
-	if (!usable(q) || is_packed(q))
+	if (!usable(q))
 		return NULL;
 	c = new_chain(q, head);
-	if (split_follow(q, c))
+	if (is_packed(q) ? packed_follow_again(q, c, ring, n) : split_follow(q, c))
 		return c;
 	virtq_chain_free(c);
 	return NULL;

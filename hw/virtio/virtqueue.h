@@ -43,12 +43,20 @@ struct virtq {
 };
 extern const struct field_table virtq_table;
 
+struct virtq_desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags;
+	uint16_t next; /* packed: the buffer id */
+};
+
 /* A chain: what the device reads (out) and then what it writes (in). */
 struct virtq_chain {
 	struct virtq *q;
-	uint16_t head;	      /* split: its first descriptor; packed: its buffer id */
-	uint16_t descriptors; /* packed: how many it takes in the ring */
-	unsigned nout, nin;   /* elements of iov */
+	uint16_t head;		 /* split: its first descriptor; packed: its buffer id */
+	uint16_t descriptors;	 /* packed: how many it takes in the ring */
+	struct virtq_desc *ring; /* packed: those; chains that end before it go over them */
+	unsigned nout, nin;	 /* elements of iov */
 	size_t out_len, in_len;
 	struct iovec *iov;    /* nout, then nin; host memory */
 	struct dma_map *maps; /* nout + nin */
@@ -57,9 +65,12 @@ struct virtq_chain {
 
 /* The next chain, or NULL: there is none, or the device has just been broken. */
 struct virtq_chain *virtq_pop(struct virtq *q);
-/* A chain that was taken before a save: split rings know it by its head. NULL: it makes no sense.
+/*
+ * A chain that was taken before a save. Split rings know it by its head, packed ones by its n
+ * descriptors. NULL: it makes no sense.
  */
-struct virtq_chain *virtq_pop_again(struct virtq *q, uint16_t head);
+struct virtq_chain *virtq_pop_again(struct virtq *q, uint16_t head, const struct virtq_desc *ring,
+				    unsigned n);
 /* Gives it back, `written` bytes of its in part filled, and frees it. */
 void virtq_push(struct virtq *q, struct virtq_chain *c, size_t written);
 /* Takes the last chain back: as if it had not been popped. */
