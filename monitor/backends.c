@@ -5,6 +5,7 @@
 #include "block/drive.h"
 #include "monitor/monitor.h"
 #include "net/net.h"
+#include "net/user.h"
 
 static struct drive *find_drive(struct call *c, GError **err)
 {
@@ -286,6 +287,36 @@ bool cmd_balloon(struct call *c, GError **err)
 	if (value <= 0)
 		return error(err, "value: takes how much memory the guest is to have, above 0");
 	b->set_target(b->opaque, (uint64_t)value);
+	return true;
+}
+
+/* "[NETDEV] RULE" */
+static bool change_forward(struct call *c, GError **err,
+			   bool (*change)(const char *netdev, const char *rule, GError **err))
+{
+	g_autofree char *text = g_strstrip(g_strdup(call_str(c, "rule", "")));
+	char *rule = strrchr(text, ' ');
+
+	if (!rule)
+		return change(NULL, text, err);
+	*rule++ = '\0';
+	return change(g_strchomp(text), rule, err);
+}
+
+bool cmd_hostfwd_add(struct call *c, GError **err)
+{
+	return change_forward(c, err, net_user_forward);
+}
+
+bool cmd_hostfwd_remove(struct call *c, GError **err)
+{
+	return change_forward(c, err, net_user_forward_no_more);
+}
+
+bool info_usernet(struct call *c, GError **err)
+{
+	(void)err;
+	net_user_print(c->text);
 	return true;
 }
 

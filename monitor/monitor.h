@@ -110,6 +110,9 @@ bool cmd_eject(struct call *c, GError **err);
 bool cmd_change(struct call *c, GError **err);
 bool info_network(struct call *c, GError **err);
 bool cmd_set_link(struct call *c, GError **err);
+bool cmd_hostfwd_add(struct call *c, GError **err);
+bool cmd_hostfwd_remove(struct call *c, GError **err);
+bool info_usernet(struct call *c, GError **err);
 
 /* memory.c */
 bool cmd_x(struct call *c, GError **err);

@@ -3,6 +3,8 @@
  * The user network: a small network of its own behind the host's sockets, without rights
  * (libslirp). The guest is 10.0.2.15 by DHCP, the host 10.0.2.2, the name server 10.0.2.3.
  */
+#include "net/user.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
@@ -359,31 +361,68 @@ static bool parse_port(const char *text, int *port)
 	return *text && !*end && n >= 0 && n <= 65535;
 }
 
-/* hostfwd=[tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport */
+/* The host's side of a rule: [tcp|udp]:[hostaddr]:hostport */
+struct host_side {
+	bool udp;
+	struct in_addr addr;
+	int port;
+};
+
+static bool parse_host_side(const char *text, struct host_side *h)
+{
+	g_auto(GStrv) parts = g_strsplit(text, ":", 3);
+
+	h->addr.s_addr = htonl(INADDR_ANY);
+	if (g_strv_length(parts) != 3 ||
+	    (*parts[0] && strcmp(parts[0], "tcp") && strcmp(parts[0], "udp")))
+		return false;
+	h->udp = !strcmp(parts[0], "udp");
+	return (!*parts[1] || inet_pton(AF_INET, parts[1], &h->addr) == 1) &&
+	       parse_port(parts[2], &h->port);
+}
+
 static bool forward(struct user_net *u, const char *text, GError **err)
 {
 	g_auto(GStrv) sides = g_strsplit(text, "-", 2);
-	g_auto(GStrv) from = g_strsplit(sides[0], ":", 3);
 	g_auto(GStrv) to = sides[1] ? g_strsplit(sides[1], ":", 2) : NULL;
-	struct in_addr host = { htonl(INADDR_ANY) }, guest = u->dhcp;
-	int host_port, guest_port;
-	bool udp;
+	struct in_addr guest = u->dhcp;
+	struct host_side host;
+	int port;
 
-	if (g_strv_length(from) != 3 || !to || g_strv_length(to) != 2 ||
-	    (*from[0] && strcmp(from[0], "tcp") && strcmp(from[0], "udp")) ||
-	    (*from[1] && inet_pton(AF_INET, from[1], &host) != 1) ||
-	    (*to[0] && inet_pton(AF_INET, to[0], &guest) != 1) ||
-	    !parse_port(from[2], &host_port) || !parse_port(to[1], &guest_port) || !guest_port)
+	if (!to || g_strv_length(to) != 2 || !parse_host_side(sides[0], &host) ||
+	    (*to[0] && inet_pton(AF_INET, to[0], &guest) != 1) || !parse_port(to[1], &port) ||
+	    !port)
 		return error(err,
 			     "-netdev user: hostfwd=%s: takes "
 			     "[tcp|udp]:[HOSTADDR]:PORT-[GUESTADDR]:PORT, "
 			     "as in tcp::2222-:22",
 			     text);
-	udp = !strcmp(from[0], "udp");
-	if (slirp_add_hostfwd(u->slirp, udp, host, host_port, guest, guest_port))
+	if (slirp_add_hostfwd(u->slirp, host.udp, host.addr, host.port, guest, port))
 		return error(err, "-netdev user: hostfwd=%s: the host's port cannot be had: %s",
 			     text, strerror(errno));
 	g_ptr_array_add(u->forwards, g_strdup(text));
+	return true;
+}
+
+static bool forward_no_more(struct user_net *u, const char *text, GError **err)
+{
+	struct host_side host;
+
+	if (!parse_host_side(text, &host))
+		return error(err, "'%s': takes [tcp|udp]:[HOSTADDR]:PORT, as in tcp::2222", text);
+	if (slirp_remove_hostfwd(u->slirp, host.udp, host.addr, host.port))
+		return error(err, "'%s': no such port is forwarded; `info usernet` lists them",
+			     text);
+	for (guint i = 0; i < u->forwards->len; i++) {
+		g_auto(GStrv) sides = g_strsplit(u->forwards->pdata[i], "-", 2);
+		struct host_side h;
+
+		if (parse_host_side(sides[0], &h) && h.udp == host.udp && h.port == host.port &&
+		    h.addr.s_addr == host.addr.s_addr) {
+			g_ptr_array_remove_index(u->forwards, i);
+			break;
+		}
+	}
 	return true;
 }
 
@@ -453,6 +492,76 @@ failed:
 	g_ptr_array_unref(u->forwards);
 	g_free(u);
 	return false;
+}
+
+/* Monitors. */
+
+static bool is_user(const struct net_port *p)
+{
+	return p->ops == &user_ops;
+}
+
+static struct user_net *find_user(const char *netdev, GError **err)
+{
+	struct net_port *p, *found = NULL;
+	unsigned n = 0;
+
+	for (unsigned i = 0; (p = net_nth(i)); i++) {
+		if (!is_user(p) || (netdev && strcmp(p->id, netdev)))
+			continue;
+		found = p;
+		n++;
+	}
+	if (n == 1)
+		return found->opaque;
+	if (netdev)
+		error(err, "no user network '%s': `info network` lists networks", netdev);
+	else if (!n)
+		error(err, "there is no user network; make one with -netdev user,id=ID");
+	else
+		error(err, "there are %u user networks: say which before the rule", n);
+	return NULL;
+}
+
+static bool change_forward(const char *netdev, const char *rule, GError **err,
+			   bool (*change)(struct user_net *u, const char *rule, GError **err))
+{
+	struct user_net *u = find_user(netdev, err);
+	bool ok;
+
+	if (!u)
+		return false;
+	iothread_lock(u->port->iothread);
+	ok = change(u, rule, err);
+	wake(u);
+	iothread_unlock(u->port->iothread);
+	return ok;
+}
+
+bool net_user_forward(const char *netdev, const char *rule, GError **err)
+{
+	return change_forward(netdev, rule, err, forward);
+}
+
+bool net_user_forward_no_more(const char *netdev, const char *rule, GError **err)
+{
+	return change_forward(netdev, rule, err, forward_no_more);
+}
+
+void net_user_print(GString *out)
+{
+	struct net_port *p;
+
+	for (unsigned i = 0; (p = net_nth(i)); i++) {
+		g_autofree char *text = NULL;
+
+		if (!is_user(p))
+			continue;
+		iothread_lock(p->iothread);
+		text = slirp_connection_info(((struct user_net *)p->opaque)->slirp);
+		iothread_unlock(p->iothread);
+		g_string_append_printf(out, "%s:\n%s", p->id, text);
+	}
 }
 
 const struct net_backend net_backend_user = {

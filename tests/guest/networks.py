@@ -118,4 +118,32 @@ def files_travel_by_an_io_thread(tmp):
               "-smp", "2")
 
 
+@test
+def ports_are_forwarded_while_it_runs(tmp):
+    def open_port(port):
+        try:
+            socket.create_connection(("127.0.0.1", port), 5).close()
+            return True
+        except ConnectionRefusedError:
+            return False
+
+    free = socket.socket()
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+    free.close()
+    with Vm(tmp, "-accel", "tcg", "-display", "none", "-nodefaults", "-S", "-netdev", "user,id=a", "-device", "e1000,netdev=a",
+            "-object", "iothread,id=t", "-netdev", "user,id=b", "-device", "virtio-net-pci,netdev=b,iothread=t") as vm:
+        assert "which" in vm.qmp.hmp(f"hostfwd_add tcp:127.0.0.1:{port}-:22")
+        assert "no user network 'c'" in vm.qmp.hmp(f"hostfwd_add c tcp:127.0.0.1:{port}-:22")
+        assert "tcp::2222-:22" in vm.qmp.hmp(f"hostfwd_add a tcp:127.0.0.1:{port}-:port")
+        for network in "ab":
+            assert vm.qmp.hmp(f"hostfwd_add {network} tcp:127.0.0.1:{port}-:22") == ""
+            assert open_port(port) and "1 forwarded" in vm.qmp.hmp("info network")
+            assert re.search(rf"{network}:\n(?:.*\n)*?.*127\.0\.0\.1 +{port}", vm.qmp.hmp("info usernet")), vm.qmp.hmp("info usernet")
+            assert "cannot be had" in vm.qmp.hmp(f"hostfwd_add {network} tcp:127.0.0.1:{port}-:23")
+            assert vm.qmp.hmp(f"hostfwd_remove {network} tcp:127.0.0.1:{port}") == ""
+            assert not open_port(port) and "1 forwarded" not in vm.qmp.hmp("info network")
+            assert "no such port" in vm.qmp.hmp(f"hostfwd_remove {network} tcp:127.0.0.1:{port}")
+
+
 main()
