@@ -252,11 +252,12 @@ bool optlist_enum(struct optlist *l, const char *key, const char *const *names, 
 bool optlist_name(struct optlist *l, const char *key, GError **err)
 {
 	const char *name = optlist_get(l, key);
-	static const char more[] = "0123456789-.";
+	size_t n = 0;
 
-	if (!name || (*name && !strchr(more, *name) &&
-		      !name[strspn(name, "abcdefghijklmnopqrstuvwxyz"
-					 "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789-.")]))
+	while (name && (g_ascii_isalpha(name[n]) || name[n] == '_' ||
+			(n && (g_ascii_isdigit(name[n]) || name[n] == '-' || name[n] == '.'))))
+		n++;
+	if (!name || (n && !name[n]))
 		return true;
 	return error(err,
 		     "%s: %s='%s' is no name: it takes a letter or '_', then also digits, '-' and "

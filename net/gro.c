@@ -65,25 +65,12 @@ static bool continues(const struct gro *g, const uint8_t *f, size_t data, size_t
 	       !memcmp(f + TCP_AT + 18, held + TCP_AT + 18, data - TCP_AT - 18);
 }
 
-/* RFC 1071, over the header. */
-static unsigned header_sum(const uint8_t *p, size_t len)
-{
-	unsigned sum = 0;
-
-	for (size_t i = 0; i < len; i += 2)
-		sum += be16(p + i);
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
-
 void gro_flush(struct gro *g)
 {
 	const struct net_hdr h = { NET_NEEDS_CSUM, NET_GSO_TCPV4,    (uint16_t)g->data,
 				   g->mss,	   (uint16_t)TCP_AT, 16 };
 	const struct iovec iov = { g->frame, g->len };
 	uint8_t *ip = g->frame + IP_AT;
-	unsigned sum;
 
 	if (!g->segments)
 		return;
@@ -95,11 +82,10 @@ void gro_flush(struct gro *g)
 	g->segments = 0;
 	put_be16(ip + 2, (uint16_t)(g->len - IP_AT));
 	put_be16(ip + 10, 0);
-	put_be16(ip + 10, (uint16_t)~header_sum(ip, 20));
+	put_be16(ip + 10, (uint16_t)~net_sum(ip, 20));
 	/* The pseudo header's sum, where the rest is added. */
-	sum = header_sum(ip + 12, 8) + 6 + (unsigned)(g->len - TCP_AT);
-	sum = (sum & 0xffff) + (sum >> 16);
-	put_be16(g->frame + TCP_AT + 16, (uint16_t)((sum & 0xffff) + (sum >> 16)));
+	put_be16(g->frame + TCP_AT + 16,
+		 net_sum_add(net_sum(ip + 12, 8), 6 + (uint32_t)(g->len - TCP_AT)));
 	net_send_unfinished(g->port, &h, &iov, 1);
 }
 

@@ -98,6 +98,14 @@ static void add(struct sum *s, const uint8_t *p, size_t len)
 	s->odd ^= len & 1;
 }
 
+uint16_t net_sum(const uint8_t *p, size_t len)
+{
+	struct sum s = { 0 };
+
+	add(&s, p, len);
+	return __builtin_bswap16(fold(s.total));
+}
+
 static void add_be16(struct sum *s, uint16_t value)
 {
 	s->total += __builtin_bswap16(value);

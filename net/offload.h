@@ -39,6 +39,16 @@ void net_hdr_store(const struct net_hdr *h, uint8_t raw[NET_HDR_BYTES]);
 unsigned net_hdr_needs(const struct net_hdr *h);
 /* Fills the checksum in, a long segment's as if it were one; false: the frame makes no sense. */
 bool net_checksum(const struct net_hdr *h, uint8_t *frame, size_t len);
+/* RFC 1071: of words in network order, not inverted; an odd last byte is a word's first. */
+uint16_t net_sum(const uint8_t *p, size_t len);
+static inline uint16_t net_sum_add(uint16_t sum, uint32_t value)
+{
+	uint64_t total = (uint64_t)sum + value;
+
+	while (total >> 16)
+		total = (total & 0xffff) + (total >> 16);
+	return (uint16_t)total;
+}
 /* NET_SUM_ bits of a frame. */
 unsigned net_look_at_sums(const uint8_t *frame, size_t len);
 /*

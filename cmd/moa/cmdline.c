@@ -1016,11 +1016,16 @@ static void add_defaults(struct vm_config *c)
 /* A disk or CD-ROM that was given as a device may be meant for any place of the bus. */
 static bool has_ide_device(const struct vm_config *c)
 {
-	for (guint i = 0; i < c->devices->len; i++)
-		if (g_str_has_prefix(c->devices->pdata[i], "ide-") ||
-		    g_str_has_prefix(c->devices->pdata[i], "scsi-cd"))
-			return true;
-	return false;
+	bool found = false;
+
+	for (guint i = 0; i < c->devices->len; i++) {
+		struct optlist *l = optlist_parse("-device", c->devices->pdata[i], "driver");
+		const char *driver = optlist_get(l, "driver");
+
+		found |= driver && (g_str_has_prefix(driver, "ide-") || !strcmp(driver, "scsi-cd"));
+		optlist_free(l);
+	}
+	return found;
 }
 
 bool config_parse(struct vm_config *c, int argc, char **argv, GError **err)

@@ -356,27 +356,13 @@ static void mdic(struct e1000 *s, uint32_t value)
 
 /* Sending. */
 
-static uint32_t sum16(const uint8_t *p, size_t len, uint32_t sum)
-{
-	for (size_t i = 0; i + 1 < len; i += 2)
-		sum += (uint32_t)(p[i] << 8 | p[i + 1]);
-	return len & 1 ? sum + (uint32_t)(p[len - 1] << 8) : sum;
-}
-
-static uint16_t fold(uint32_t sum)
-{
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)sum;
-}
-
 /* The sum of [start, end] (0: to the last byte) goes to `at`, over what the driver put there. */
 static void insert_checksum(uint8_t *frame, uint32_t len, uint8_t start, uint8_t at, uint16_t end)
 {
 	uint32_t stop = end && end < len ? end + 1u : len;
 
 	if (start < stop && at + 2u <= len)
-		put_be16(frame + at, (uint16_t)~fold(sum16(frame + start, stop - start, 0)));
+		put_be16(frame + at, (uint16_t)~net_sum(frame + start, stop - start));
 }
 
 static void transmit(struct e1000 *s, uint8_t *frame, uint32_t len)
@@ -460,7 +446,7 @@ static void segment(struct e1000 *s)
 		}
 		/* The driver's sum of the pseudo header leaves the length out. */
 		if (s->popts & POPTS_TXSM && c->tucso + 2u <= len)
-			put_be16(out + c->tucso, fold(be16(out + c->tucso) + (len - c->tucss)));
+			put_be16(out + c->tucso, net_sum_add(be16(out + c->tucso), len - c->tucss));
 		checksums(s, c, out, len);
 		transmit(s, out, len);
 	}
