@@ -230,7 +230,6 @@ void tcg_block_part(struct tcg_cache *c, struct block *b, const void *host, size
 	uint64_t at = (uint64_t)(uintptr_t)host;
 	struct code_part **slot = page_slot(c, at), *p = take_notes(c, sizeof(*p));
 
-	b->parts++;
 	*p = (struct code_part) { .block = b, .start = at, .end = at + bytes, .next = *slot };
 	*slot = p;
 }

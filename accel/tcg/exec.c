@@ -25,6 +25,7 @@ static_assert(offsetof(struct tcg_env, cc) == 136, "thunks.S");
 static_assert(offsetof(struct tcg_env, load_base) == 144, "thunks.S");
 static_assert(offsetof(struct tcg_env, store_base) == 152, "thunks.S");
 static_assert(offsetof(struct tcg_env, jump_cache) == 160, "thunks.S");
+static_assert((JUMP_CACHE_ENTRIES - 1) * sizeof(struct jump_cache_entry) == 0x3fff0, "thunks.S");
 static_assert(offsetof(struct tcg_env, host_rsp) == 168, "thunks.S");
 static_assert(offsetof(struct tcg_env, self) == 176, "thunks.S");
 static_assert(offsetof(struct tcg_env, slow_va) == 184, "thunks.S");
@@ -167,6 +168,17 @@ void tcg_jump_cache_flush(struct tcg_env *env, bool global)
 		flush_jumps(env, k, global);
 }
 
+/* Whether code of the page may have run; most pages are data's. */
+static bool has_run(const struct tcg_env *env, unsigned k, uint64_t va)
+{
+	return env->code[k].pages[code_page_bit(va) / 64] >> code_page_bit(va) % 64 & 1;
+}
+
+static void will_run(struct tcg_env *env, uint64_t va)
+{
+	env->code[env->user].pages[code_page_bit(va) / 64] |= BIT64(code_page_bit(va) % 64);
+}
+
 void tcg_jump_cache_flush_page(struct tcg_env *env, uint64_t va)
 {
 	for (unsigned k = 0; k < ARRAY_LEN(env->code); k++) {
@@ -174,16 +186,22 @@ void tcg_jump_cache_flush_page(struct tcg_env *env, uint64_t va)
 		const struct fill_log *log = env->code[k].log;
 		uint64_t base = env->mode & MODE_CODE64 ? 0 : env->code[k].cs_base;
 
+		if (!base && !has_run(env, k, va))
+			continue;
 		flush_returns(env, k);
 		if (log[0].n > FILL_LOG || log[1].n > FILL_LOG || base) {
 			flush_jumps(env, k, true);
 			continue;
 		}
 		for (unsigned g = 0; g < 2; g++)
-			for (unsigned i = 0; i < log[g].n; i++)
-				if ((jumps[log[g].entry[i]].rip ^ va) < PAGE_SIZE_4K)
-					jumps[log[g].entry[i]].rip =
-						jump_cache_none(log[g].entry[i]);
+			for (unsigned i = 0; i < log[g].n; i++) {
+				struct jump_cache_entry *e = &jumps[log[g].entry[i]];
+
+				/* An instruction may begin on the page before. */
+				if (e->rip - (va & ~(PAGE_SIZE_4K - 1)) + CROSSING <
+				    PAGE_SIZE_4K + CROSSING)
+					e->rip = jump_cache_none(log[g].entry[i]);
+			}
 	}
 }
 
@@ -253,8 +271,10 @@ translate(struct tcg_env *env, const struct fetch *f, struct block **block)
 		tcg_block_finish(env->cache, b);
 		tcg_block_part(env->cache, b, f->host + b->look_first,
 			       (size_t)((int64_t)end - b->look_first));
-		if (f->second && b->bytes > f->here)
+		if (f->second && b->bytes > f->here) {
+			b->second = f->second;
 			tcg_block_part(env->cache, b, f->second, b->bytes - f->here);
+		}
 	}
 	tcg_c_end(env);
 	*block = b;
@@ -279,6 +299,18 @@ static void watch(struct tcg_env *env, const void *host)
 		tcg_tlb_unstore(env->world->env[i], host);
 }
 
+/* The block, but not one that holds no longer. */
+static struct block *find(struct tcg_env *env, const struct fetch *f)
+{
+	struct block *b =
+		tcg_block_find(env->cache, (uint64_t)(uintptr_t)f->host, f->rip, env->mode);
+
+	if (!b || !(b->device || (f->crosses && b->second && b->second != f->second)))
+		return b;
+	tcg_block_kill(env->cache, b);
+	return NULL;
+}
+
 /*
  * Stores to a page go the slow way once code was made from it. Until then other vCPUs' tables may
  * let them through, so they stop meanwhile.
@@ -290,7 +322,12 @@ static enum tcg_translated find_or_translate(struct tcg_env *env, const struct f
 	bool stopped = false;
 
 	tcg_lock(env->world);
-	*block = tcg_block_find(env->cache, (uint64_t)(uintptr_t)f->host, f->rip, env->mode);
+	*block = find(env, f);
+	/* Its second page must be known first, and be the one that it was made from. */
+	if (*block && (*block)->second && !f->crosses) {
+		tcg_unlock(env->world);
+		return TRANSLATE_MORE;
+	}
 	if (!*block && !watched(env, f)) {
 		tcg_unlock(env->world);
 		tcg_stop_pages(env);
@@ -299,12 +336,7 @@ static enum tcg_translated find_or_translate(struct tcg_env *env, const struct f
 		watch(env, f->host);
 		watch(env, f->second);
 		tcg_count(env->cache, TCG_COUNT_STOPS, 1);
-		*block =
-			tcg_block_find(env->cache, (uint64_t)(uintptr_t)f->host, f->rip, env->mode);
-	}
-	if (*block && (*block)->device) {
-		tcg_block_kill(env->cache, *block);
-		*block = NULL;
+		*block = find(env, f);
 	}
 	if (!*block)
 		result = translate(env, f, block);
@@ -377,8 +409,11 @@ static struct block *block_at(struct tcg_env *env, uint64_t rip, bool *global)
 				device_code_alone(env);
 			if (log_enabled(EXEC))
 				log_exec(env, b);
+			will_run(env, linear);
+			if (b->second)
+				will_run(env, linear + f.here);
 			/* What lies on a second page is looked up again. */
-			*global = f.global && b->parts == 1;
+			*global = f.global && !b->second;
 			return b;
 		}
 		if (result == TRANSLATE_MORE) {

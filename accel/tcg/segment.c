@@ -43,7 +43,8 @@ void tcg_update_mode(struct tcg_env *env)
 		mode |= MODE_CODE64;
 	else if (cpu->seg[SEG_CS].rights & DESC_B)
 		mode |= MODE_CODE32;
-	if (cpu->seg[SEG_SS].rights & DESC_B)
+	/* 64-bit code takes no notice of it, so its blocks must not differ by it. */
+	if (!(mode & MODE_CODE64) && cpu->seg[SEG_SS].rights & DESC_B)
 		mode |= MODE_STACK32;
 	if (cpl == 3)
 		mode |= MODE_CPL3;

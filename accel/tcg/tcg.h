@@ -18,7 +18,7 @@
 #include "cpu/x86/cpu.h"
 
 #define TLB_ENTRIES 4096
-#define JUMP_CACHE_ENTRIES 4096
+#define JUMP_CACHE_ENTRIES 16384
 
 /*
  * A software TLB. tag[] holds the page's virtual address, or one that would be another entry's;
@@ -54,6 +54,8 @@ static inline uint64_t tlb_none(unsigned i)
 	return i ? 0 : PAGE_SIZE_4K;
 }
 
+#define CROSSING 14u /* bytes before a page's end where an instruction begins that crosses it */
+
 /* Empty entries hold what belongs elsewhere. */
 struct jump_cache_entry {
 	uint64_t rip, code;
@@ -64,7 +66,7 @@ static inline unsigned jump_cache_index(uint64_t rip)
 }
 static inline uint64_t jump_cache_none(unsigned i)
 {
-	return i ^ 1;
+	return !i;
 }
 
 /*
@@ -143,6 +145,13 @@ static inline void fill_log_add(struct fill_log *l, unsigned entry)
 	if (l->n < FILL_LOG)
 		l->entry[l->n] = (uint16_t)entry;
 	l->n += l->n <= FILL_LOG;
+}
+
+/* A bit for some of the pages. */
+#define CODE_PAGE_BITS 16384
+static inline unsigned code_page_bit(uint64_t va)
+{
+	return (va >> PAGE_BITS ^ va >> (2 * PAGE_BITS)) & (CODE_PAGE_BITS - 1);
 }
 
 struct tcg_env;
@@ -228,6 +237,7 @@ struct tcg_env {
 		unsigned mode; /* that its entries are for */
 		uint64_t cs_base;
 		struct fill_log log[2]; /* of pages that are not global, and that are */
+		uint64_t pages[CODE_PAGE_BITS / 64]; /* whose code has run, by hash */
 		uint64_t ret_rsp, ret_base, ret_guard;
 	} code[2]; /* CPL 0 to 2, and 3 */
 	struct {
@@ -349,10 +359,11 @@ struct block {
 	uint8_t *code;
 	uint32_t code_size, hot_size; /* the rest is out of line */
 	uint8_t head; /* so much before `code` is where a dead block's entry jumps */
-	uint8_t exits, parts;
+	uint8_t exits;
 	uint8_t counted; /* instructions that it takes from the budget */
 	bool dead;
-	bool device; /* some of it is not in RAM */
+	bool device;	       /* some of it is not in RAM */
+	const uint8_t *second; /* the page that its only instruction ends on, or NULL */
 	struct block *hash_next;
 	struct block_exit *exit; /* room for BLOCK_EXITS until it is finished */
 	struct block_exit *incoming;

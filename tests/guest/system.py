@@ -269,6 +269,58 @@ main:	mov dword ptr [0x400000], 0x11111111
 	call rbx
 	cmp eax, 1
 	jne fail
+	STEP 30				# an instruction across two pages, of which the second is another
+	mov word ptr [0x400ff0], 0x0beb		# jmp to it
+	mov byte ptr [0x400ffd], 0xb8		# mov eax, imm32; ret
+	mov word ptr [0x400ffe], 1
+	mov dword ptr [0x401000], 0x00c30000
+	mov dword ptr [0x601000], 0x00c30002
+	mov qword ptr [pt], 0x400103
+	mov qword ptr [pt + 8], 0x401103
+	invlpg [rbx]
+	invlpg [rbx + 4096]
+	lea r8, [rbx + 0xff0]
+	lea r9, [rbx + 0xffd]
+	mov r10, 3				# more than once, so that the way there is known
+1:	call r8
+	cmp eax, 1
+	jne fail
+	call r9
+	cmp eax, 1
+	jne fail
+	dec r10
+	jnz 1b
+	mov qword ptr [pt + 8], 0x601103
+	invlpg [rbx + 4096]
+	mov r10, 3
+1:	call r8
+	cmp eax, 0x20001
+	jne fail
+	call r9
+	cmp eax, 0x20001
+	jne fail
+	dec r10
+	jnz 1b
+	mov qword ptr [pt + 8], 0x401003
+	invlpg [rbx + 4096]
+	call r8
+	cmp eax, 1
+	jne fail
+	mov qword ptr [pt + 8], 0x601003	# and gone with CR3
+	mov rax, cr3
+	mov cr3, rax
+	call r8
+	cmp eax, 0x20001
+	jne fail
+	mov qword ptr [pt + 8], 0
+	invlpg [rbx + 4096]
+	mov r9, rsp
+	FAULTS call r8, 14, 0x10
+	mov rsp, r9
+	SAME [address], 0x40001000
+	SAME [where], 0x40000ffd
+	mov qword ptr [pt], 0x400003
+	invlpg [rbx]
 	STEP 9				# reserved bits
 	mov rax, 0x10000000400003
 	mov qword ptr [pt + 16], 0

@@ -13,6 +13,7 @@
 	.set	LOAD_BASE, 144
 	.set	STORE_BASE, 152
 	.set	JUMP_CACHE, 160
+	.set	JUMP_CACHE_MASK, 0x3fff0 /* of an entry's place */
 	.set	HOST_RSP, 168
 	.set	SELF, 176
 	.set	SLOW_VA, 184
@@ -231,7 +232,7 @@ function tcg_thunk_ret_miss
 	shr	r12d, 12
 	xor	r12d, r13d
 	shl	r12d, 4
-	movzx	r12d, r12w
+	and	r12d, JUMP_CACHE_MASK
 	add	r12, gs:[JUMP_CACHE]
 	cmp	r13, [r12]
 	jne	tcg_thunk_exit_indirect

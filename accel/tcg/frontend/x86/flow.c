@@ -71,11 +71,11 @@ static void look_up_t0(struct emit *e)
 	e_shift(e, 5, 4, T1, PAGE_BITS);
 	e_op_reg(e, &xor, T1, T0);
 	e_shift(e, 4, 4, T1, 4);
-	e_movzx16(e, T1, T1);
+	e_alu_imm(e, 4, 4, T1, (JUMP_CACHE_ENTRIES - 1) * 16);
 	e_alu_load(e, 0, 8, T1, ENV(jump_cache));
 	e_alu_load(e, 7, 8, T0, mem_at(T1, 0));
 }
-static_assert(sizeof(struct jump_cache_entry) == 16 && JUMP_CACHE_ENTRIES == 4096, "look_up_t0");
+static_assert(sizeof(struct jump_cache_entry) == 16, "look_up_t0");
 
 /* Blocks of single instructions: back to C with the target in T0, or given. */
 static bool alone(const struct tr *t)
@@ -149,12 +149,12 @@ static void go_to_other_page(struct tr *t, uint64_t target)
 	e_jmp_mem(&t->e, mem_at(T1, entry + 8));
 }
 
-/* Whether a jump there is linked: it stays on the page. */
+/* Whether a jump there is linked: it stays on the page, and what is there too. */
 static bool links(const struct tr *t, uint64_t target)
 {
 	int64_t at = (int64_t)((t->b->phys & (PAGE_SIZE_4K - 1)) + (target - t->b->rip));
 
-	return at >= 0 && at < (int64_t)PAGE_SIZE_4K && t->b->exits < BLOCK_EXITS;
+	return at >= 0 && at < (int64_t)(PAGE_SIZE_4K - CROSSING) && t->b->exits < BLOCK_EXITS;
 }
 
 /* Compares what says whether somebody wants the guest to leave; equal: nobody. */
