@@ -208,6 +208,14 @@ struct tcg_env {
 	uint64_t seg_base[6];
 	uint32_t seg_last[6][SEG_SIZES]; /* the last offset at which an access of that size fits */
 
+	/* Of a loop's copy (frontend/x86/rounds.c). */
+#define TCG_STREAMS 8
+	struct {
+		uint64_t distance[TCG_STREAMS]; /* from guest addresses to the host's */
+		uint64_t end;			/* of a register, where the rounds end */
+		uint32_t left;			/* rounds, while they are counted */
+	} rounds;
+
 	/* A store in progress: where it went. */
 	uint64_t commit_va;
 	uint32_t commit_size;
@@ -388,6 +396,7 @@ enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const ui
 	X(INSNS, "guest instructions in them")                                                     \
 	X(GUEST_BYTES, "guest bytes in them")                                                      \
 	X(HOST_BYTES, "host bytes made of them")                                                   \
+	X(ROUNDS, "loops whose rounds share a check")                                              \
 	X(LINKS, "links between blocks")                                                           \
 	X(KILLS, "blocks killed by writes to their code")                                          \
 	X(FLUSHES, "flushes of the whole buffer")                                                  \

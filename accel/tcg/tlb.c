@@ -296,6 +296,24 @@ struct span {
 	unsigned size, first; /* bytes in all, and on the first page */
 };
 
+/* The page of one side of an access over a page's end: known, or it will be. */
+static void find_side(struct tcg_env *env, uint64_t va, enum tcg_access access,
+		      struct tcg_page *page)
+{
+	const struct tlb_table *t = access == ACCESS_STORE ? env->store_tlb : env->load_tlb;
+	unsigned i = tlb_index(va);
+
+	if (t->tag[i] == (va & ~PAGE_MASK) && !(env->mode & MODE_REFERENCE)) {
+		*page = (struct tcg_page) {
+			.host = (uint8_t *)(uintptr_t)t->host[i] + (va & PAGE_MASK), .fast = true
+		};
+		return;
+	}
+	env->walk(env, va, access, false, page);
+	if (page->host)
+		fill(env, va, access, page);
+}
+
 /* May raise, before anything is touched. */
 static struct span look(struct tcg_env *env, uint64_t va, unsigned size, enum tcg_access access)
 {
@@ -303,9 +321,12 @@ static struct span look(struct tcg_env *env, uint64_t va, unsigned size, enum tc
 
 	if (unlikely(env->debug.data))
 		tcg_debug_access(env, va, size, access == ACCESS_STORE);
-	env->walk(env, va, access, false, &s.page[0]);
-	if (s.first != size)
-		env->walk(env, next_page(env, va), access, false, &s.page[1]);
+	if (s.first == size) {
+		env->walk(env, va, access, false, &s.page[0]);
+	} else {
+		find_side(env, va, access, &s.page[0]);
+		find_side(env, next_page(env, va), access, &s.page[1]);
+	}
 	return s;
 }
 

@@ -104,7 +104,7 @@ trap:	push rax
 	mov rax, [clear_flags]
 	not rax
 	and [rsp + 40], rax
-	cmp qword ptr [traps], 1000
+	cmp qword ptr [traps], 100000
 	ja fail
 	pop rax
 	add rsp, 16
@@ -629,6 +629,175 @@ main:	outb 0x20, 0x11
 """
 
 
+# Loops whose rounds share a check of their pages: what happens at the pages' ends, and to their own code.
+LOOPS = HARNESS + """
+	.macro quiet_int
+	mov al, 0x11			# the PIC's vectors from 24, ended by themselves
+	out 0x20, al
+	mov al, 24
+	out 0x21, al
+	mov al, 4
+	out 0x21, al
+	mov al, 3
+	out 0x21, al
+	mov al, 0xfe
+	out 0x21, al
+	mov al, 0x34			# PIT counter 0, mode 2: 1 kHz
+	out 0x43, al
+	mov al, 0xa9
+	out 0x40, al
+	mov al, 4
+	out 0x40, al
+	.endm
+	# rbx: 1 GiB, four pages, the last first in memory
+main:	mov rbx, 0x40000000
+	lea rax, [pt]
+	or rax, 3
+	mov [pd2], rax
+	mov qword ptr [pt], 0x403003
+	mov qword ptr [pt + 8], 0x402003
+	mov qword ptr [pt + 16], 0
+	mov qword ptr [pt + 24], 0x400003
+	mov rax, cr3
+	mov cr3, rax
+	STEP 1				# the third is not there: the first store to it faults, all before are done
+	mov qword ptr [resume], offset 2f
+	lea rdi, [rbx + 8]
+	lea rsi, [rbx + 0x4000]
+	mov ecx, 1
+1:	mov [rdi], rcx
+	add rcx, 3
+	add rdi, 8
+	cmp rdi, rsi
+	jne 1b
+	jmp fail
+2:	SAME [vector], 14
+	lea rdx, 1b
+	SAME [where], rdx
+	lea rdx, [rbx + 0x2000]
+	SAME [address], rdx
+	SAME [code], 2
+	SAME rdi, rdx
+	SAME rcx, 3070
+	mov rax, [flags]		# of the last comparison: below, borrowed
+	and eax, 0x8d5
+	cmp eax, 0x85
+	jne fail
+	SAME [traps], 1
+	STEP 2				# it goes on where it was
+	mov qword ptr [pt + 16], 0x401003
+	jmp 1f
+1:	mov [rdi], rcx
+	add rcx, 3
+	add rdi, 8
+	cmp rdi, rsi
+	jne 1b
+	STEP 3				# all is where it should be, and the loop down finds it
+	SAME [0x403008], 1
+	SAME [0x403ff8], 1531
+	SAME [0x402000], 1534
+	SAME [0x401000], 3070
+	SAME [0x400ff8], 6139
+	lea rdi, [rbx + 0x4000]
+	xor edx, edx
+	mov ecx, 2047
+1:	add rdx, [rdi - 8]
+	lea rdi, [rdi - 8]
+	dec ecx
+	jnz 1b
+	SAME rdx, 6284290
+	STEP 4				# dirty, and no more than that
+	mov qword ptr [pt], 0x403003
+	mov qword ptr [pt + 8], 0x402003
+	mov qword ptr [pt + 16], 0x401003
+	mov qword ptr [pt + 24], 0x400003
+	mov rax, cr3
+	mov cr3, rax
+	lea rdi, [rbx + 0xf00]
+	lea rsi, [rbx + 0x1100]
+	xor edx, edx
+1:	mov rax, [rdi + 0x1000]
+	mov [rdi], rax
+	add rdi, 8
+	add rdx, rax
+	cmp rdi, rsi
+	jb 1b
+	SAME [pt], 0x403063
+	SAME [pt + 8], 0x402063
+	SAME [pt + 16], 0x401023
+	SAME [pt + 24], 0x400003
+	SAME [0x403f00], [0x402f00]
+	SAME [0x4020f8], [0x4010f8]
+	STEP 5				# a debug register in the midst of it
+	lea rax, [rbx + 0x1800]
+	mov dr0, rax
+	mov eax, 0xd0001		# writes of 4 bytes
+	mov dr7, rax
+	lea rdi, [rbx + 0x1000]
+	mov ecx, 0x400
+1:	mov [rdi], ecx
+	add rdi, 4
+	dec ecx
+	jnz 1b
+	xor eax, eax
+	mov dr7, rax
+	SAME [traps], 1
+	SAME [vector], 1
+	STEP 6				# rounds that reach code, and change it
+	mov dword ptr [0x700000], 0xc3c2ff	# inc edx; ret
+	xor edx, edx
+	mov rax, 0x700000
+	call rax
+	SAME rdx, 1
+	mov ecx, 0x90909090
+	mov rdi, 0x6fff00
+	mov rsi, 0x700002
+1:	mov [rdi], cl
+	add rdi, 1
+	cmp rdi, rsi
+	jne 1b
+	mov rax, 0x700000
+	call rax
+	SAME rdx, 1
+	STEP 7				# a loop that writes over its own next round: ADD to SUB
+	mov rsi, offset body
+	mov rdi, 0x800000
+	mov ecx, 0x40
+	rep movsb
+	mov rdi, 0x7ff000
+	mov rsi, 0x800040
+	mov cl, 0x29
+	xor edx, edx
+	mov ebp, 1
+	mov rax, 0x800000
+	call rax
+	SAME rdx, 64
+	SAME [0x7fff80], 0x29
+	STEP 8				# interrupts come between two rounds
+	quiet_int
+	mov rdi, 0x900000
+	mov ecx, 6 << 20
+	sti
+1:	mov [rdi], cl
+	inc rdi
+	dec ecx
+	jnz 1b
+	cli
+	cmp qword ptr [traps], 0
+	je fail
+	cmp byte ptr [0x900000 + (6 << 20) - 1], 1
+	jne fail
+	jmp good
+	# The last store but one makes its first instruction SUB.
+body:	add edx, ebp
+	mov [rdi], cl
+	add rdi, 0x40
+	cmp rdi, rsi
+	jbe body
+	ret
+"""
+
+
 def program(tmp, text, name):
     for pattern, by in MACROS:
         text = re.sub(pattern, by, text, flags=re.M)
@@ -640,6 +809,11 @@ def program(tmp, text, name):
 def paging(tmp):
     # A software KVM loses its way in here.
     ends_well(program(tmp, PAGING, "paging"), engines=TRANSLATOR)
+
+
+@test
+def loops(tmp):
+    ends_well(program(tmp, LOOPS, "loops"), engines=TRANSLATOR)
 
 
 @test

@@ -12,7 +12,7 @@
 #define TEST_SECONDS 300 /* longer than any should take on a busy machine */
 
 static struct test *tests, **tail = &tests;
-static uint64_t random_state = 0x9e3779b97f4a7c15;
+uint64_t test_random_state = 0x9e3779b97f4a7c15;
 
 void test_register(struct test *t)
 {
@@ -50,21 +50,7 @@ void test_skip(const char *fmt, ...)
 
 void test_seed(uint64_t seed)
 {
-	random_state = seed ? seed : 1;
-}
-
-/* xorshift64* */
-uint64_t test_random(void)
-{
-	random_state ^= random_state >> 12;
-	random_state ^= random_state << 25;
-	random_state ^= random_state >> 27;
-	return random_state * UINT64_C(0x2545f4914f6cdd1d);
-}
-
-uint32_t test_below(uint32_t n)
-{
-	return (uint32_t)(test_random() >> 33) % n;
+	test_random_state = seed ? seed : 1;
 }
 
 static bool wanted(const char *name, int argc, char **argv)

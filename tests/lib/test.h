@@ -59,8 +59,18 @@ void test_skip(const char *fmt, ...) __attribute__((format(printf, 1, 2), noretu
 				  text_ ? text_ : "(null)");                                       \
 	} while (0)
 
-/* A repeatable random stream; the seed is MOA_TEST_SEED or fixed. */
-uint64_t test_random(void);
+extern uint64_t test_random_state;
+/* A repeatable random stream, xorshift64*; the seed is MOA_TEST_SEED or fixed. */
+static inline uint64_t test_random(void)
+{
+	test_random_state ^= test_random_state >> 12;
+	test_random_state ^= test_random_state << 25;
+	test_random_state ^= test_random_state >> 27;
+	return test_random_state * UINT64_C(0x2545f4914f6cdd1d);
+}
 /* Below n, which is not 0. */
-uint32_t test_below(uint32_t n);
+static inline uint32_t test_below(uint32_t n)
+{
+	return (uint32_t)(test_random() >> 33) % n;
+}
 void test_seed(uint64_t seed);

@@ -102,7 +102,7 @@ void set_place(struct tr *t, unsigned i)
  */
 #define MOST_HOT 8192
 #define MOST_COUNTED 24u
-static_assert(MOST_HOT + 4096 + MOST_STUBS * 64 < TCG_BLOCK_ROOM, "code of a block");
+static_assert(MOST_HOT + 8192 + MOST_STUBS * 64 < TCG_BLOCK_ROOM, "code of a block");
 
 /* Emits the decoded instructions at `start`; how many. */
 static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, bool pad)
@@ -112,7 +112,7 @@ static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, boo
 
 	t->e.at = t->start = start;
 	t->stubs = t->groups = 0;
-	t->grouped = t->joined = false;
+	t->grouped = t->joined = t->placed = t->looped = false;
 	t->offset = 0;
 	t->no_room = t->ended = t->recover = false;
 	t->flags = FLAGS_SAVED;

@@ -26,6 +26,7 @@ void save_flags(struct tr *t)
 	if (t->flags & FLAGS_SAVED)
 		return;
 	emit_save(&t->e);
+	t->cc_written = true;
 	t->flags = FLAGS_BOTH;
 }
 
@@ -163,14 +164,15 @@ struct flags_watch {
 	bool over, dead;
 };
 
-/* The next instruction after them. */
-static void watch_flags(const struct tr *t, const struct insn *in, struct flags_watch *w)
+/* The next instruction after them; `told`: env->cc describes them, for faults of the host too. */
+static void watch_flags(const struct tr *t, const struct insn *in, bool told, struct flags_watch *w)
 {
 	struct flag_class f = insn_flags(in);
+	bool faults = may_fault_on_host(in);
 
-	w->over = !plain(in) || f.use || may_fault_on_host(in) || refused(t, in) >= 0;
+	w->over = !plain(in) || f.use || (faults && !told) || refused(t, in) >= 0;
 	/* POP to memory and PUSH from memory have two accesses, but change nothing between them. */
-	if ((insn_mem_bytes(in) || in->row->kind == K_PUSH || in->row->kind == K_POP) &&
+	if ((faults || insn_mem_bytes(in) || in->row->kind == K_PUSH || in->row->kind == K_POP) &&
 	    w->written & w->watched)
 		w->over = true;
 	if (w->over)
@@ -208,7 +210,7 @@ static bool recoverable(const struct tr *t)
 	if (!described(t, &w))
 		return false;
 	for (unsigned j = MAX_OF(t->i, t->source_insn + 1); j < t->n && !w.over; j++)
-		watch_flags(t, &t->insn[j], &w);
+		watch_flags(t, &t->insn[j], false, &w);
 	return w.dead;
 }
 
@@ -230,7 +232,7 @@ bool recoverable_at(struct tr *t, uint64_t target)
 		if (at >= (int64_t)t->after ||
 		    decode_one(t, &in, t->bytes + at, (size_t)((int64_t)t->after - at)) != INSN_OK)
 			return false;
-		watch_flags(t, &in, &w);
+		watch_flags(t, &in, true, &w);
 		at += in.len;
 	}
 	if (w.dead) {

@@ -193,8 +193,7 @@ static void exit_block(struct tr *t, uint64_t target, int cc)
 	x->jump = tcg_code_offset(t->env->cache, s->jumps[0]);
 }
 
-/* The end of a way out to another block on the page; the flags are spent. */
-static void jump_to_block(struct tr *t, uint64_t target)
+void jump_to_block(struct tr *t, uint64_t target)
 {
 	if (!polls(t, target)) {
 		exit_block(t, target, E_JMP);
@@ -317,6 +316,9 @@ void emit_stubs(struct tr *t)
 			give_back(t, s->done);
 			exit_block(t, s->rip, E_JMP);
 			break;
+		case STUB_ROUNDS:
+			emit_rounds(t, s);
+			break;
 		case STUB_GROUP:
 			translate_ungrouped(t, s->group);
 			e_jump_to(e, E_JMP, s->after);
@@ -360,6 +362,8 @@ void translate_jcc(struct tr *t, const struct insn *in)
 		s->done = t->i + 1;
 		return;
 	}
+	if (target == t->b->rip && translate_rounds(t, cc, in_memory))
+		return;
 	described = !in_memory && recoverable_at(t, target);
 	if (target <= t->rip) {
 		uint8_t *over = e_short_jump(&t->e, (int)cc ^ 1);

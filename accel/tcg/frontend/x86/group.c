@@ -28,8 +28,7 @@ static bool is_stack(const struct insn *in)
 	return in->row->kind == K_PUSH || in->row->kind == K_POP;
 }
 
-/* Registers that are operands. */
-static unsigned operand_registers(const struct insn *in)
+unsigned operand_registers(const struct insn *in)
 {
 	unsigned mask = 0;
 
@@ -95,6 +94,11 @@ static bool can_join(const struct tr *t, const struct insn *in, int64_t stack)
 	default:
 		return false;
 	}
+}
+
+bool can_copy(const struct tr *t, const struct insn *in)
+{
+	return can_join(t, in, 0) && !is_stack(in) && in->row->kind != K_CMPXCHG;
 }
 
 /* What is added to the operand's registers; all of the address where it has none. */

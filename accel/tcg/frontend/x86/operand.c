@@ -14,6 +14,15 @@ int host_reg(unsigned guest)
 	return host_of[guest];
 }
 
+unsigned registers_in_memory(void)
+{
+	unsigned mask = 0;
+
+	for (unsigned i = 0; i < GPRS; i++)
+		mask |= host_of[i] == HOST_NONE ? BIT(i) : 0;
+	return mask;
+}
+
 void get_reg(struct tr *t, int dst, unsigned guest)
 {
 	if (host_of[guest] == HOST_NONE)

@@ -64,6 +64,7 @@ enum stub_kind {
 	STUB_FAR,	/* to `rip` on another page; saves the flags first if `save` */
 	STUB_BUDGET,	/* no room for the block in the budget: leaves for `rip` */
 	STUB_GROUP,	/* a group whose common check failed: one by one; `group` */
+	STUB_ROUNDS,	/* the rest of a loop's rounds (rounds.c): the first `done` instructions */
 };
 
 struct stub {
@@ -81,6 +82,8 @@ struct stub {
 	unsigned done; /* instructions of the block that were executed */
 	const struct group *group;
 	struct block_exit *exit;
+	unsigned cc;	/* the condition of the jump back */
+	bool described; /* so are the flags, at the jump */
 };
 
 /* An instruction has two at most, in line or as one of a group that has its own; exits more. */
@@ -112,6 +115,11 @@ struct tr {
 	/* In a group (group.c) T0 stays, and the operand is so far from where it points. */
 	bool grouped, joined; /* joined: T0 is the whole address, T1 is free */
 	int32_t offset;
+	/* In a loop's copy (rounds.c) the operand is there. */
+	bool placed;
+	struct host_mem operand;
+	bool looped;	 /* the block has such a copy */
+	bool cc_written; /* env->cc was, since this was false */
 	bool ended, no_room;
 	bool called;	/* the current instruction goes to C */
 	uint8_t *start; /* of the code */
@@ -130,6 +138,8 @@ static inline const uint8_t *thunk(const struct tr *t, unsigned n)
 }
 /* The host register that holds a guest register, or HOST_NONE. */
 int host_reg(unsigned guest);
+/* Those that have none. */
+unsigned registers_in_memory(void);
 
 /* Saves the host's flags; destroys T1. */
 void emit_save(struct emit *e);
@@ -165,6 +175,8 @@ void template_op(struct tr *t, const struct insn *in, int with_flags);
 /* The memory that was checked, while T0 and T1 are as the check left them, or the group did. */
 static inline struct host_mem checked_memory(const struct tr *t)
 {
+	if (t->placed)
+		return t->operand;
 	return t->joined ? mem_at(T0, t->offset) : mem_index(T0, T1, 0, t->offset);
 }
 /* Emits the check of [T0, T0 + size): T0 and T1 together are then where it is. */
@@ -177,6 +189,10 @@ unsigned stack_size(const struct tr *t);
 bool may_fault_on_host(const struct insn *in);
 unsigned written_registers(const struct insn *in);
 int refused(const struct tr *t, const struct insn *in);
+/* Registers that its operands are, memory's address apart. */
+unsigned operand_registers(const struct insn *in);
+/* Whether it is done by a copy of itself whose memory operand was checked before. */
+bool can_copy(const struct tr *t, const struct insn *in);
 /* Before code that destroys the host's flags for its own purposes. */
 void spend_flags(struct tr *t);
 /*
@@ -238,6 +254,14 @@ unsigned translate_group(struct tr *t);
 /* Its instructions with checks of their own. */
 void translate_ungrouped(struct tr *t, const struct group *g);
 void emit_stubs(struct tr *t);
+/*
+ * The jump back to the block's beginning, if the block is a loop whose rounds need no checks;
+ * `in_memory`: the flags are there too. The rest is out of line.
+ */
+bool translate_rounds(struct tr *t, unsigned cc, bool in_memory);
+void emit_rounds(struct tr *t, const struct stub *s);
+/* The end of a way out to another block on the page; the flags are in env->cc. */
+void jump_to_block(struct tr *t, uint64_t target);
 static inline uint64_t mask_rip(unsigned size, uint64_t rip)
 {
 	return rip & ones(size);
