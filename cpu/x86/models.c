@@ -262,7 +262,8 @@ static struct x86_cpuid *leaf_for(struct x86_cpu *cpu, uint32_t leaf, uint32_t s
 	/* Leaves with a significant index; SDM 2, CPUID. */
 	*c = (struct x86_cpuid) { .leaf = leaf,
 				  .subleaf = subleaf,
-				  .indexed = leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd };
+				  .indexed = leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd ||
+					     leaf == 0x8000001d };
 	return c;
 }
 
@@ -392,12 +393,6 @@ static void build_named(struct x86_cpu *cpu, const struct x86_cpu_config *c,
 		leaf_for(cpu, 0x80000008, 0)->eax =
 			h ? h->eax & 0xffff : 0x3028; /* address widths */
 	}
-	if (m->level >= 2 && !strcmp(m->vendor, "GenuineIntel")) {
-		struct x86_cpuid *c2 = leaf_for(cpu, 2, 0);
-
-		c2->eax = 1;
-		c2->edx = 0x2c307d; /* 2 MiB L2, 32 KiB L1 I and D */
-	}
 }
 
 static void build_host(struct x86_cpu *cpu, const struct x86_cpu_config *c,
@@ -485,6 +480,79 @@ static void limit_addresses(struct x86_cpu *cpu)
 		c->eax = (c->eax & ~0xff00u) | 48 << 8;
 }
 
+/*
+ * The caches of a processor whose own nobody tells: the same on every host, so that a VM can move.
+ * Programs choose by them how they copy and how they cut their work.
+ */
+static const struct cache {
+	uint8_t level, type; /* as leaf 4 has it: data, instructions, both */
+	uint16_t kib;
+	uint8_t ways, amd_ways; /* the latter as leaf 80000006h has it */
+} caches[] = {
+	{ 1, 1, 32, 8, 8 },
+	{ 1, 2, 32, 8, 8 },
+	{ 2, 3, 2048, 8, 6 },
+	{ 3, 3, 16384, 16, 8 },
+};
+#define CACHE_LINE 64u
+
+/* Leaves 4 and 8000001Dh (SDM volume 2, CPUID; APM volume 3, appendix E). */
+static void build_cache_list(struct x86_cpu *cpu, uint32_t leaf, const struct x86_topology *t)
+{
+	unsigned tb = bits_for(t->threads), cb = bits_for(t->cores);
+
+	for (uint32_t i = 0; i < ARRAY_LEN(caches); i++) {
+		const struct cache *k = &caches[i];
+		struct x86_cpuid *c = leaf_for(cpu, leaf, i);
+		uint32_t sharing = (1u << (k->level == 3 ? tb + cb : tb)) - 1;
+
+		c->eax = k->type | (uint32_t)k->level << 5 | BIT(8) | sharing << 14;
+		if (leaf == 4)
+			c->eax |= ((1u << cb) - 1) << 26;
+		c->ebx = (CACHE_LINE - 1) | (k->ways - 1u) << 22;
+		c->ecx = k->kib * 1024u / (CACHE_LINE * k->ways) - 1;
+		c->edx = 0;
+	}
+	leaf_for(cpu, leaf, ARRAY_LEN(caches))->eax = 0; /* no more */
+}
+
+static void build_caches(struct x86_cpu *cpu, const struct x86_topology *t)
+{
+	const struct x86_cpuid *basic = leaf_for(cpu, 0, 0), *extended;
+	uint32_t level = basic->eax, amd = CACHE_LINE | 1 << 8;
+	struct x86_cpuid *c;
+
+	if (basic->ebx == 0x756e6547) { /* "Genu" */
+		if (level >= 2 && !x86_cpuid_find(cpu, 2, 0)) {
+			c = leaf_for(cpu, 2, 0);
+			c->eax = 1;
+			c->ecx = 0x4d;	   /* L3: 16 MiB */
+			c->edx = 0x2c307d; /* L2: 2 MiB; L1: 32 KiB each */
+		}
+		if (level >= 4 && !x86_cpuid_find(cpu, 4, 0))
+			build_cache_list(cpu, 4, t);
+		return;
+	}
+	extended = x86_cpuid_find(cpu, 0x80000000, 0);
+	level = extended ? extended->eax : 0;
+	if (level >= 0x80000005 && !x86_cpuid_find(cpu, 0x80000005, 0)) {
+		c = leaf_for(cpu, 0x80000005, 0);
+		c->eax = c->ebx = 0xff40ff40; /* TLBs: 64 entries, fully associative */
+		c->ecx = caches[0].kib << 24 | (uint32_t)caches[0].amd_ways << 16 | amd;
+		c->edx = caches[1].kib << 24 | (uint32_t)caches[1].amd_ways << 16 | amd;
+	}
+	if (level >= 0x80000006 && !x86_cpuid_find(cpu, 0x80000006, 0)) {
+		c = leaf_for(cpu, 0x80000006, 0);
+		c->eax = 0x42004200; /* TLBs of large pages: 512 entries, 4 ways */
+		c->ebx = 0x64006400; /* of small ones: 1024 entries, 8 ways */
+		c->ecx = (uint32_t)caches[2].kib << 16 | (uint32_t)caches[2].amd_ways << 12 | amd;
+		c->edx = caches[3].kib / 512u << 18 | (uint32_t)caches[3].amd_ways << 12 | amd;
+	}
+	c = leaf_for(cpu, 0x80000001, 0);
+	if (level >= 0x8000001d && c->ecx & BIT(22) && !x86_cpuid_find(cpu, 0x8000001d, 0))
+		build_cache_list(cpu, 0x8000001d, t);
+}
+
 static void build_topology(struct x86_cpu *cpu, const struct x86_topology *t)
 {
 	unsigned tb = bits_for(t->threads), cb = bits_for(t->cores),
@@ -559,6 +627,7 @@ bool x86_cpuid_build(struct x86_cpu *cpu, const struct x86_cpu_config *c,
 	limit_addresses(cpu);
 	build_monitor(cpu);
 	build_topology(cpu, t);
+	build_caches(cpu, t);
 	if (!c->kvm || !host->paravirtual)
 		leaf_for(cpu, 0x40000001, 0)->eax = 0;
 	qsort(cpu->cpuid, cpu->ncpuid, sizeof(cpu->cpuid[0]), compare_leaves);

@@ -94,6 +94,7 @@ class Vm:
         Vm.running.append(self)
         if qmp:
             wait_for(lambda: os.path.exists(path) or self.process.poll() is not None, "QMP socket")
+            assert self.process.poll() is None, f"moa ended at once: {self.output()}"
             self.qmp = Qmp(path, self)
 
     def output(self):

@@ -126,3 +126,37 @@ TEST(topology_is_in_leaf_1_and_b)
 	CHECK(has("ht"));
 	CHECK_EQ(x86_cpuid_find(&cpu, 0xb, 1)->ebx, 4);
 }
+
+/* A list's entry as bytes of cache, and how many threads share it. */
+static uint64_t cache_bytes(uint32_t leaf, uint32_t i)
+{
+	const struct x86_cpuid *c = x86_cpuid_find(&cpu, leaf, i);
+
+	CHECK(c != NULL);
+	return ((uint64_t)(c->ebx >> 22) + 1) * ((c->ebx >> 12 & 0x3ff) + 1) *
+	       ((c->ebx & 0xfff) + 1) * ((uint64_t)c->ecx + 1);
+}
+
+TEST(caches_are_told_where_the_host_tells_none)
+{
+	struct x86_topology t = { 8, 1, 4, 2, 8 };
+	struct x86_cpu_config c;
+
+	x86_cpu_config_parse(&c, "Skylake-Client-noTSX-IBRS", NULL);
+	CHECK(x86_cpuid_build(&cpu, &c, &t, &host, NULL));
+	CHECK_EQ(cache_bytes(4, 0), 32 << 10);
+	CHECK_EQ(cache_bytes(4, 1), 32 << 10);
+	CHECK_EQ(cache_bytes(4, 2), 2 << 20);
+	CHECK_EQ(cache_bytes(4, 3), 16 << 20);
+	CHECK_EQ(x86_cpuid_find(&cpu, 4, 4)->eax & 31, 0);
+	CHECK_EQ(x86_cpuid_find(&cpu, 4, 0)->eax >> 14 & 0xfff, 1); /* the core's threads */
+	CHECK_EQ(x86_cpuid_find(&cpu, 4, 3)->eax >> 14 & 0xfff, 7); /* the socket's */
+	CHECK_EQ(x86_cpuid_find(&cpu, 4, 3)->eax >> 26, 3);
+	build("EPYC");
+	CHECK_EQ(x86_cpuid_find(&cpu, 0x80000005, 0)->ecx >> 24, 32);
+	CHECK_EQ(x86_cpuid_find(&cpu, 0x80000006, 0)->ecx >> 16, 2048);
+	CHECK_EQ(x86_cpuid_find(&cpu, 0x80000006, 0)->edx >> 18, 32);
+	CHECK(!x86_cpuid_find(&cpu, 4, 0));
+	build("pentium");
+	CHECK(!x86_cpuid_find(&cpu, 2, 0) && !x86_cpuid_find(&cpu, 4, 0));
+}
