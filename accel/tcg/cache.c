@@ -39,9 +39,18 @@ struct tcg_cache {
 		uint32_t site;
 	} * cold; /* by address */
 	uint32_t ncold;
-	struct block *hash[1u << HASH_BITS];
-	struct code_part *pages[1u << PAGE_HASH_BITS]; /* by host page */
+	uint32_t hash[1u << HASH_BITS];	      /* blocks */
+	uint32_t pages[1u << PAGE_HASH_BITS]; /* parts, by host page */
 };
+
+/* A block's part on one page of host memory; known by its place in the notes. */
+struct code_part {
+	uint64_t start; /* its host address */
+	uint32_t block;
+	uint32_t next;
+	uint16_t bytes;
+};
+#define NO_PART UINT32_MAX
 
 static void *reserve(size_t bytes)
 {
@@ -96,6 +105,8 @@ struct tcg_cache *tcg_cache_new(size_t bytes, GError **err)
 		goto failed;
 	}
 	close(fd);
+	memset(c->hash, 0xff, sizeof(c->hash));
+	memset(c->pages, 0xff, sizeof(c->pages));
 	for (unsigned i = 0; i < JUMP_CACHE_ENTRIES; i++)
 		c->no_jumps[i].rip = jump_cache_none(i);
 	write_thunks(c);
@@ -162,11 +173,16 @@ static unsigned hash(uint64_t phys, uint64_t rip, unsigned mode)
 
 struct block *tcg_block_find(struct tcg_cache *c, uint64_t phys, uint64_t rip, unsigned mode)
 {
-	struct block *b = c->hash[hash(phys, rip, mode)];
+	uint32_t i = c->hash[hash(phys, rip, mode)];
 
-	while (b && (b->phys != phys || b->rip != rip || b->mode != mode))
-		b = b->hash_next;
-	return b;
+	while (i != NO_BLOCK) {
+		struct block *b = &c->blocks[i];
+
+		if (b->phys == phys && b->rip == rip && b->mode == mode)
+			return b;
+		i = b->hash_next;
+	}
+	return NULL;
 }
 
 struct block *tcg_block_begin(struct tcg_cache *c)
@@ -179,6 +195,7 @@ struct block *tcg_block_begin(struct tcg_cache *c)
 	b = &c->blocks[c->nblocks];
 	*b = (struct block) {
 		.index = c->nblocks,
+		.incoming = NO_EXIT,
 		.exit = (struct block_exit *)(void *)(c->notes + c->notes_used),
 	};
 	return b;
@@ -195,13 +212,12 @@ static void *take_notes(struct tcg_cache *c, size_t bytes)
 void tcg_block_places(struct tcg_cache *c, struct block *b, const struct insn_place *p, unsigned n)
 {
 	take_notes(c, b->exits * sizeof(*b->exit));
-	b->place = take_notes(c, n * sizeof(*p));
-	memcpy(b->place, p, n * sizeof(*p));
+	memcpy(take_notes(c, n * sizeof(*p)), p, n * sizeof(*p));
 }
 
 void tcg_block_finish(struct tcg_cache *c, struct block *b)
 {
-	struct block **slot = &c->hash[hash(b->phys, b->rip, b->mode)];
+	uint32_t *slot = &c->hash[hash(b->phys, b->rip, b->mode)];
 
 	c->used = align_up((uint64_t)(b->code + b->code_size - c->run), 16);
 	c->count[TCG_COUNT_TRANSLATIONS]++;
@@ -211,7 +227,7 @@ void tcg_block_finish(struct tcg_cache *c, struct block *b)
 	/* The handler of host faults looks without the lock. */
 	__atomic_store_n(&c->nblocks, c->nblocks + 1, __ATOMIC_RELEASE);
 	b->hash_next = *slot;
-	*slot = b;
+	*slot = b->index;
 }
 
 uint64_t tcg_cache_generation(const struct tcg_cache *c)
@@ -219,7 +235,12 @@ uint64_t tcg_cache_generation(const struct tcg_cache *c)
 	return c->generation;
 }
 
-static struct code_part **page_slot(struct tcg_cache *c, uint64_t host)
+static struct code_part *part(struct tcg_cache *c, uint32_t at)
+{
+	return at == NO_PART ? NULL : (struct code_part *)(void *)(c->notes + at);
+}
+
+static uint32_t *page_slot(struct tcg_cache *c, uint64_t host)
 {
 	return &c->pages[(host >> PAGE_BITS) * UINT64_C(0x9e3779b97f4a7c15) >>
 			 (64 - PAGE_HASH_BITS)];
@@ -228,17 +249,21 @@ static struct code_part **page_slot(struct tcg_cache *c, uint64_t host)
 void tcg_block_part(struct tcg_cache *c, struct block *b, const void *host, size_t bytes)
 {
 	uint64_t at = (uint64_t)(uintptr_t)host;
-	struct code_part **slot = page_slot(c, at), *p = take_notes(c, sizeof(*p));
+	struct code_part *p = take_notes(c, sizeof(*p));
+	uint32_t *slot = page_slot(c, at);
 
-	*p = (struct code_part) { .block = b, .start = at, .end = at + bytes, .next = *slot };
-	*slot = p;
+	*p = (struct code_part) {
+		.start = at, .block = b->index, .next = *slot, .bytes = (uint16_t)bytes
+	};
+	*slot = (uint32_t)((uint8_t *)p - c->notes);
 }
 
 bool tcg_page_has_code_locked(struct tcg_cache *c, const void *host)
 {
 	uint64_t page = (uint64_t)(uintptr_t)host >> PAGE_BITS;
 
-	for (struct code_part *p = *page_slot(c, (uint64_t)(uintptr_t)host); p; p = p->next)
+	for (const struct code_part *p = part(c, *page_slot(c, (uint64_t)(uintptr_t)host)); p;
+	     p = part(c, p->next))
 		if (p->start >> PAGE_BITS == page)
 			return true;
 	return false;
@@ -257,14 +282,13 @@ bool tcg_page_has_code(struct tcg_cache *c, const void *host)
 void tcg_code_written(struct tcg_cache *c, const void *host, unsigned size)
 {
 	uint64_t start = (uint64_t)(uintptr_t)host, end = start + size;
-	struct code_part **slot = page_slot(c, start);
+	uint32_t *slot = page_slot(c, start);
+	struct code_part *p;
 
 	tcg_lock(&c->world);
-	while (*slot) {
-		struct code_part *p = *slot;
-
-		if (p->start < end && start < p->end) {
-			tcg_block_kill(c, p->block);
+	while ((p = part(c, *slot)) != NULL) {
+		if (p->start < end && start < p->start + p->bytes) {
+			tcg_block_kill(c, &c->blocks[p->block]);
 			*slot = p->next;
 		} else {
 			slot = &p->next;
@@ -359,9 +383,9 @@ struct block *tcg_insn_of_code(struct tcg_cache *c, const void *host_pc, uint64_
 		return NULL;
 	offset = (uint32_t)((const uint8_t *)host_pc - b->code);
 	if (offset < b->hot_size) {
-		while (i + 1 < b->insns && b->place[i + 1].host <= offset)
+		while (i + 1 < b->insns && block_places(b)[i + 1].host <= offset)
 			i++;
-		*rip = b->rip + b->place[i].guest;
+		*rip = b->rip + block_places(b)[i].guest;
 		return b;
 	}
 	while (high - low > 1) {
@@ -386,18 +410,30 @@ static void patch(struct tcg_cache *c, const struct block_exit *x, uint32_t to)
 
 void tcg_link(struct tcg_cache *c, struct block_exit *x, struct block *to)
 {
-	if (x->to || x->from->dead || to->dead)
+	if (x->to != NO_BLOCK || c->blocks[x->from].dead || to->dead)
 		return;
 	c->count[TCG_COUNT_LINKS]++;
-	x->to = to;
+	x->to = to->index;
 	x->next = to->incoming;
-	to->incoming = x;
+	to->incoming = tcg_exit_name(c, x);
 	patch(c, x, (uint32_t)(to->code - c->run));
+}
+
+/* Takes an exit out of the list of those that lead to its block. */
+static void unlink_exit(struct tcg_cache *c, struct block_exit *x)
+{
+	uint32_t name = tcg_exit_name(c, x), *at = &c->blocks[x->to].incoming;
+
+	while (*at != NO_EXIT && *at != name)
+		at = &tcg_exit_named(c, *at)->next;
+	if (*at == name)
+		*at = x->next;
+	x->to = NO_BLOCK;
 }
 
 void tcg_block_kill(struct tcg_cache *c, struct block *b)
 {
-	struct block **slot = &c->hash[hash(b->phys, b->rip, b->mode)];
+	uint32_t *slot = &c->hash[hash(b->phys, b->rip, b->mode)];
 
 	if (b->dead)
 		return;
@@ -406,33 +442,28 @@ void tcg_block_kill(struct tcg_cache *c, struct block *b)
 	/* Jump caches may still lead here: what is found here leads on to the block's successor. */
 	__atomic_store_n((uint16_t *)(void *)(c->write + (b->code - c->run)),
 			 (uint16_t)(0xeb | (uint8_t)(-(int)b->head - 2) << 8), __ATOMIC_RELEASE);
-	while (*slot && *slot != b)
-		slot = &(*slot)->hash_next;
-	if (*slot)
+	while (*slot != NO_BLOCK && *slot != b->index)
+		slot = &c->blocks[*slot].hash_next;
+	if (*slot == b->index)
 		*slot = b->hash_next;
-	for (struct block_exit *x = b->incoming; x; x = x->next) {
-		patch(c, x, x->stub);
-		x->to = NULL;
-	}
-	b->incoming = NULL;
-	for (unsigned i = 0; i < b->exits; i++) {
-		struct block_exit *x = &b->exit[i], **p;
+	for (uint32_t name = b->incoming; name != NO_EXIT;) {
+		struct block_exit *x = tcg_exit_named(c, name);
 
-		if (!x->to)
-			continue;
-		for (p = &x->to->incoming; *p && *p != x; p = &(*p)->next)
-			;
-		if (*p)
-			*p = x->next;
-		x->to = NULL;
+		patch(c, x, x->stub);
+		x->to = NO_BLOCK;
+		name = x->next;
 	}
+	b->incoming = NO_EXIT;
+	for (unsigned i = 0; i < b->exits; i++)
+		if (b->exit[i].to != NO_BLOCK)
+			unlink_exit(c, &b->exit[i]);
 }
 
 void tcg_cache_flush(struct tcg_cache *c)
 {
 	for (uint32_t i = 0; i < c->nblocks; i++)
-		c->hash[hash(c->blocks[i].phys, c->blocks[i].rip, c->blocks[i].mode)] = NULL;
-	memset(c->pages, 0, sizeof(c->pages));
+		c->hash[hash(c->blocks[i].phys, c->blocks[i].rip, c->blocks[i].mode)] = NO_BLOCK;
+	memset(c->pages, 0xff, sizeof(c->pages));
 	c->generation++;
 	c->count[TCG_COUNT_FLUSHES]++;
 	c->used = THUNKS_SIZE;

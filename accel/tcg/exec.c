@@ -470,7 +470,8 @@ static void after_jump(struct tcg_env *env)
 void *tcg_exit_direct(struct tcg_env *env, uint32_t exit)
 {
 	struct block_exit *x = tcg_exit_named(env->cache, exit);
-	uint64_t target = x->target;
+	const struct block *from = tcg_block(env->cache, x->from);
+	uint64_t target = from->rip + (uint64_t)(int64_t)x->target;
 	uint64_t generation = tcg_cache_generation(env->cache);
 	struct block *b;
 	bool global;
@@ -672,7 +673,7 @@ void tcg_set_ahead(struct tcg_env *env, const struct block *b, uint64_t rip)
 
 	if (!env->count.on)
 		return;
-	while (i + 1 < b->insns && b->rip + b->place[i + 1].guest <= rip)
+	while (i + 1 < b->insns && b->rip + block_places(b)[i + 1].guest <= rip)
 		i++;
 	env->ahead = b->counted - i;
 }

@@ -81,7 +81,7 @@ void tcg_log_block(const struct block *b, const uint8_t *bytes, const struct ins
 
 			g_string_append_printf(
 				out, " %04x: %-12s %-8s flags used %03x set %03x undefined %03x",
-				b->place[i].guest, in->row->name, kind_names[in->row->kind], f.use,
+				block_places(b)[i].guest, in->row->name, kind_names[in->row->kind], f.use,
 				f.def, f.undef);
 			if (in->mem)
 				g_string_append_printf(out, ", memory %u bytes%s%s",

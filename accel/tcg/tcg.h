@@ -334,25 +334,24 @@ static inline unsigned mode_segment(unsigned mode, unsigned seg)
 #define BLOCK_INSNS 64
 #define BLOCK_EXITS 6
 
-/* A direct way out of a block; places in the code cache by their distance from its start. */
+/*
+ * A direct way out of a block, known by its name; places in the code cache by their distance from
+ * its start.
+ */
+#define NO_BLOCK UINT32_MAX
+#define NO_EXIT UINT32_MAX
 struct block_exit {
-	struct block *from, *to;
-	struct block_exit *next; /* of those that lead to the same block */
-	uint64_t target;	 /* rip */
-	uint32_t jump;		 /* after the displacement of the jump, condition or call */
+	uint32_t from, to; /* blocks' indexes */
+	uint32_t next;	   /* of those that lead to the same block */
+	uint32_t jump;	   /* after the displacement of the jump, condition or call */
 	uint32_t stub;
+	int16_t target; /* from the rip of the block it leaves */
 };
+static_assert(sizeof(struct block_exit) == 24, "every block has some");
 
 /* Where an instruction of a block is, in bytes from both starts; for host faults. */
 struct insn_place {
 	uint16_t host, guest;
-};
-
-/* A block's part on one page of host memory. */
-struct code_part {
-	struct block *block;
-	uint64_t start, end; /* host addresses */
-	struct code_part *next;
 };
 
 /* `phys` is where its first byte is in host memory, which tells guest memory apart through all
@@ -372,11 +371,18 @@ struct block {
 	bool dead;
 	bool device;	       /* some of it is not in RAM */
 	const uint8_t *second; /* the page that its only instruction ends on, or NULL */
-	struct block *hash_next;
-	struct block_exit *exit; /* room for BLOCK_EXITS until it is finished */
-	struct block_exit *incoming;
-	struct insn_place *place; /* insns + 1 */
+	uint32_t hash_next;    /* a block */
+	uint32_t incoming;     /* an exit that leads here */
+	/* Room for BLOCK_EXITS until it is finished; then its instructions' places follow. */
+	struct block_exit *exit;
 };
+static_assert(sizeof(struct block) == 80, "there are tens of thousands");
+
+/* Of the block's instructions, and of its end. */
+static inline const struct insn_place *block_places(const struct block *b)
+{
+	return (const struct insn_place *)(const void *)(b->exit + b->exits);
+}
 
 enum tcg_translated {
 	TRANSLATE_OK,
@@ -421,7 +427,7 @@ struct block *tcg_block_find(struct tcg_cache *c, uint64_t phys, uint64_t rip, u
 /* A block to fill, its code where writing it is possible; NULL when the cache is full. */
 struct block *tcg_block_begin(struct tcg_cache *c);
 void tcg_block_finish(struct tcg_cache *c, struct block *b);
-/* Sets b->place to a copy of n of them. */
+/* Keeps a copy of n of them. */
 void tcg_block_places(struct tcg_cache *c, struct block *b, const struct insn_place *p, unsigned n);
 /* Forgets everything; no vCPU may be inside. */
 void tcg_cache_flush(struct tcg_cache *c);

@@ -187,7 +187,9 @@ static void exit_block(struct tr *t, uint64_t target, int cc)
 	struct block_exit *x = &t->b->exit[t->b->exits++];
 	struct stub *s = new_stub(t, STUB_EXIT);
 
-	*x = (struct block_exit) { .from = t->b, .target = target };
+	*x = (struct block_exit) { .from = t->b->index,
+				   .to = NO_BLOCK,
+				   .target = (int16_t)(target - t->b->rip) };
 	s->exit = x;
 	s->jumps[0] = e_patchable_jump(&t->e, cc);
 	x->jump = tcg_code_offset(t->env->cache, s->jumps[0]);
