@@ -414,8 +414,9 @@ static unsigned encode(uint8_t *b, const struct insn_row *row)
 		modrm = (uint8_t)((modrm & 0xf8) | 4);
 	if (near_base >= 0 && modrm < 0xc0 && row->kind != K_GATHER && !row->rm) {
 		modrm = (uint8_t)((modrm & 0x38) | 0x40 | (near_base & 7));
+		/* Without REX there are AH to BH. */
 		if (code_size() == 8)
-			rex = 0x40 | (rex & 0xe) | (near_base & 8 ? 1 : 0);
+			rex = near_base & 8 ? 0x41 | (rex & 0xe) : rex & ~1u;
 	}
 	if (row->vex) {
 		unsigned w = row->w == W_ANY ? test_below(2) : row->w == W_1,
@@ -637,14 +638,14 @@ struct loop {
 
 static struct loop choose_loop(void)
 {
-	static const uint8_t pointers[] = { RSI, RDI, RBP, R8, R13, R10 },
+	static const uint8_t pointers[] = { RSI, RDI, RBP, R8, R13, R10, RBX },
 			     counters[] = { RBX, R9, R14 };
 	bool wide = code_size() == 8;
 	struct loop l = { .on = true };
 
 	for (unsigned i = 0; i < 2; i++)
 		l.pointer[i] = pointers[test_below(wide ? ARRAY_LEN(pointers) : 3)];
-	l.counter = counters[test_below(wide ? ARRAY_LEN(counters) : 1)];
+	l.counter = counters[wide ? 1 + test_below(2) : 0];
 	in_state.gpr[l.counter] = 1 + test_below(test_below(3) ? 20 : 400);
 	for (unsigned i = 0; i < 2; i++)
 		in_state.gpr[l.pointer[i]] =
@@ -656,11 +657,14 @@ static struct loop choose_loop(void)
 static bool suits_loop(struct loop *l, const struct insn *in)
 {
 	unsigned keep = BIT(l->pointer[0]) | BIT(l->pointer[1]) | BIT(l->counter) | BIT(RSP);
-	unsigned used = operand_registers(in);
+	unsigned kind = in->row->kind, changed = operand_registers(in);
 	struct flag_class f = insn_flags(in);
 
-	used |= used >> 4 & 15; /* AH to BH */
-	if (used & keep || branches(in) || reads_selectors(in->row) || saves_fpu(in->row) ||
+	if (kind == K_T || kind == K_MOVSXD || kind == K_INCDEC || kind == K_LEA)
+		changed = written_registers(in);
+	else
+		changed |= changed >> 4 & 15; /* AH to BH */
+	if (changed & keep || branches(in) || reads_selectors(in->row) || saves_fpu(in->row) ||
 	    in->row->attr & A_REP || in->row->kind == K_PUSH || in->row->kind == K_POP ||
 	    in->row->kind == K_GATHER || in->row->kind == K_MASKMOV || in->row->kind == K_VMASKMOV)
 		return false;

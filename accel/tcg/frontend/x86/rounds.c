@@ -296,6 +296,15 @@ static const struct stream *stream_of(const struct insn *in, int64_t at, const s
 	return s;
 }
 
+/* It may name AH to BH, which take the place of AL to BL meanwhile: no base may be there. */
+static bool names_bytes(const struct insn *in)
+{
+	for (unsigned i = 0; i < 4; i++)
+		if (insn_size(in, OPERAND_SIZE(in->row->operand[i])) == 1)
+			return !in->has_rex;
+	return false;
+}
+
 /* The instruction's operand, `at` from its registers as the round began; the flags stay. */
 static void place_operand(struct tr *t, const struct insn *in, int64_t at, const struct rounds *r,
 			  struct held *h)
@@ -303,7 +312,7 @@ static void place_operand(struct tr *t, const struct insn *in, int64_t at, const
 	struct emit *e = &t->e;
 	unsigned n = (unsigned)(stream_of(in, at, r) - r->stream);
 	bool direct = in->index < 0 && in->base >= 0 && host_reg((unsigned)in->base) != HOST_NONE &&
-		      t->code_size == 8;
+		      t->code_size == 8 && (in->base > RBX || !names_bytes(in));
 	int base = direct ? host_reg((unsigned)in->base) : T0, reg = n ? STORE_TLB : LOAD_TLB;
 	int64_t disp = direct ? in->disp : 0;
 
