@@ -1077,6 +1077,16 @@ static void renew_memory(void)
 	memories_agree = true;
 }
 
+/* Other cases may have written where selectors are: the host's own descriptors are not ours. */
+static void renew_selectors(void)
+{
+	const uint8_t *from = memory_at_start + (SELECTORS - SANDBOX);
+
+	memcpy((void *)(uintptr_t)SELECTORS, from, SELECTORS_SIZE);
+	for (unsigned k = 0; k < 2; k++)
+		memcpy(guest_byte(k, SELECTORS - SANDBOX), from, SELECTORS_SIZE);
+}
+
 /* The n-th of its batch. False: it was none. */
 static bool run_case(const struct insn_row *row, unsigned n)
 {
@@ -1087,6 +1097,8 @@ static bool run_case(const struct insn_row *row, unsigned n)
 	step_native = case_branches;
 	if (!memories_agree)
 		renew_memory();
+	if (reads_ldt)
+		renew_selectors();
 	memories_agree = meets_ours = false;
 	run_native();
 	/* Misaligned SSE, which AMD's have and we do not offer. */

@@ -75,6 +75,9 @@ bool amd_differs(const struct insn *in, unsigned code_size)
 	/* F2h turns LOOPE into LOOPNE. */
 	if (row->kind == K_LOOP && in->rep)
 		return true;
+	/* Four bytes are read for two, which shows at a page's end. */
+	if (row->kind == K_MOVSXD && in->operand_size == 2 && in->mem)
+		return true;
 	/* What becomes of half a register is undefined. */
 	if (row->kind == K_BSWAP && in->operand_size == 2)
 		return true;
