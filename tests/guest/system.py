@@ -649,17 +649,19 @@ LOOPS = HARNESS + """
 	mov al, 4
 	out 0x40, al
 	.endm
-	# rbx: 1 GiB, four pages, the last first in memory
+	.macro map third		# 1 GiB: four pages, the last first in memory
+	mov qword ptr [pt], 0x403003
+	mov qword ptr [pt + 8], 0x402003
+	mov qword ptr [pt + 16], \\third
+	mov qword ptr [pt + 24], 0x400003
+	mov rax, cr3
+	mov cr3, rax
+	.endm
 main:	mov rbx, 0x40000000
 	lea rax, [pt]
 	or rax, 3
 	mov [pd2], rax
-	mov qword ptr [pt], 0x403003
-	mov qword ptr [pt + 8], 0x402003
-	mov qword ptr [pt + 16], 0
-	mov qword ptr [pt + 24], 0x400003
-	mov rax, cr3
-	mov cr3, rax
+	map 0
 	STEP 1				# the third is not there: the first store to it faults, all before are done
 	mov qword ptr [resume], offset 2f
 	lea rdi, [rbx + 8]
@@ -707,12 +709,7 @@ main:	mov rbx, 0x40000000
 	jnz 1b
 	SAME rdx, 6284290
 	STEP 4				# dirty, and no more than that
-	mov qword ptr [pt], 0x403003
-	mov qword ptr [pt + 8], 0x402003
-	mov qword ptr [pt + 16], 0x401003
-	mov qword ptr [pt + 24], 0x400003
-	mov rax, cr3
-	mov cr3, rax
+	map 0x401003
 	lea rdi, [rbx + 0xf00]
 	lea rsi, [rbx + 0x1100]
 	xor edx, edx

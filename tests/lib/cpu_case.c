@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tests/lib/cpu_case.h"
+#include "tests/lib/host_cpu.h"
 
 #include <asm/ldt.h>
 #include <sys/syscall.h>
@@ -259,4 +260,137 @@ void neutral_fpu(uint8_t *f)
 		memset(f + 32 + 16 * i + 10, 0, 6);
 	memset(f + 28, 0, 4);
 	memset(f + 416, 0, 576 - 416);
+}
+
+/* Instructions. */
+
+bool tested(const struct insn *in)
+{
+	if (host_lacks(in->row->feature) || (host_is_amd() && amd_differs(in, code_size())))
+		return false;
+	if (in->segment_override == SEG_FS || in->segment_override == SEG_GS)
+		return false;
+	for (unsigned i = 0; i < 4; i++)
+		if (OPERAND_KIND(in->row->operand[i]) == OPK_S && (in->reg & 7) >= SEG_FS)
+			return false;
+	switch (in->row->kind) {
+	case K_T:
+	case K_NOP:
+	case K_INCDEC:
+	case K_PUSH:
+	case K_POP:
+	case K_MOVSXD:
+	case K_JCC:
+	case K_XCHG:
+	case K_LEA:
+	case K_SAHF:
+	case K_LAHF:
+	case K_MOFFS:
+	case K_MOVS:
+	case K_CMPS:
+	case K_STOS:
+	case K_LODS:
+	case K_SCAS:
+	case K_RET:
+	case K_LEAVE:
+	case K_XLAT:
+	case K_LOOP:
+	case K_JCXZ:
+	case K_CALL:
+	case K_JMP:
+	case K_CALL_R:
+	case K_JMP_R:
+	case K_CMC:
+	case K_FLAGBIT:
+	case K_DF:
+	case K_CMPXCHG:
+	case K_CMPXCHG8B:
+	case K_BT:
+	case K_BTM:
+	case K_BSWAP:
+	case K_MOVBE:
+	case K_EMMS:
+	case K_VMASKMOV:
+	case K_MASKMOV:
+	case K_GATHER:
+	case K_FXSAVE:
+	case K_FXRSTOR:
+	case K_VZERO:
+	case K_PUSHF:
+	case K_PUSHA:
+	case K_POPA:
+	case K_BOUND:
+	case K_ENTER:
+	case K_BCD:
+	case K_SALC:
+	case K_ARPL:
+	case K_MOVSEG_R:
+		return true;
+	case K_MOVSEG_W:
+	case K_LARLSL:
+	case K_VERX:
+	case K_CALLF_M:
+	case K_JMPF_M:
+	case K_CALLF:
+	case K_JMPF:
+	case K_RETF:
+		return true;
+	case K_PUSHSEG:
+	case K_POPSEG:
+	case K_LXS:
+		/* Not FS and GS. */
+		return in->row->map == MAP_1 || in->row->opcode == 0xb2;
+	case K_XSAVE:
+	case K_XRSTOR:
+		return !(in->row->attr & A_CPL0);
+	default:
+		return false;
+	}
+}
+
+bool saves_fpu(const struct insn_row *row)
+{
+	return row->kind == K_FXSAVE || row->kind == K_FXRSTOR || row->kind == K_XSAVE ||
+	       row->kind == K_XRSTOR;
+}
+
+bool reads_selectors(const struct insn_row *row)
+{
+	switch (row->kind) {
+	case K_MOVSEG_W:
+	case K_LARLSL:
+	case K_VERX:
+	case K_CALLF_M:
+	case K_JMPF_M:
+	case K_CALLF:
+	case K_JMPF:
+	case K_RETF:
+	case K_POPSEG:
+	case K_LXS:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool branches(const struct insn *in)
+{
+	switch (in->row->kind) {
+	case K_CALLF_M:
+	case K_JMPF_M:
+	case K_CALLF:
+	case K_JMPF:
+	case K_RETF:
+	case K_JCC:
+	case K_RET:
+	case K_LOOP:
+	case K_JCXZ:
+	case K_CALL:
+	case K_JMP:
+	case K_CALL_R:
+	case K_JMP_R:
+		return true;
+	default:
+		return false;
+	}
 }

@@ -57,3 +57,11 @@ unsigned code_size(void);
 /* 0 for ES to DS of 64-bit code, which takes no notice of them. */
 uint64_t segment_base(unsigned seg);
 bool has_big_stack(void);
+
+/* Whether cases have it: the host has it too, and is an oracle for it. */
+bool tested(const struct insn *in);
+/* Its image of the x87 state tells addresses, which are the code's. */
+bool saves_fpu(const struct insn_row *row);
+/* It uses selectors; they come from a list, as the host's own are not known. */
+bool reads_selectors(const struct insn_row *row);
+bool branches(const struct insn *in);

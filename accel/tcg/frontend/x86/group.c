@@ -101,8 +101,7 @@ bool can_copy(const struct tr *t, const struct insn *in)
 	return can_join(t, in, 0) && !is_stack(in) && in->row->kind != K_CMPXCHG;
 }
 
-/* What is added to the operand's registers; all of the address where it has none. */
-static int64_t displacement(const struct insn *in, uint64_t next_rip)
+int64_t displacement(const struct insn *in, uint64_t next_rip)
 {
 	return in->disp + (in->rip_relative ? (int64_t)next_rip : 0);
 }
@@ -204,9 +203,8 @@ static bool spares_t1(const struct tr *t, unsigned end)
 		    (f.def && f.def != FLAGS_ALL) || (flags && may_fault_on_host(in)) ||
 		    (insn_mem_read(in) && insn_mem_written(in)))
 			return false;
-		for (unsigned g = 0; g < GPRS; g++)
-			if (registers & BIT(g) && host_reg(g) == HOST_NONE)
-				return false;
+		if (registers & registers_in_memory())
+			return false;
 		flags |= f.def != 0;
 	}
 	return true;

@@ -100,8 +100,7 @@ static int64_t times(const int64_t *by, int base, int index, unsigned scale)
 static bool add_operand(const struct tr *t, const struct insn *in, uint64_t next_rip,
 			const int64_t *so_far, struct rounds *r)
 {
-	int64_t low = in->disp + (in->rip_relative ? (int64_t)next_rip : 0) +
-		      times(so_far, in->base, in->index, in->scale),
+	int64_t low = displacement(in, next_rip) + times(so_far, in->base, in->index, in->scale),
 		high = low + insn_mem_bytes(in);
 	struct stream *s;
 
@@ -176,7 +175,6 @@ bool translate_rounds(struct tr *t, unsigned cc, bool in_memory)
 		save_flags(t);
 	s->done = t->i;
 	s->cc = cc;
-	s->rip = t->rip;
 	s->jumps[0] = e_jump(&t->e, (int)cc);
 	s->after = t->e.at;
 	return true;
@@ -348,7 +346,7 @@ static void copy_one(struct tr *t, const struct insn *in, const int64_t *so_far,
 		t->placed = insn_mem_bytes(in) != 0;
 		if (t->placed)
 			place_operand(t, in,
-				      in->disp + (in->rip_relative ? (int64_t)t->next_rip : 0) +
+				      displacement(in, t->next_rip) +
 					      times(so_far, in->base, in->index, in->scale),
 				      r, h);
 		t->grouped = true; /* T0 stays */
