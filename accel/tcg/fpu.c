@@ -215,7 +215,7 @@ static uint64_t check_header(struct tcg_env *env, uint64_t va, bool *compact, ui
 	*parts = format & ~XCOMP_COMPACT;
 	for (unsigned i = 16; i < (*compact ? 64 : 24); i += 8)
 		reserved |= tcg_load(env, va + XSAVE_HEADER + i, 8);
-	if (*compact ? format & ~XCOMP_COMPACT & ~xcr0 || present & ~format
+	if (*compact ? *parts & ~xcr0 || present & ~*parts
 		     : format || present & ~xcr0)
 		reserved = 1;
 	if (reserved)

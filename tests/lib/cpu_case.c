@@ -187,7 +187,7 @@ uint64_t random_value(void)
 	}
 }
 
-void random_fpu(uint8_t *f)
+static void random_quadword(uint8_t *lane)
 {
 	static const uint64_t doubles[] = { 0,
 					    0x8000000000000000,
@@ -203,45 +203,75 @@ void random_fpu(uint8_t *f)
 					   0xff800000, 0x7fc00001, 0x7f800001, 1,
 					   0x4f000000, 0x40490fdb };
 
-	for (unsigned i = 0; i < XSAVE_BYTES; i += 8)
-		store_le(f + i, test_random(), 8);
-	for (unsigned i = 0; i < 16 * 4; i++) {
-		uint8_t *lane = i < 32 ? f + 160 + 8 * i : f + 576 + 8 * (i - 32);
+	if (test_below(3) == 0)
+		store_le(lane, doubles[test_below(ARRAY_LEN(doubles))], 8);
+	else if (test_below(2))
+		store_le(lane,
+			 floats[test_below(ARRAY_LEN(floats))] |
+				 (uint64_t)floats[test_below(ARRAY_LEN(floats))] << 32,
+			 8);
+	else
+		store_le(lane, test_random(), 8);
+}
 
-		if (test_below(3) == 0)
-			store_le(lane, doubles[test_below(ARRAY_LEN(doubles))], 8);
-		else if (test_below(2))
-			store_le(lane,
-				 floats[test_below(ARRAY_LEN(floats))] |
-					 (uint64_t)floats[test_below(ARRAY_LEN(floats))] << 32,
-				 8);
-	}
-	for (unsigned i = 0; i < 8; i++) {
-		if (test_below(2))
-			store_le(f + 32 + 16 * i + 8,
-				 (0x3fff + test_below(60)) | (test_below(2) ? 0x8000 : 0), 2);
-		if (test_below(3))
-			f[32 + 16 * i + 7] |= 0x80;
-		store_le(f + 32 + 16 * i + 10, 0, 6);
-	}
+static void random_vector(uint8_t *f, unsigned reg)
+{
+	random_quadword(f + 160 + 16 * reg);
+	random_quadword(f + 168 + 16 * reg);
+	random_quadword(f + 576 + 16 * reg);
+	random_quadword(f + 584 + 16 * reg);
+}
+
+/* ST(i): 80 bits, most of them a number of middling size. */
+static void random_st(uint8_t *f, unsigned i)
+{
+	uint8_t *st = f + 32 + 16 * i;
+
+	store_le(st, test_random(), 8);
+	if (test_below(3))
+		st[7] |= 0x80;
+	store_le(st + 8,
+		 test_below(2) ? (0x3fff + test_below(60)) | (test_below(2) ? 0x8000 : 0)
+			       : test_random(),
+		 2);
+	store_le(st + 10, 0, 6);
+}
+
+static void random_control(uint8_t *f)
+{
 	store_le(f + FCW, 0x7f | test_below(4) << 8 | test_below(4) << 10, 2);
 	if (!test_below(16))
 		f[FCW] = (uint8_t)(0x40 | test_below(64));
 	store_le(f + 2, test_below(8) << 11 | test_below(2) << 14 | test_below(8) << 8,
 		 2); /* no pending exception */
 	f[4] = (uint8_t)(test_below(3) ? 0xff : test_random());
-	f[5] = 0;
-	store_le(f + 6, 0, 2);
-	memset(f + 8, 0, 16);
 	store_le(f + MXCSR,
 		 0x1f80 | test_below(4) << 13 | (test_below(4) ? 0 : 0x8000) |
 			 (test_below(4) ? 0 : 0x40) | test_below(64),
 		 4);
 	if (!test_below(16))
 		store_le(f + MXCSR, test_below(64) << 7 | 0x1f80, 4);
-	store_le(f + 28, 0, 4);
-	memset(f + XSTATE_BV, 0, 64);
+}
+
+void random_fpu(uint8_t *f)
+{
+	memset(f, 0, XSAVE_BYTES);
+	for (unsigned i = 0; i < 16; i++)
+		random_vector(f, i);
+	for (unsigned i = 0; i < 8; i++)
+		random_st(f, i);
+	random_control(f);
 	f[XSTATE_BV] = 7;
+}
+
+void vary_fpu(uint8_t *f, unsigned vectors)
+{
+	for (unsigned i = 0; i < 16; i++)
+		if (vectors >> i & 1)
+			random_vector(f, i);
+	random_st(f, 0);
+	random_st(f, 1 + test_below(7));
+	random_control(f);
 }
 
 void neutral_fpu(uint8_t *f)

@@ -17,6 +17,8 @@
 #define FCW 0
 #define MXCSR 24
 
+#define AT_END 32 /* a vector: no exception */
+
 struct case_state {
 	uint64_t gpr[GPRS];
 	uint64_t rip, flags;
@@ -31,6 +33,8 @@ struct case_state {
 uint64_t random_value(void);
 /* An image for XRSTOR in which no exception is pending. */
 void random_fpu(uint8_t *image);
+/* Another such image, with new values in these vector registers and in some of the x87's. */
+void vary_fpu(uint8_t *image, unsigned vectors);
 /* Sets what the image leaves out or what no two runs share to the same in all. */
 void neutral_fpu(uint8_t *image);
 
