@@ -67,8 +67,10 @@ static inline void e_byte(struct emit *e, unsigned b)
 
 static inline void e_le(struct emit *e, uint64_t v, unsigned size)
 {
-	memcpy(e->at, &v, sizeof(v));
-	e->at += size;
+	uint8_t *at = e->at;
+
+	memcpy(at, &v, sizeof(v));
+	e->at = at + size;
 }
 
 /* What comes before the opcode, and where the opcode lies. */
@@ -84,7 +86,21 @@ struct host_op {
 	uint8_t vvvv;
 };
 
-static inline void e_opcode(struct emit *e, const struct host_op *op, unsigned rex)
+/* Bytes that are put together in a register, which is faster than one by one in memory. */
+struct e_word {
+	uint64_t bits;
+	unsigned shift;
+};
+
+static inline void e_add(struct e_word *w, unsigned byte)
+{
+	w->bits |= (uint64_t)byte << w->shift;
+	w->shift += 8;
+}
+
+/* Behind a segment prefix: 8 bytes at most with it. */
+static inline void e_opcode_after(struct emit *e, struct e_word w, const struct host_op *op,
+				  unsigned rex)
 {
 	unsigned map = op->opcode >> 8;
 
@@ -94,28 +110,33 @@ static inline void e_opcode(struct emit *e, const struct host_op *op, unsigned r
 			      : op->prefix == 0xf2 ? 3
 						   : 0;
 
-		e_byte(e, 0xc4);
-		e_byte(e, (~rex & 7) << 5 | map);
-		e_byte(e,
-		       (unsigned)op->w << 7 | (~op->vvvv & 15u) << 3 | (unsigned)op->l << 2 | pp);
-		e_byte(e, op->opcode);
-		return;
+		e_add(&w, 0xc4);
+		e_add(&w, (~rex & 7) << 5 | map);
+		e_add(&w,
+		      (unsigned)op->w << 7 | (~op->vvvv & 15u) << 3 | (unsigned)op->l << 2 | pp);
+	} else {
+		if (op->lock)
+			e_add(&w, 0xf0);
+		if (op->opsize16)
+			e_add(&w, 0x66);
+		if (op->prefix && !(op->prefix == 0x66 && op->opsize16))
+			e_add(&w, op->prefix);
+		if (op->w)
+			rex |= 8;
+		if (rex && !op->no_rex)
+			e_add(&w, 0x40 | (rex & 15));
+		if (map)
+			e_add(&w, 0x0f);
+		if (map >= 2)
+			e_add(&w, map == 2 ? 0x38 : 0x3a);
 	}
-	if (op->lock)
-		e_byte(e, 0xf0);
-	if (op->opsize16)
-		e_byte(e, 0x66);
-	if (op->prefix && !(op->prefix == 0x66 && op->opsize16))
-		e_byte(e, op->prefix);
-	if (op->w)
-		rex |= 8;
-	if (rex && !op->no_rex)
-		e_byte(e, 0x40 | (rex & 15));
-	if (map)
-		e_byte(e, 0x0f);
-	if (map >= 2)
-		e_byte(e, map == 2 ? 0x38 : 0x3a);
-	e_byte(e, op->opcode);
+	e_add(&w, op->opcode & 0xff);
+	e_le(e, w.bits, w.shift / 8);
+}
+
+static inline void e_opcode(struct emit *e, const struct host_op *op, unsigned rex)
+{
+	e_opcode_after(e, (struct e_word) { 0 }, op, rex);
 }
 
 /* OP reg, rm with registers; `reg` may be an opcode extension. */
@@ -135,16 +156,17 @@ static inline void e_op_mem(struct emit *e, const struct host_op *op, unsigned r
 {
 	unsigned rex = (reg & 8) >> 1, mod, size;
 	bool sib = m.index != HOST_NONE || m.base == HOST_NONE || (m.base & 7) == 4;
+	struct e_word w = { 0 };
 
 	if (m.gs)
-		e_byte(e, 0x65);
+		e_add(&w, 0x65);
 	if (m.base != HOST_NONE)
 		rex |= (m.base & 8) >> 3;
 	if (m.index != HOST_NONE)
 		rex |= (m.index & 8) >> 2;
 	if (op->byte_reg && reg >= 4 && reg < 8 && !op->no_rex)
 		rex |= 0x40;
-	e_opcode(e, op, rex);
+	e_opcode_after(e, w, op, rex);
 	if (m.base == HOST_NONE) {
 		mod = 0;
 		size = 4;
@@ -158,11 +180,13 @@ static inline void e_op_mem(struct emit *e, const struct host_op *op, unsigned r
 		mod = 2;
 		size = 4;
 	}
-	e_byte(e, mod << 6 | (reg & 7) << 3 | (sib ? 4 : m.base & 7));
+	w = (struct e_word) { 0 };
+	e_add(&w, mod << 6 | (reg & 7) << 3 | (sib ? 4 : m.base & 7));
 	if (sib)
-		e_byte(e, (unsigned)m.scale << 6 | (m.index == HOST_NONE ? 4u : m.index & 7u) << 3 |
+		e_add(&w, (unsigned)m.scale << 6 | (m.index == HOST_NONE ? 4u : m.index & 7u) << 3 |
 				  (m.base == HOST_NONE ? 5u : m.base & 7u));
-	e_le(e, (uint32_t)m.disp, size);
+	w.bits |= (uint64_t)(uint32_t)m.disp << w.shift;
+	e_le(e, w.bits, w.shift / 8 + size);
 }
 
 /* Common instructions; `size` is 1, 2, 4 or 8 bytes. */

@@ -12,8 +12,11 @@ enum insn_result decode_one(struct tr *t, struct insn *in, const uint8_t *bytes,
 	if (r == INSN_OK && in->row->flags == FL_ZCNT &&
 	    !(t->env->features >> in->row->feature & 1)) {
 		in->row++;
+		in->info++;
 		in->flags = x86_flag_class[in->row->flags];
 	}
+	if (r == INSN_OK)
+		in->refused = (int8_t)refused(t, in);
 	return r;
 }
 

@@ -14,7 +14,9 @@ static struct {
 } slots[2][MAPS][256];
 static uint16_t order[2048];
 static bool has_modrm[2][MAPS][256];
-static uint8_t row_registers[2048];
+static struct insn_row_info row_info[2048];
+/* By operand size, REX.W and L. */
+static uint16_t sizes_of[4][2][2][SZ_CODES];
 
 static bool operand_in_modrm(unsigned kind)
 {
@@ -32,26 +34,75 @@ static bool row_has_modrm(const struct insn_row *r)
 	return false;
 }
 
-static unsigned find_registers(const struct insn_row *row)
+static struct insn_row_info find_info(const struct insn_row *row)
 {
-	unsigned found = row->feature == FEAT_MMX ? ROW_MMX : 0;
+	struct insn_row_info info = {
+		.mmx = row->feature == FEAT_MMX,
+		.simd = row->kind == K_LDMXCSR || row->kind == K_STMXCSR || row->kind == K_VZERO,
+		.plain_read = true,
+		.mem = -1,
+	};
 
 	for (unsigned i = 0; i < 4; i++) {
-		unsigned kind = OPERAND_KIND(row->operand[i]);
+		unsigned kind = OPERAND_KIND(row->operand[i]), size = OPERAND_SIZE(row->operand[i]);
+		bool memory = kind == OPK_E || kind == OPK_M || kind == OPK_W || kind == OPK_Q ||
+			      kind == OPK_O;
 
-		if (kind == OPK_P || kind == OPK_Q || kind == OPK_N)
-			found |= ROW_MMX;
-		if (kind == OPK_V || kind == OPK_W || kind == OPK_U || kind == OPK_H)
-			found |= ROW_SIMD;
+		info.mmx |= kind == OPK_P || kind == OPK_Q || kind == OPK_N;
+		info.simd |= kind == OPK_V || kind == OPK_W || kind == OPK_U || kind == OPK_H;
+		info.by_prefix |= size == SZ_v || size == SZ_z;
+		info.by_w |= size == SZ_y;
+		info.plain_read &= kind == OPK_NONE || (operand_in_modrm(kind) && kind < OPK_S) ||
+				   kind == OPK_Z || kind == OPK_F;
+		if (memory && info.mem < 0)
+			info.mem = (int8_t)i;
 	}
-	if (row->kind == K_LDMXCSR || row->kind == K_STMXCSR || row->kind == K_VZERO)
-		found |= ROW_SIMD;
-	return found;
+	info.anywhere = !(row->attr & (A_PM | A_L1_AVX2 | A_CPL0 | A_FPU)) && !info.mmx &&
+			!info.simd && !row->vex;
+	return info;
 }
 
-unsigned x86_row_registers(const struct insn_row *row)
+static uint16_t size_of(unsigned code, unsigned operand_size, bool w, unsigned l)
 {
-	return row_registers[row - x86_rows];
+	static const uint8_t fixed[] = { [SZ_b] = 1,   [SZ_w] = 2,   [SZ_d] = 4, [SZ_q] = 8,
+					 [SZ_dq] = 16, [SZ_qq] = 32, [SZ_t] = 10 };
+
+	switch (code) {
+	case SZ_v:
+		return (uint16_t)operand_size;
+	case SZ_z:
+		return (uint16_t)MIN_OF(operand_size, 4u);
+	case SZ_y:
+		return w ? 8 : 4;
+	case SZ_x:
+		return (uint16_t)(16u << l);
+	case SZ_h:
+		return (uint16_t)(8u << l);
+	case SZ_k:
+		return (uint16_t)(4u << l);
+	case SZ_e:
+		return (uint16_t)(2u << l);
+	case SZ_g:
+		return operand_size == 8 ? 8 : 4;
+	case SZ_s:
+		return 10;
+	case SZ_p:
+		return (uint16_t)(operand_size + 2u);
+	case SZ_a:
+		return (uint16_t)(operand_size * 2u);
+	case SZ_env:
+		return operand_size == 2 ? 14 : 28;
+	case SZ_fsv:
+		return operand_size == 2 ? 94 : 108;
+	case SZ_fx:
+		return 512;
+	case SZ_xs:
+		return 576;
+	case SZ_yy:
+		return w ? 16 : 8;
+	default:
+		return code < ARRAY_LEN(fixed) ? fixed[code] : 0;
+	}
 }
 
 __attribute__((constructor)) static void sort_rows(void)
@@ -64,7 +115,12 @@ __attribute__((constructor)) static void sort_rows(void)
 
 		slots[r->vex][r->map][r->opcode].count++;
 		has_modrm[r->vex][r->map][r->opcode] |= row_has_modrm(r);
-		row_registers[i] = (uint8_t)find_registers(r);
+		row_info[i] = find_info(r);
+	}
+	for (unsigned i = 0; i < 16 * SZ_CODES; i++) {
+		unsigned code = i / 16, size = i / 4 % 4, w = i / 2 % 2, l = i % 2;
+
+		sizes_of[size][w][l][code] = size_of(code, 1u << size, w, l);
 	}
 	for (unsigned i = 0; i < 2 * MAPS * 256; i++) {
 		unsigned vex = i / (MAPS * 256), map = i / 256 % MAPS, opcode = i % 256;
@@ -81,28 +137,24 @@ __attribute__((constructor)) static void sort_rows(void)
 	}
 }
 
+/* What is read beyond the end is 0; whether that happened is asked once, at the end. */
 struct reader {
-	const uint8_t *bytes;
-	size_t n, at;
-	bool short_of;
+	uint8_t bytes[48];
+	unsigned at;
 };
 
 static uint8_t next(struct reader *r)
 {
-	if (r->at < r->n)
-		return r->bytes[r->at++];
-	r->short_of = true;
-	r->at++;
-	return 0;
+	return r->bytes[r->at++];
 }
 
 static uint64_t next_le(struct reader *r, unsigned size)
 {
-	uint64_t v = 0;
+	uint64_t v;
 
-	for (unsigned i = 0; i < size; i++)
-		v |= (uint64_t)next(r) << (8 * i);
-	return v;
+	memcpy(&v, r->bytes + r->at, sizeof(v));
+	r->at += size;
+	return v & ones(size);
 }
 
 static int64_t next_signed(struct reader *r, unsigned size)
@@ -118,7 +170,7 @@ static uint8_t read_prefixes(struct reader *r, struct insn *in, unsigned code_si
 	for (;;) {
 		uint8_t b = next(r);
 
-		if (r->short_of)
+		if (r->at > LONGEST)
 			return b;
 		switch (b) {
 		case 0x66:
@@ -300,13 +352,18 @@ static void set_sizes(struct insn *in, unsigned code_size)
 	} else {
 		in->operand_size = in->opsize ? (uint8_t)(6 - code_size) : (uint8_t)code_size;
 	}
+	in->sizes = sizes_of[in->operand_size == 8   ? 3
+			     : in->operand_size == 4 ? 2
+						     : 1][!!(in->rex & INSN_REX_W)][in->l];
 }
 
 static bool read_operands(struct reader *r, struct insn *in)
 {
 	bool vvvv_used = false;
 
-	for (unsigned i = 0; i < 4; i++) {
+	if (in->info->plain_read)
+		return !in->vvvv;
+	for (unsigned i = 0; i < 4 && in->row->operand[i]; i++) {
 		unsigned kind = OPERAND_KIND(in->row->operand[i]);
 		unsigned size = insn_size(in, OPERAND_SIZE(in->row->operand[i]));
 
@@ -316,15 +373,18 @@ static bool read_operands(struct reader *r, struct insn *in)
 				in->imm2 = (uint16_t)next_le(r, 1);
 			else
 				in->imm = next_le(r, size);
+			in->imm_bytes += (uint8_t)size;
 			break;
 		case OPK_SI:
 			in->imm = (uint64_t)next_signed(r, size > 4 ? 4 : size);
+			in->imm_bytes += (uint8_t)MIN_OF(size, 4u);
 			break;
 		case OPK_J:
 			in->imm = (uint64_t)next_signed(r, size);
 			break;
 		case OPK_L:
 			in->imm = next_le(r, 1);
+			in->imm_bytes++;
 			break;
 		case OPK_A:
 			in->imm = next_le(r, in->operand_size);
@@ -384,72 +444,68 @@ static bool special_rules(const struct insn *in)
 	return !in->lock || (row->attr & A_LOCK && in->mem);
 }
 
-unsigned insn_size(const struct insn *in, unsigned code)
-{
-	static const uint8_t fixed[] = { [SZ_b] = 1,   [SZ_w] = 2,   [SZ_d] = 4, [SZ_q] = 8,
-					 [SZ_dq] = 16, [SZ_qq] = 32, [SZ_t] = 10 };
-
-	switch (code) {
-	case SZ_v:
-		return in->operand_size;
-	case SZ_z:
-		return MIN_OF(in->operand_size, 4u);
-	case SZ_y:
-		return in->rex & INSN_REX_W ? 8 : 4;
-	case SZ_x:
-		return 16u << in->l;
-	case SZ_h:
-		return 8u << in->l;
-	case SZ_k:
-		return 4u << in->l;
-	case SZ_e:
-		return 2u << in->l;
-	case SZ_g:
-		return in->operand_size == 8 ? 8 : 4;
-	case SZ_s:
-		return 10;
-	case SZ_p:
-		return in->operand_size + 2u;
-	case SZ_a:
-		return in->operand_size * 2u;
-	case SZ_env:
-		return in->operand_size == 2 ? 14 : 28;
-	case SZ_fsv:
-		return in->operand_size == 2 ? 94 : 108;
-	case SZ_fx:
-		return 512;
-	case SZ_xs:
-		return 576;
-	case SZ_yy:
-		return in->rex & INSN_REX_W ? 16 : 8;
-	default:
-		return code < ARRAY_LEN(fixed) ? fixed[code] : 0;
-	}
-}
-
-static int mem_operand(const struct insn *in)
-{
-	for (int i = 0; in->mem && i < 4; i++) {
-		unsigned kind = OPERAND_KIND(in->row->operand[i]);
-
-		if (kind == OPK_E || kind == OPK_M || kind == OPK_W || kind == OPK_Q ||
-		    kind == OPK_O)
-			return i;
-	}
-	return -1;
-}
-
 static void find_memory(struct insn *in)
 {
 	unsigned access = in->row->access;
-	int i = mem_operand(in);
+	int i = in->info->mem;
 
-	if (i < 0 || access == ACC_N)
+	if (!in->mem || i < 0 || access == ACC_N)
 		return;
 	in->mem_bytes = (uint16_t)insn_size(in, OPERAND_SIZE(in->row->operand[i]));
 	in->mem_written =
 		(i == 0 && access != ACC_R) || (i == 1 && (access == ACC_WW || access == ACC_W2));
 	in->mem_read = !(i == 0 && access == ACC_W);
+}
+
+/* Those that are no operands. */
+static unsigned implied_registers(const struct insn *in)
+{
+	const struct insn_row *row = in->row;
+
+	if (row->kind == K_PUSH || row->kind == K_POP)
+		return BIT(RSP);
+	if (row->kind == K_CMPXCHG)
+		return BIT(RAX);
+	if (row->map == MAP_1 && (row->opcode | 1) == 0xf7 && row->ext > 4)
+		return BIT(RAX) | BIT(RDX); /* MUL to IDIV */
+	if (row->map == MAP_0F3A && (row->opcode == 0x61 || row->opcode == 0x63))
+		return BIT(RCX); /* PCMPESTRI, PCMPISTRI */
+	return 0;
+}
+
+static void find_registers(struct insn *in)
+{
+	unsigned access = in->row->access, b = in->rex & INSN_REX_B ? 8 : 0;
+
+	in->written = (uint16_t)implied_registers(in);
+	for (unsigned i = 0; i < 4 && in->row->operand[i]; i++) {
+		unsigned kind = OPERAND_KIND(in->row->operand[i]), n;
+		bool operand = true;
+
+		if (kind == OPK_G) {
+			n = in->reg | (in->rex & INSN_REX_R ? 8u : 0);
+		} else if ((kind == OPK_E && !in->mem) || kind == OPK_R) {
+			n = in->rm | b;
+		} else if (kind == OPK_Z) {
+			n = (in->opcode & 7) | b;
+		} else if (kind == OPK_B) {
+			n = in->vvvv;
+		} else if (kind == OPK_KA || kind == OPK_KD) {
+			n = kind == OPK_KA ? RAX : RDX;
+			operand = false;
+		} else {
+			continue;
+		}
+		if (operand)
+			in->operands |= (uint16_t)BIT(n);
+		if (i > 1 || (i == 0 ? access == ACC_R || access == ACC_N
+				     : access != ACC_WW && access != ACC_W2))
+			continue;
+		if (!in->has_rex && n >= 4 && n < 8 && kind != OPK_KA &&
+		    insn_size(in, OPERAND_SIZE(in->row->operand[i])) == 1)
+			n -= 4;
+		in->written |= (uint16_t)BIT(n);
+	}
 }
 
 bool insn_mem_aligned(const struct insn *in)
@@ -527,16 +583,23 @@ static struct flag_class find_flags(const struct insn *in)
 
 enum insn_result x86_decode(struct insn *in, const uint8_t *bytes, size_t n, unsigned code_size)
 {
-	struct reader r = { .bytes = bytes, .n = MIN_OF(n, LONGEST) };
+	struct reader r = { .at = 0 };
 	unsigned map = MAP_1, vex_prefix = 0;
+	unsigned most = (unsigned)MIN_OF(n, (size_t)LONGEST);
 	bool good = true;
 	uint8_t opcode;
 
 	memset(in, 0, sizeof(*in));
+	if (n > LONGEST) {
+		memcpy(r.bytes, bytes, LONGEST + 1);
+		r.bytes[LONGEST] = 0;
+	} else {
+		memcpy(r.bytes, bytes, most);
+	}
 	in->segment_override = 0xff;
 	opcode = read_prefixes(&r, in, code_size);
-	if (!r.short_of && (opcode == 0xc4 || opcode == 0xc5) &&
-	    (code_size == 8 || (r.at < r.n && bytes[r.at] >= 0xc0))) {
+	if ((opcode == 0xc4 || opcode == 0xc5) && r.at <= most &&
+	    (code_size == 8 || (r.at < most && r.bytes[r.at] >= 0xc0))) {
 		good = read_vex(&r, in, opcode, code_size, &map, &vex_prefix);
 		opcode = next(&r);
 	} else if (opcode == 0x0f) {
@@ -552,19 +615,19 @@ enum insn_result x86_decode(struct insn *in, const uint8_t *bytes, size_t n, uns
 		in->address_size = in->addrsize ? 4 : 8;
 	else
 		in->address_size = in->addrsize ? (uint8_t)(6 - code_size) : (uint8_t)code_size;
-	if (good && !r.short_of) {
+	if (good && r.at <= most) {
+		unsigned first = slots[in->vex][map][opcode].first;
+
 		good = false;
 		if (has_modrm[in->vex][map][opcode])
 			read_modrm(&r, in);
-		for (unsigned i = 0; i < slots[in->vex][map][opcode].count; i++) {
-			in->row = &x86_rows[order[slots[in->vex][map][opcode].first + i]];
+		for (unsigned i = 0; i < slots[in->vex][map][opcode].count && !good; i++) {
+			in->row = &x86_rows[order[first + i]];
+			in->info = &row_info[order[first + i]];
 			/* MOV to and from control registers ignores mod. */
 			if (in->row->kind >= K_MOVCR_R && in->row->kind <= K_MOVDR_W)
 				in->mod = 3;
-			if (row_fits(in->row, in, vex_prefix, code_size)) {
-				good = true;
-				break;
-			}
+			good = row_fits(in->row, in, vex_prefix, code_size);
 		}
 		if (good) {
 			set_sizes(in, code_size);
@@ -573,14 +636,15 @@ enum insn_result x86_decode(struct insn *in, const uint8_t *bytes, size_t n, uns
 			good = read_operands(&r, in) && special_rules(in);
 		}
 	}
-	if (r.short_of) {
-		in->len = (uint8_t)r.n;
-		return r.n == LONGEST ? INSN_TOO_LONG : INSN_NEED_MORE;
+	if (r.at > most) {
+		in->len = (uint8_t)most;
+		return most == LONGEST ? INSN_TOO_LONG : INSN_NEED_MORE;
 	}
 	in->len = (uint8_t)r.at;
 	if (!good || in->row->kind == K_UD)
 		return INSN_UNDEFINED;
 	find_memory(in);
+	find_registers(in);
 	in->flags = find_flags(in);
 	return INSN_OK;
 }

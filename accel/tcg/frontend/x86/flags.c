@@ -85,53 +85,6 @@ static struct flag_source flag_source(const struct insn *in)
 	return f;
 }
 
-/* Those that are no operands. */
-static unsigned implied_registers(const struct insn *in)
-{
-	const struct insn_row *row = in->row;
-
-	if (row->kind == K_PUSH || row->kind == K_POP)
-		return BIT(RSP);
-	if (row->kind == K_CMPXCHG)
-		return BIT(RAX);
-	if (row->map == MAP_1 && (row->opcode | 1) == 0xf7 && row->ext > 4)
-		return BIT(RAX) | BIT(RDX); /* MUL to IDIV */
-	if (row->map == MAP_0F3A && (row->opcode == 0x61 || row->opcode == 0x63))
-		return BIT(RCX); /* PCMPESTRI, PCMPISTRI */
-	return 0;
-}
-
-/* Guest registers that an instruction of the plain kinds below writes, or a CMPXCHG. */
-unsigned written_registers(const struct insn *in)
-{
-	unsigned mask = implied_registers(in), access = in->row->access;
-
-	for (unsigned i = 0; i < 2; i++) {
-		unsigned kind = OPERAND_KIND(in->row->operand[i]), n;
-		bool byte = insn_size(in, OPERAND_SIZE(in->row->operand[i])) == 1;
-
-		if (i == 0 ? access == ACC_R || access == ACC_N
-			   : access != ACC_WW && access != ACC_W2)
-			continue;
-		if (kind == OPK_G)
-			n = in->reg | (in->rex & INSN_REX_R ? 8u : 0);
-		else if ((kind == OPK_E && !in->mem) || kind == OPK_R)
-			n = modrm_rm(in);
-		else if (kind == OPK_Z)
-			n = opcode_reg(in);
-		else if (kind == OPK_B)
-			n = in->vvvv;
-		else if (kind == OPK_KA || kind == OPK_KD)
-			n = kind == OPK_KA ? RAX : RDX;
-		else
-			continue;
-		if (byte && !in->has_rex && n >= 4 && n < 8 && kind != OPK_KA)
-			n -= 4;
-		mask |= BIT(n);
-	}
-	return mask;
-}
-
 bool may_fault_on_host(const struct insn *in)
 {
 	return in->row->flags == FL_DIV || in->row->attr & A_FPU || in->row->kind == K_FWAIT ||
@@ -165,12 +118,12 @@ struct flags_watch {
 };
 
 /* The next instruction after them; `told`: env->cc describes them, for faults of the host too. */
-static void watch_flags(const struct tr *t, const struct insn *in, bool told, struct flags_watch *w)
+static void watch_flags(const struct insn *in, bool told, struct flags_watch *w)
 {
 	struct flag_class f = insn_flags(in);
 	bool faults = may_fault_on_host(in);
 
-	w->over = !plain(in) || f.use || (faults && !told) || refused(t, in) >= 0;
+	w->over = !plain(in) || f.use || (faults && !told) || in->refused >= 0;
 	/* POP to memory and PUSH from memory have two accesses, but change nothing between them. */
 	if ((faults || insn_mem_bytes(in) || in->row->kind == K_PUSH || in->row->kind == K_POP) &&
 	    w->written & w->watched)
@@ -210,7 +163,7 @@ static bool recoverable(const struct tr *t)
 	if (!described(t, &w))
 		return false;
 	for (unsigned j = MAX_OF(t->i, t->source_insn + 1); j < t->n && !w.over; j++)
-		watch_flags(t, &t->insn[j], false, &w);
+		watch_flags(&t->insn[j], false, &w);
 	return w.dead;
 }
 
@@ -232,7 +185,7 @@ bool recoverable_at(struct tr *t, uint64_t target)
 		if (at >= (int64_t)t->after ||
 		    decode_one(t, &in, t->bytes + at, (size_t)((int64_t)t->after - at)) != INSN_OK)
 			return false;
-		watch_flags(t, &in, true, &w);
+		watch_flags(&in, true, &w);
 		at += in.len;
 	}
 	if (w.dead) {

@@ -28,32 +28,6 @@ static bool is_stack(const struct insn *in)
 	return in->row->kind == K_PUSH || in->row->kind == K_POP;
 }
 
-unsigned operand_registers(const struct insn *in)
-{
-	unsigned mask = 0;
-
-	for (unsigned i = 0; i < 4; i++) {
-		switch (OPERAND_KIND(in->row->operand[i])) {
-		case OPK_G:
-			mask |= BIT(in->reg | (in->rex & INSN_REX_R ? 8u : 0));
-			break;
-		case OPK_E:
-		case OPK_R:
-			mask |= in->mem ? 0 : BIT(in->rm | (in->rex & INSN_REX_B ? 8u : 0));
-			break;
-		case OPK_Z:
-			mask |= BIT((in->opcode & 7) | (in->rex & INSN_REX_B ? 8u : 0));
-			break;
-		case OPK_B:
-			mask |= BIT(in->vvvv);
-			break;
-		default:
-			break;
-		}
-	}
-	return mask;
-}
-
 static bool in_host_register(int guest)
 {
 	return guest < 0 || host_reg((unsigned)guest) != HOST_NONE;
@@ -63,9 +37,9 @@ static bool in_host_register(int guest)
  * Whether the instruction can be emitted within a group; `stack`: the stack pointer's distance from
  * its value at the group's start, which is not in the register yet.
  */
-static bool can_join(const struct tr *t, const struct insn *in, int64_t stack)
+static bool can_join(const struct insn *in, int64_t stack)
 {
-	if (refused(t, in) >= 0 || (stack && may_fault_on_host(in)))
+	if (in->refused >= 0 || (stack && may_fault_on_host(in)))
 		return false;
 	switch (in->row->kind) {
 	case K_NOP:
@@ -96,9 +70,9 @@ static bool can_join(const struct tr *t, const struct insn *in, int64_t stack)
 	}
 }
 
-bool can_copy(const struct tr *t, const struct insn *in)
+bool can_copy(const struct insn *in)
 {
-	return can_join(t, in, 0) && !is_stack(in) && in->row->kind != K_CMPXCHG;
+	return can_join(in, 0) && !is_stack(in) && in->row->kind != K_CMPXCHG;
 }
 
 int64_t displacement(const struct insn *in, uint64_t next_rip)
@@ -164,13 +138,15 @@ static unsigned find_end(const struct tr *t, struct range *r)
 	int64_t stack = 0;
 
 	*r = (struct range) { 0 };
+	if (!insn_mem_bytes(&t->insn[t->i]) && !is_stack(&t->insn[t->i]))
+		return end;
 	for (i = t->i; i < t->n && i < t->i + MOST_MEMBERS; i++) {
 		const struct insn *in = &t->insn[i];
 		struct range wider = *r;
 		unsigned key;
 
 		rip += in->len;
-		if (!can_join(t, in, stack) || !widen(t, in, rip, &stack, &wider))
+		if (!can_join(in, stack) || !widen(t, in, rip, &stack, &wider))
 			break;
 		if (i == t->i && !wider.operands)
 			break;

@@ -85,6 +85,7 @@ enum {
 	SZ_fx,	/* FXSAVE area: 512 */
 	SZ_xs,	/* XSAVE area */
 	SZ_yy,	/* 8 or 16: CMPXCHG8B/16B */
+	SZ_CODES,
 };
 
 #define OPERAND(kind, size) ((uint16_t)(OPK_##kind << 8 | SZ_##size))
@@ -267,9 +268,21 @@ struct insn_row {
 
 enum { INSN_REX_B = 1, INSN_REX_X = 2, INSN_REX_R = 4, INSN_REX_W = 8 };
 
+/* What follows from a row. */
+struct insn_row_info {
+	bool mmx, simd;	 /* such registers are among its operands */
+	bool by_prefix;	 /* an operand's size depends on 66h */
+	bool by_w;	 /* or on REX.W or VEX.W only */
+	bool plain_read; /* the decoder finds nothing but ModRM's operands */
+	bool anywhere;	 /* CPUID alone says whether it can be used */
+	int8_t mem;	 /* the operand that can be memory, or -1 */
+};
+
 /* Register operand numbers: 0 to 15; byte registers 4 to 7 without REX are AH to BH. */
 struct insn {
 	const struct insn_row *row;
+	const struct insn_row_info *info; /* the row's */
+	const uint16_t *sizes;		  /* by SZ_, with its prefixes */
 	uint8_t len;
 	uint8_t opcode;
 	uint8_t rex; /* INSN_REX_ bits; for VEX what the bits amount to */
@@ -294,6 +307,10 @@ struct insn {
 	uint16_t mem_bytes;
 	bool mem_read, mem_written;
 	struct flag_class flags;
+	uint8_t imm_bytes;
+	uint16_t operands, written; /* general registers */
+	/* The translator's: the exception that its use in this mode is, or -1. */
+	int8_t refused;
 };
 
 /* Code size of the mode: 2, 4 or 8 bytes. */
@@ -305,7 +322,10 @@ enum insn_result {
 };
 enum insn_result x86_decode(struct insn *in, const uint8_t *bytes, size_t n, unsigned code_size);
 /* Bytes of an operand's size code for this instruction; 0 for none. */
-unsigned insn_size(const struct insn *in, unsigned size_code);
+static inline unsigned insn_size(const struct insn *in, unsigned size_code)
+{
+	return in->sizes[size_code];
+}
 /* Bytes of the memory operand; 0 when there is none or its contents are not touched. */
 static inline unsigned insn_mem_bytes(const struct insn *in)
 {
@@ -329,9 +349,16 @@ static inline struct flag_class insn_flags(const struct insn *in)
 	return in->flags;
 }
 
-/* Whether a row has MMX or XMM and YMM registers among its operands. */
-enum { ROW_MMX = 1, ROW_SIMD = 2 };
-unsigned x86_row_registers(const struct insn_row *row);
+/* General registers that its operands are, memory's address apart. */
+static inline unsigned operand_registers(const struct insn *in)
+{
+	return in->operands;
+}
+/* Those that an instruction of a plain kind (flags.c) writes, or a CMPXCHG. */
+static inline unsigned written_registers(const struct insn *in)
+{
+	return in->written;
+}
 
 extern const struct insn_row x86_rows[];
 extern const unsigned x86_row_count;

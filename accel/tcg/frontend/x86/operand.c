@@ -299,7 +299,7 @@ static void lay_out(const struct insn *in, bool grouped, struct layout *l)
 	memset(l, 0, sizeof(*l));
 	l->reg = l->rm = l->vvvv = l->opcode_reg = -1;
 	l->from = grouped || in->mem ? not_t0 : all;
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < 4 && in->row->operand[i]; i++) {
 		unsigned kind = OPERAND_KIND(in->row->operand[i]);
 		unsigned size = insn_size(in, OPERAND_SIZE(in->row->operand[i]));
 		bool byte = size == 1, read, write;
@@ -384,35 +384,6 @@ static void swap_bytes(struct tr *t, unsigned high)
 	e_op_reg(&t->e, &op, high, high - 4);
 }
 
-static unsigned immediate_bytes(const struct insn *in)
-{
-	unsigned bytes = 0;
-
-	for (unsigned i = 0; i < 4; i++) {
-		unsigned kind = OPERAND_KIND(in->row->operand[i]);
-		unsigned size = insn_size(in, OPERAND_SIZE(in->row->operand[i]));
-
-		if (kind == OPK_I)
-			bytes += size;
-		else if (kind == OPK_SI)
-			bytes += MIN_OF(size, 4u);
-		else if (kind == OPK_L)
-			bytes++;
-	}
-	return bytes;
-}
-
-static bool has_size(const struct insn *in, unsigned a, unsigned b)
-{
-	for (unsigned i = 0; i < 4; i++) {
-		unsigned code = OPERAND_SIZE(in->row->operand[i]);
-
-		if (code == a || code == b)
-			return true;
-	}
-	return false;
-}
-
 /* PCMPESTRM and PCMPESTRI: the size of the lengths in rAX and rDX. */
 static bool counts_by_w(const struct insn_row *row)
 {
@@ -425,7 +396,7 @@ static bool template_w(const struct tr *t, const struct insn *in, bool by_prefix
 	if (by_prefix)
 		return in->operand_size == 8;
 	/* It is part of the opcode unless a general register's size depends on it. */
-	if (in->vex && !has_size(in, SZ_y, SZ_y) && !counts_by_w(in->row))
+	if (in->vex && !in->info->by_w && !counts_by_w(in->row))
 		return in->vex_w;
 	return in->rex & INSN_REX_W && t->code_size == 8;
 }
@@ -438,8 +409,7 @@ void template_op(struct tr *t, const struct insn *in, int with_flags)
 	};
 	struct emit *e = &t->e;
 	const struct insn_row *row = in->row;
-	bool memory = insn_mem_bytes(in) != 0, needs_rex, by_prefix = has_size(in, SZ_v, SZ_z),
-	     joined;
+	bool memory = insn_mem_bytes(in) != 0, needs_rex, by_prefix = in->info->by_prefix, joined;
 	struct host_op op = {
 		.opcode = (uint16_t)(maps[row->map] | in->opcode),
 		.prefix = prefixes[row->prefix],
@@ -501,7 +471,7 @@ void template_op(struct tr *t, const struct insn *in, int with_flags)
 		e_op_reg(e, &op, (unsigned)l.reg, (unsigned)l.rm);
 	}
 	/* Only 64-bit mode has registers 8 to 15 to name here. */
-	e_le(e, l.is4 && t->code_size != 8 ? in->imm & 0x7f : in->imm, immediate_bytes(in));
+	e_le(e, l.is4 && t->code_size != 8 ? in->imm & 0x7f : in->imm, in->imm_bytes);
 	if (swapped)
 		swap_bytes(t, (unsigned)swapped);
 	for (unsigned i = 0; i < l.temps; i++)

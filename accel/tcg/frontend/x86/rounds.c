@@ -78,7 +78,7 @@ static bool look_at_registers(const struct tr *t, unsigned n, struct rounds *r)
 		int64_t by;
 
 		/* One register that is in memory goes to T1. */
-		if (!can_copy(t, in) || in->lock ||
+		if (!can_copy(in) || in->lock ||
 		    __builtin_popcount(operand_registers(in) & registers_in_memory()) > 1)
 			return false;
 		if (!adds_constant(t, in, &reg, &by))

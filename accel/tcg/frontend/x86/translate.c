@@ -6,8 +6,10 @@
 int refused(const struct tr *t, const struct insn *in)
 {
 	const struct insn_row *row = in->row;
-	bool mmx, simd;
+	bool mmx = in->info->mmx, simd = in->info->simd;
 
+	if (in->info->anywhere)
+		return t->env->features >> row->feature & 1 ? -1 : 6;
 	if (row->attr & A_PM && !(t->mode & MODE_PROTECTED))
 		return 6;
 	if (!(t->env->features >> row->feature & 1))
@@ -18,8 +20,6 @@ int refused(const struct tr *t, const struct insn *in)
 		return 13;
 	if (row->attr & A_FPU)
 		return t->mode & (MODE_TS | MODE_EM) ? 7 : -1;
-	mmx = x86_row_registers(row) & ROW_MMX;
-	simd = x86_row_registers(row) & ROW_SIMD;
 	if (in->vex) {
 		if (!(t->mode & MODE_PROTECTED))
 			return 6;
@@ -328,10 +328,8 @@ static void translate_vzero(struct tr *t, const struct insn *in)
 
 void translate_one(struct tr *t, const struct insn *in)
 {
-	int vector = refused(t, in);
-
-	if (vector >= 0) {
-		raise_here(t, (unsigned)vector);
+	if (in->refused >= 0) {
+		raise_here(t, (unsigned)in->refused);
 		return;
 	}
 	/* The host would take bits that the guest's CPU does not have. */

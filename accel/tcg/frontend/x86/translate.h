@@ -187,14 +187,11 @@ void move_stack(struct tr *t, int32_t by);
 unsigned stack_size(const struct tr *t);
 /* What instructions do, by their rows. */
 bool may_fault_on_host(const struct insn *in);
-unsigned written_registers(const struct insn *in);
 int refused(const struct tr *t, const struct insn *in);
-/* Registers that its operands are, memory's address apart. */
-unsigned operand_registers(const struct insn *in);
 /* What is added to its memory operand's registers; all of the address where it has none. */
 int64_t displacement(const struct insn *in, uint64_t next_rip);
 /* Whether it is done by a copy of itself whose memory operand was checked before. */
-bool can_copy(const struct tr *t, const struct insn *in);
+bool can_copy(const struct insn *in);
 /* Before code that destroys the host's flags for its own purposes. */
 void spend_flags(struct tr *t);
 /*
