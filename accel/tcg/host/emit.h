@@ -29,6 +29,8 @@ enum {
 	HOST_NONE = -1,
 };
 
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 struct emit {
 	uint8_t *at;
 };
@@ -99,8 +101,8 @@ static inline void e_add(struct e_word *w, unsigned byte)
 }
 
 /* Behind a segment prefix: 8 bytes at most with it. */
-static inline void e_opcode_after(struct emit *e, struct e_word w, const struct host_op *op,
-				  unsigned rex)
+static ALWAYS_INLINE void e_opcode_after(struct emit *e, struct e_word w, const struct host_op *op,
+					 unsigned rex)
 {
 	unsigned map = op->opcode >> 8;
 
@@ -134,13 +136,14 @@ static inline void e_opcode_after(struct emit *e, struct e_word w, const struct 
 	e_le(e, w.bits, w.shift / 8);
 }
 
-static inline void e_opcode(struct emit *e, const struct host_op *op, unsigned rex)
+static ALWAYS_INLINE void e_opcode(struct emit *e, const struct host_op *op, unsigned rex)
 {
 	e_opcode_after(e, (struct e_word) { 0 }, op, rex);
 }
 
 /* OP reg, rm with registers; `reg` may be an opcode extension. */
-static inline void e_op_reg(struct emit *e, const struct host_op *op, unsigned reg, unsigned rm)
+static ALWAYS_INLINE void e_op_reg(struct emit *e, const struct host_op *op, unsigned reg,
+				   unsigned rm)
 {
 	unsigned rex = (reg & 8) >> 1 | (rm & 8) >> 3;
 
@@ -151,8 +154,8 @@ static inline void e_op_reg(struct emit *e, const struct host_op *op, unsigned r
 	e_byte(e, 0xc0 | (reg & 7) << 3 | (rm & 7));
 }
 
-static inline void e_op_mem(struct emit *e, const struct host_op *op, unsigned reg,
-			    struct host_mem m)
+static ALWAYS_INLINE void e_op_mem(struct emit *e, const struct host_op *op, unsigned reg,
+				   struct host_mem m)
 {
 	unsigned rex = (reg & 8) >> 1, mod, size;
 	bool sib = m.index != HOST_NONE || m.base == HOST_NONE || (m.base & 7) == 4;
