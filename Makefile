@@ -81,8 +81,12 @@ libmoa.a: $(LIB_OBJS)
 # Keeps the compiler from making a loop a call of memset or memcpy, which use vector registers.
 NO_LOOP_CALLS := $(shell $(CC) -Werror -fno-tree-loop-distribute-patterns -x c -c /dev/null -o /dev/null 2>/dev/null && \
 	echo -fno-tree-loop-distribute-patterns || echo -fno-builtin)
+# GCC clears structures of a few hundred bytes by REP STOS, which takes longer than all the rest of a translation's step.
+NO_REP_STOS := $(shell o=-mmemset-strategy=unrolled_loop:512:noalign,libcall:-1:noalign; \
+	$(CC) -Werror $$o -x c -c /dev/null -o /dev/null 2>/dev/null && echo $$o)
+$(addprefix accel/tcg/frontend/x86/,$(accel/tcg/frontend/x86:.c=.o)): CFLAGS_FILE := $(NO_REP_STOS)
 # They run while the guest's vector registers are in the host's (accel/tcg/tcg.h).
-$(addprefix accel/tcg/,cache.o debug.o exec.o fpu.o helper.o mmu.o msr.o privileged.o run.o segment.o task.o tlb.o v86.o vector.o world.o): CFLAGS_FILE := -mgeneral-regs-only $(NO_LOOP_CALLS)
+$(addprefix accel/tcg/,cache.o debug.o exec.o fpu.o helper.o mmu.o msr.o privileged.o run.o segment.o task.o tlb.o v86.o vector.o world.o): CFLAGS_FILE := -mgeneral-regs-only $(NO_LOOP_CALLS) $(NO_REP_STOS)
 
 %.o: %.S | dirs
 	$(Q)echo '  AS   ' $@
