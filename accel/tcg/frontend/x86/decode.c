@@ -9,11 +9,12 @@
 #define LONGEST 15
 
 /* Rows by [VEX][map][opcode]: `count` entries of `order` from `first` on, in the table's order. */
-static struct {
-	uint16_t first, count;
+static struct slot {
+	uint16_t first;
+	uint8_t count;
+	bool has_modrm;
 } slots[2][MAPS][256];
 static uint16_t order[2048];
-static bool has_modrm[2][MAPS][256];
 static struct insn_row_info row_info[2048];
 /* By operand size, REX.W and L. */
 static uint16_t sizes_of[4][2][2][SZ_CODES];
@@ -57,6 +58,8 @@ static struct insn_row_info find_info(const struct insn_row *row)
 		if (memory && info.mem < 0)
 			info.mem = (int8_t)i;
 	}
+	info.fits = !(row->attr & (A_I64 | A_O64)) && !row->ext && !row->rm &&
+		    row->mod == MOD_ANY && row->w == W_ANY && row->l == L_ANY;
 	info.anywhere = !(row->attr & (A_PM | A_L1_AVX2 | A_CPL0 | A_FPU)) && !info.mmx &&
 			!info.simd && !row->vex;
 	return info;
@@ -114,7 +117,7 @@ __attribute__((constructor)) static void sort_rows(void)
 		const struct insn_row *r = &x86_rows[i];
 
 		slots[r->vex][r->map][r->opcode].count++;
-		has_modrm[r->vex][r->map][r->opcode] |= row_has_modrm(r);
+		slots[r->vex][r->map][r->opcode].has_modrm |= row_has_modrm(r);
 		row_info[i] = find_info(r);
 	}
 	for (unsigned i = 0; i < 16 * SZ_CODES; i++) {
@@ -167,10 +170,17 @@ static int64_t next_signed(struct reader *r, unsigned size)
 /* Prefixes up to the opcode's first byte, which is returned. */
 static uint8_t read_prefixes(struct reader *r, struct insn *in, unsigned code_size)
 {
+	/* Most bytes are none. REX is one in 64-bit code. */
+	static const bool prefixes[256] = {
+		[0x26] = true, [0x2e] = true,	       [0x36] = true,
+		[0x3e] = true, [0x40 ... 0x4f] = true, [0x64 ... 0x67] = true,
+		[0xf0] = true, [0xf2] = true,	       [0xf3] = true,
+	};
+
 	for (;;) {
 		uint8_t b = next(r);
 
-		if (r->at > LONGEST)
+		if (!prefixes[b] || r->at > LONGEST)
 			return b;
 		switch (b) {
 		case 0x66:
@@ -263,9 +273,11 @@ static bool prefix_fits(const struct insn_row *row, const struct insn *in, unsig
 static bool row_fits(const struct insn_row *row, const struct insn *in, unsigned vex_prefix,
 		     unsigned code_size)
 {
-	if (row->attr & (code_size == 8 ? A_I64 : A_O64))
-		return false;
 	if (!prefix_fits(row, in, vex_prefix))
+		return false;
+	if (in->info->fits)
+		return true;
+	if (row->attr & (code_size == 8 ? A_I64 : A_O64))
 		return false;
 	if (row->ext && row->ext != in->reg + 1)
 		return false;
@@ -616,14 +628,14 @@ enum insn_result x86_decode(struct insn *in, const uint8_t *bytes, size_t n, uns
 	else
 		in->address_size = in->addrsize ? (uint8_t)(6 - code_size) : (uint8_t)code_size;
 	if (good && r.at <= most) {
-		unsigned first = slots[in->vex][map][opcode].first;
+		const struct slot *slot = &slots[in->vex][map][opcode];
 
 		good = false;
-		if (has_modrm[in->vex][map][opcode])
+		if (slot->has_modrm)
 			read_modrm(&r, in);
-		for (unsigned i = 0; i < slots[in->vex][map][opcode].count && !good; i++) {
-			in->row = &x86_rows[order[first + i]];
-			in->info = &row_info[order[first + i]];
+		for (unsigned i = 0; i < slot->count && !good; i++) {
+			in->row = &x86_rows[order[slot->first + i]];
+			in->info = &row_info[order[slot->first + i]];
 			/* MOV to and from control registers ignores mod. */
 			if (in->row->kind >= K_MOVCR_R && in->row->kind <= K_MOVDR_W)
 				in->mod = 3;

@@ -273,6 +273,7 @@ struct insn_row_info {
 	bool mmx, simd;	 /* such registers are among its operands */
 	bool by_prefix;	 /* an operand's size depends on 66h */
 	bool by_w;	 /* or on REX.W or VEX.W only */
+	bool fits;	 /* its prefixes alone tell it from others of its opcode */
 	bool plain_read; /* the decoder finds nothing but ModRM's operands */
 	bool anywhere;	 /* CPUID alone says whether it can be used */
 	int8_t mem;	 /* the operand that can be memory, or -1 */

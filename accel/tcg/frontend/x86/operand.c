@@ -14,13 +14,18 @@ int host_reg(unsigned guest)
 	return host_of[guest];
 }
 
+/* The compiler does not make the loop a constant, and it is asked for often. */
+#define IN_MEMORY (BIT(R10) | BIT(R11) | BIT(R13) | BIT(R14) | BIT(R15))
+
 unsigned registers_in_memory(void)
 {
-	unsigned mask = 0;
+	return IN_MEMORY;
+}
 
+__attribute__((constructor)) static void check_registers(void)
+{
 	for (unsigned i = 0; i < GPRS; i++)
-		mask |= host_of[i] == HOST_NONE ? BIT(i) : 0;
-	return mask;
+		assert((host_of[i] == HOST_NONE) == (IN_MEMORY >> i & 1));
 }
 
 void get_reg(struct tr *t, int dst, unsigned guest)
@@ -257,7 +262,6 @@ struct layout {
 	int opcode_reg;
 	bool byte_reg, byte_rm, high_reg, high_rm;
 	bool is4;
-	int is4_reg;
 	/* Guest registers that live in temporaries meanwhile. */
 	int temp_guest[3], temp_host[3];
 	bool temp_write[3], temp_read[3];
@@ -296,8 +300,9 @@ static void lay_out(const struct insn *in, bool grouped, struct layout *l)
 	static const int8_t all[] = { T1, T0, STORE_TLB }, not_t0[] = { T1, STORE_TLB, LOAD_TLB };
 	unsigned rex_r = in->rex & INSN_REX_R ? 8 : 0, rex_b = in->rex & INSN_REX_B ? 8 : 0;
 
-	memset(l, 0, sizeof(*l));
 	l->reg = l->rm = l->vvvv = l->opcode_reg = -1;
+	l->byte_reg = l->byte_rm = l->high_reg = l->high_rm = l->is4 = false;
+	l->temps = 0;
 	l->from = grouped || in->mem ? not_t0 : all;
 	for (unsigned i = 0; i < 4 && in->row->operand[i]; i++) {
 		unsigned kind = OPERAND_KIND(in->row->operand[i]);
