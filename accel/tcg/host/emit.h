@@ -200,7 +200,7 @@ static inline struct host_op host_op(unsigned opcode, unsigned size)
 				  .w = size == 8 };
 }
 
-static inline void e_load(struct emit *e, unsigned size, int reg, struct host_mem m)
+static ALWAYS_INLINE void e_load(struct emit *e, unsigned size, int reg, struct host_mem m)
 {
 	struct host_op op = host_op(size == 1	? OPC_0F | 0xb6
 				    : size == 2 ? OPC_0F | 0xb7
@@ -210,7 +210,7 @@ static inline void e_load(struct emit *e, unsigned size, int reg, struct host_me
 	e_op_mem(e, &op, (unsigned)reg, m);
 }
 
-static inline void e_store(struct emit *e, unsigned size, struct host_mem m, int reg)
+static ALWAYS_INLINE void e_store(struct emit *e, unsigned size, struct host_mem m, int reg)
 {
 	struct host_op op = host_op(size == 1 ? 0x88 : 0x89, size);
 
@@ -219,7 +219,7 @@ static inline void e_store(struct emit *e, unsigned size, struct host_mem m, int
 }
 
 /* The immediate is 1, 2 or 4 bytes, sign-extended to 8. */
-static inline void e_store_imm(struct emit *e, unsigned size, struct host_mem m, int32_t imm)
+static ALWAYS_INLINE void e_store_imm(struct emit *e, unsigned size, struct host_mem m, int32_t imm)
 {
 	struct host_op op = host_op(size == 1 ? 0xc6 : 0xc7, size);
 
@@ -227,14 +227,14 @@ static inline void e_store_imm(struct emit *e, unsigned size, struct host_mem m,
 	e_le(e, (uint32_t)imm, size > 4 ? 4 : size);
 }
 
-static inline void e_mov(struct emit *e, unsigned size, int dst, int src)
+static ALWAYS_INLINE void e_mov(struct emit *e, unsigned size, int dst, int src)
 {
 	struct host_op op = host_op(0x8b, size == 8 ? 8 : 4);
 
 	e_op_reg(e, &op, (unsigned)dst, (unsigned)src);
 }
 
-static inline void e_mov_imm(struct emit *e, int reg, uint64_t v)
+static ALWAYS_INLINE void e_mov_imm(struct emit *e, int reg, uint64_t v)
 {
 	if (v <= UINT32_MAX) {
 		if (reg & 8)
@@ -253,14 +253,14 @@ static inline void e_mov_imm(struct emit *e, int reg, uint64_t v)
 	}
 }
 
-static inline void e_lea(struct emit *e, unsigned size, int reg, struct host_mem m)
+static ALWAYS_INLINE void e_lea(struct emit *e, unsigned size, int reg, struct host_mem m)
 {
 	struct host_op op = host_op(0x8d, size == 8 ? 8 : 4);
 
 	e_op_mem(e, &op, (unsigned)reg, m);
 }
 
-static inline void e_movzx16(struct emit *e, int dst, int src)
+static ALWAYS_INLINE void e_movzx16(struct emit *e, int dst, int src)
 {
 	struct host_op op = host_op(OPC_0F | 0xb7, 4);
 
@@ -268,7 +268,7 @@ static inline void e_movzx16(struct emit *e, int dst, int src)
 }
 
 /* ALU operation n (0 add, 1 or, 4 and, 5 sub, 6 xor, 7 cmp) with an immediate or memory. */
-static inline void e_alu_imm(struct emit *e, unsigned n, unsigned size, int reg, int32_t imm)
+static ALWAYS_INLINE void e_alu_imm(struct emit *e, unsigned n, unsigned size, int reg, int32_t imm)
 {
 	struct host_op op = host_op(imm == (int8_t)imm ? 0x83 : 0x81, size);
 
@@ -276,7 +276,8 @@ static inline void e_alu_imm(struct emit *e, unsigned n, unsigned size, int reg,
 	e_le(e, (uint32_t)imm, imm == (int8_t)imm ? 1 : size == 2 ? 2 : 4);
 }
 
-static inline void e_alu_load(struct emit *e, unsigned n, unsigned size, int reg, struct host_mem m)
+static ALWAYS_INLINE void e_alu_load(struct emit *e, unsigned n, unsigned size, int reg,
+				     struct host_mem m)
 {
 	struct host_op op = host_op(n << 3 | 3, size);
 
@@ -300,7 +301,7 @@ static inline void e_shift(struct emit *e, unsigned n, unsigned size, int reg, u
 	e_byte(e, count);
 }
 
-static inline void e_jmp_mem(struct emit *e, struct host_mem m)
+static ALWAYS_INLINE void e_jmp_mem(struct emit *e, struct host_mem m)
 {
 	struct host_op op = host_op(0xff, 4);
 
