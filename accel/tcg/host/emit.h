@@ -100,9 +100,14 @@ static inline void e_add(struct e_word *w, unsigned byte)
 	w->shift += 8;
 }
 
-/* Behind a segment prefix: 8 bytes at most with it. */
-static ALWAYS_INLINE void e_opcode_after(struct emit *e, struct e_word w, const struct host_op *op,
-					 unsigned rex)
+static ALWAYS_INLINE void e_put(struct emit *e, struct e_word w)
+{
+	e_le(e, w.bits, w.shift / 8);
+}
+
+/* Seven bytes at most. */
+static ALWAYS_INLINE struct e_word e_opcode_after(struct e_word w, const struct host_op *op,
+						  unsigned rex)
 {
 	unsigned map = op->opcode >> 8;
 
@@ -133,12 +138,12 @@ static ALWAYS_INLINE void e_opcode_after(struct emit *e, struct e_word w, const 
 			e_add(&w, map == 2 ? 0x38 : 0x3a);
 	}
 	e_add(&w, op->opcode & 0xff);
-	e_le(e, w.bits, w.shift / 8);
+	return w;
 }
 
 static ALWAYS_INLINE void e_opcode(struct emit *e, const struct host_op *op, unsigned rex)
 {
-	e_opcode_after(e, (struct e_word) { 0 }, op, rex);
+	e_put(e, e_opcode_after((struct e_word) { 0 }, op, rex));
 }
 
 /* OP reg, rm with registers; `reg` may be an opcode extension. */
@@ -146,12 +151,14 @@ static ALWAYS_INLINE void e_op_reg(struct emit *e, const struct host_op *op, uns
 				   unsigned rm)
 {
 	unsigned rex = (reg & 8) >> 1 | (rm & 8) >> 3;
+	struct e_word w = { 0 };
 
 	if (!op->no_rex &&
 	    ((op->byte_reg && reg >= 4 && reg < 8) || (op->byte_rm && rm >= 4 && rm < 8)))
 		rex |= 0x40;
-	e_opcode(e, op, rex);
-	e_byte(e, 0xc0 | (reg & 7) << 3 | (rm & 7));
+	w = e_opcode_after(w, op, rex);
+	e_add(&w, 0xc0 | (reg & 7) << 3 | (rm & 7));
+	e_put(e, w);
 }
 
 static ALWAYS_INLINE void e_op_mem(struct emit *e, const struct host_op *op, unsigned reg,
@@ -169,7 +176,7 @@ static ALWAYS_INLINE void e_op_mem(struct emit *e, const struct host_op *op, uns
 		rex |= (m.index & 8) >> 2;
 	if (op->byte_reg && reg >= 4 && reg < 8 && !op->no_rex)
 		rex |= 0x40;
-	e_opcode_after(e, w, op, rex);
+	e_put(e, e_opcode_after(w, op, rex));
 	if (m.base == HOST_NONE) {
 		mod = 0;
 		size = 4;

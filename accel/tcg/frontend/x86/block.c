@@ -77,8 +77,8 @@ static void emit_head(struct tr *t, uint64_t rip)
 
 	e_mov_imm(e, T0, rip);
 	e_jump_to(e, E_JMP, thunk(t, THUNK_exit_indirect));
-	while ((uintptr_t)e->at & 15)
-		e_byte(e, 0xcc);
+	memset(e->at, 0xcc, 16);
+	e->at = (uint8_t *)align_up((uintptr_t)e->at, 16);
 }
 
 /*

@@ -13,6 +13,8 @@ static struct slot {
 	uint16_t first;
 	uint8_t count;
 	bool has_modrm;
+	bool by_reg; /* a row for each of ModRM.reg's values, from 0 on */
+	uint8_t pad[3];
 } slots[2][MAPS][256];
 static uint16_t order[2048];
 static struct insn_row_info row_info[2048];
@@ -119,6 +121,13 @@ __attribute__((constructor)) static void sort_rows(void)
 		slots[r->vex][r->map][r->opcode].count++;
 		slots[r->vex][r->map][r->opcode].has_modrm |= row_has_modrm(r);
 		row_info[i] = find_info(r);
+	}
+	for (unsigned i = 0; i < 2 * MAPS * 256; i++) {
+		struct slot *s = &slots[i / (MAPS * 256)][i / 256 % MAPS][i % 256];
+
+		s->by_reg = s->count > 1;
+		for (unsigned k = 0; k < s->count; k++)
+			s->by_reg &= x86_rows[order[s->first + k]].ext == k + 1;
 	}
 	for (unsigned i = 0; i < 16 * SZ_CODES; i++) {
 		unsigned code = i / 16, size = i / 4 % 4, w = i / 2 % 2, l = i % 2;
@@ -593,6 +602,23 @@ static struct flag_class find_flags(const struct insn *in)
 	return f;
 }
 
+static bool find_row(struct insn *in, struct slot slot, unsigned vex_prefix, unsigned code_size)
+{
+	for (unsigned i = slot.by_reg ? in->reg : 0; i < slot.count; i++) {
+		unsigned n = order[slot.first + i];
+		const struct insn_row *row = &x86_rows[n];
+
+		in->row = row;
+		in->info = &row_info[n];
+		/* MOV to and from control registers ignores mod. */
+		if (row->kind >= K_MOVCR_R && row->kind <= K_MOVDR_W)
+			in->mod = 3;
+		if (row_fits(row, in, vex_prefix, code_size))
+			return true;
+	}
+	return false;
+}
+
 enum insn_result x86_decode(struct insn *in, const uint8_t *bytes, size_t n, unsigned code_size)
 {
 	struct reader r = { .at = 0 };
@@ -628,19 +654,13 @@ enum insn_result x86_decode(struct insn *in, const uint8_t *bytes, size_t n, uns
 	else
 		in->address_size = in->addrsize ? (uint8_t)(6 - code_size) : (uint8_t)code_size;
 	if (good && r.at <= most) {
-		const struct slot *slot = &slots[in->vex][map][opcode];
+		/* A copy, as stores to `in` might change the table for all that the compiler knows.
+		 */
+		const struct slot slot = slots[in->vex][map][opcode];
 
-		good = false;
-		if (slot->has_modrm)
+		if (slot.has_modrm)
 			read_modrm(&r, in);
-		for (unsigned i = 0; i < slot->count && !good; i++) {
-			in->row = &x86_rows[order[slot->first + i]];
-			in->info = &row_info[order[slot->first + i]];
-			/* MOV to and from control registers ignores mod. */
-			if (in->row->kind >= K_MOVCR_R && in->row->kind <= K_MOVDR_W)
-				in->mod = 3;
-			good = row_fits(in->row, in, vex_prefix, code_size);
-		}
+		good = find_row(in, slot, vex_prefix, code_size);
 		if (good) {
 			set_sizes(in, code_size);
 			if (in->has_modrm && in->mod != 3)
