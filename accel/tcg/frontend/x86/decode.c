@@ -43,6 +43,7 @@ static struct insn_row_info find_info(const struct insn_row *row)
 		.mmx = row->feature == FEAT_MMX,
 		.simd = row->kind == K_LDMXCSR || row->kind == K_STMXCSR || row->kind == K_VZERO,
 		.plain_read = true,
+		.simple = true,
 		.mem = -1,
 	};
 
@@ -53,6 +54,13 @@ static struct insn_row_info find_info(const struct insn_row *row)
 
 		info.mmx |= kind == OPK_P || kind == OPK_Q || kind == OPK_N;
 		info.simd |= kind == OPK_V || kind == OPK_W || kind == OPK_U || kind == OPK_H;
+		info.has_e |= kind == OPK_E;
+		info.has_g |= kind == OPK_G;
+		if (kind == OPK_E || kind == OPK_G)
+			info.simple &= size != SZ_b;
+		else
+			info.simple &= kind == OPK_NONE || kind == OPK_M || kind == OPK_I ||
+				       kind == OPK_SI || kind == OPK_KC || kind == OPK_ONE;
 		info.by_prefix |= size == SZ_v || size == SZ_z;
 		info.by_w |= size == SZ_y;
 		info.plain_read &= kind == OPK_NONE || (operand_in_modrm(kind) && kind < OPK_S) ||

@@ -275,6 +275,8 @@ struct insn_row_info {
 	bool by_w;	 /* or on REX.W or VEX.W only */
 	bool fits;	 /* its prefixes alone tell it from others of its opcode */
 	bool plain_read; /* the decoder finds nothing but ModRM's operands */
+	bool has_e, has_g; /* such operands */
+	bool simple;	   /* there are no registers of other kinds, nor bytes */
 	bool anywhere;	 /* CPUID alone says whether it can be used */
 	int8_t mem;	 /* the operand that can be memory, or -1 */
 };

@@ -295,6 +295,22 @@ static void operand_access(const struct insn *in, unsigned i, bool *read, bool *
 	*read = !*write || a == ACC_RW || a == ACC_WW;
 }
 
+/* The same for most: ModRM's operands, which the host's registers hold. */
+static bool lay_out_simple(const struct insn *in, struct layout *l)
+{
+	unsigned reg = modrm_reg(in), rm = modrm_rm(in);
+
+	if (!in->info->simple || !in->has_modrm)
+		return false;
+	if (in->info->has_g && host_of[reg] == HOST_NONE)
+		return false;
+	if (in->info->has_e && !in->mem && host_of[rm] == HOST_NONE)
+		return false;
+	l->reg = in->info->has_g ? host_of[reg] : in->reg;
+	l->rm = in->mem ? -1 : in->info->has_e ? host_of[rm] : in->rm;
+	return true;
+}
+
 static void lay_out(const struct insn *in, bool grouped, struct layout *l)
 {
 	static const int8_t all[] = { T1, T0, STORE_TLB }, not_t0[] = { T1, STORE_TLB, LOAD_TLB };
@@ -303,6 +319,8 @@ static void lay_out(const struct insn *in, bool grouped, struct layout *l)
 	l->reg = l->rm = l->vvvv = l->opcode_reg = -1;
 	l->byte_reg = l->byte_rm = l->high_reg = l->high_rm = l->is4 = false;
 	l->temps = 0;
+	if (lay_out_simple(in, l))
+		return;
 	l->from = grouped || in->mem ? not_t0 : all;
 	for (unsigned i = 0; i < 4 && in->row->operand[i]; i++) {
 		unsigned kind = OPERAND_KIND(in->row->operand[i]);
