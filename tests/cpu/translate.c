@@ -454,6 +454,8 @@ static bool run_state(unsigned n, bool fresh)
 		renew_memory();
 	if (made.reads_ldt)
 		renew_selectors();
+	if (restores_host_parts())
+		return false;
 	memories_agree = meets_ours = false;
 	native_run();
 	/* Misaligned SSE, which AMD's have and we do not offer. */

@@ -218,22 +218,37 @@ static bool jump_nowhere(struct insn *in, uint8_t *bytes)
 	return true;
 }
 
+static uint64_t linear_operand(const struct insn *in, uint64_t next_rip)
+{
+	uint64_t at = (uint64_t)in->disp + (in->rip_relative ? next_rip : 0);
+
+	at += in->base >= 0 ? made.state.gpr[in->base] : 0;
+	at += in->index >= 0 ? made.state.gpr[in->index] << in->scale : 0;
+	return (at & ones(in->address_size)) + segment_base(in->segment);
+}
+
+bool restores_host_parts(void)
+{
+	const struct insn *in = &made.insn[0];
+	uint64_t at = linear_operand(in, made.end);
+
+	if (in->row->kind != K_XRSTOR || at - SANDBOX > SANDBOX_SIZE - 576)
+		return false;
+	at += XSTATE_BV;
+	return ((load_le((void *)(uintptr_t)at, 8) | load_le((void *)(uintptr_t)(at + 8), 8)) &
+		~(BIT64(63) | 7)) != 0;
+}
+
 /*
  * An indirect call whose target lies where it pushes the return address: which it does first is the
  * processor's choice.
  */
 static bool calls_what_it_pushes(const struct insn *in, uint64_t next_rip)
 {
-	uint64_t mask = in->address_size == 8	? UINT64_MAX
-			: in->address_size == 4 ? UINT32_MAX
-						: 0xffff;
-	uint64_t at = (uint64_t)in->disp + (in->rip_relative ? next_rip : 0), stack;
+	uint64_t at = linear_operand(in, next_rip), stack;
 
 	if (in->row->kind != K_CALL_R || !in->mem)
 		return false;
-	at += in->base >= 0 ? made.state.gpr[in->base] : 0;
-	at += in->index >= 0 ? made.state.gpr[in->index] << in->scale : 0;
-	at = (at & mask) + segment_base(in->segment);
 	stack = made.state.gpr[RSP];
 	if (code_size() != 8)
 		stack &= has_big_stack() ? UINT32_MAX : 0xffff;

@@ -56,3 +56,8 @@ void make_memory(uint8_t *memory);
 bool make_case(const struct insn_row *first, const struct insn_row *(*next)(void), bool many);
 /* Another state for the same code. False: this case has one only. */
 bool vary_state(void);
+/*
+ * Whether it is an XRSTOR whose image, in this process's sandbox, names parts of the state that the
+ * host may have and the translator here has not.
+ */
+bool restores_host_parts(void);
