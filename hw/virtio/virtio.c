@@ -151,6 +151,8 @@ static uint8_t read_isr(struct virtio_device *d)
 
 static void reset_state(struct virtio_device *d)
 {
+	eventfd_t unseen;
+
 	if (d->virtio->reset)
 		d->virtio->reset(d);
 	d->status = d->isr = 0;
@@ -162,6 +164,10 @@ static void reset_state(struct virtio_device *d)
 	d->queue_select = 0;
 	for (unsigned i = 0; i < VIRTIO_MOST_QUEUES; i++)
 		virtq_reset(&d->queues[i]);
+	/* Kicks that nobody saw yet are not the next driver's, which may be writing its rings. */
+	for (unsigned i = 0; i < d->nqueues; i++)
+		if (d->queues[i].kick_fd >= 0)
+			(void)eventfd_read(d->queues[i].kick_fd, &unseen);
 }
 
 void virtio_reset(void *dev)
@@ -194,10 +200,8 @@ static gboolean kick_came(gint fd, GIOCondition condition, gpointer opaque)
 	eventfd_t n;
 
 	(void)condition;
-	if (eventfd_read(fd, &n))
-		return G_SOURCE_CONTINUE;
 	iothread_lock(d->iothread);
-	if (!d->io_off)
+	if (eventfd_read(fd, &n) == 0 && !d->io_off)
 		kick(d, virtio_queue_index(q));
 	iothread_unlock(d->iothread);
 	return G_SOURCE_CONTINUE;
