@@ -384,17 +384,20 @@ bool saves_fpu(const struct insn_row *row)
 	       row->kind == K_XRSTOR;
 }
 
+static bool transfers_far(const struct insn_row *row)
+{
+	return row->kind == K_CALLF || row->kind == K_CALLF_M || row->kind == K_JMPF ||
+	       row->kind == K_JMPF_M || row->kind == K_RETF;
+}
+
 bool reads_selectors(const struct insn_row *row)
 {
+	if (transfers_far(row))
+		return true;
 	switch (row->kind) {
 	case K_MOVSEG_W:
 	case K_LARLSL:
 	case K_VERX:
-	case K_CALLF_M:
-	case K_JMPF_M:
-	case K_CALLF:
-	case K_JMPF:
-	case K_RETF:
 	case K_POPSEG:
 	case K_LXS:
 		return true;
@@ -405,12 +408,9 @@ bool reads_selectors(const struct insn_row *row)
 
 bool branches(const struct insn *in)
 {
+	if (transfers_far(in->row))
+		return true;
 	switch (in->row->kind) {
-	case K_CALLF_M:
-	case K_JMPF_M:
-	case K_CALLF:
-	case K_JMPF:
-	case K_RETF:
 	case K_JCC:
 	case K_RET:
 	case K_LOOP:
