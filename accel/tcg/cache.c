@@ -60,6 +60,29 @@ static void *reserve(size_t bytes)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+/*
+ * The same memory twice. It has no file, because perf asks its map (tcg_perf_map_open) about
+ * anonymous memory only, and is told of what can be executed by mprotect, not by mremap.
+ */
+static void map_code(struct tcg_cache *c, size_t bytes)
+{
+	void *w = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0),
+	     *r;
+
+	if (w == MAP_FAILED)
+		return;
+	c->write = w;
+	r = mremap(w, 0, bytes, MREMAP_MAYMOVE);
+	if (r == MAP_FAILED)
+		return;
+	c->run = r;
+	if (mprotect(r, bytes, PROT_READ | PROT_EXEC) < 0) {
+		munmap(r, bytes);
+		c->run = NULL;
+	}
+}
+
 /* Each jumps to one of host/thunks.S. */
 static void write_thunks(struct tcg_cache *c)
 {
@@ -82,18 +105,9 @@ static void write_thunks(struct tcg_cache *c)
 struct tcg_cache *tcg_cache_new(size_t bytes, GError **err)
 {
 	struct tcg_cache *c = g_new0(struct tcg_cache, 1);
-	int fd = memfd_create("moa-code", MFD_CLOEXEC);
-	void *w, *r;
 
 	c->size = bytes;
-	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0) {
-		error(err, "tcg: the host gives no memory for %zu bytes of translated code", bytes);
-		goto failed;
-	}
-	w = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	r = mmap(NULL, bytes, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-	c->write = w == MAP_FAILED ? NULL : w;
-	c->run = r == MAP_FAILED ? NULL : r;
+	map_code(c, bytes);
 	c->blocks = reserve(MOST_BLOCKS * sizeof(*c->blocks));
 	c->sites = reserve(MOST_SITES * sizeof(*c->sites));
 	c->cold = reserve(MOST_SITES * sizeof(*c->cold));
@@ -102,20 +116,15 @@ struct tcg_cache *tcg_cache_new(size_t bytes, GError **err)
 	if (!c->write || !c->run || !c->blocks || !c->sites || !c->cold || !c->notes ||
 	    !c->no_jumps) {
 		error(err, "tcg: the host cannot map %zu bytes of translated code", bytes);
-		goto failed;
+		tcg_cache_free(c);
+		return NULL;
 	}
-	close(fd);
 	memset(c->hash, 0xff, sizeof(c->hash));
 	memset(c->pages, 0xff, sizeof(c->pages));
 	for (unsigned i = 0; i < JUMP_CACHE_ENTRIES; i++)
 		c->no_jumps[i].rip = jump_cache_none(i);
 	write_thunks(c);
 	return c;
-failed:
-	if (fd >= 0)
-		close(fd);
-	tcg_cache_free(c);
-	return NULL;
 }
 
 void tcg_cache_free(struct tcg_cache *c)

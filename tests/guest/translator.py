@@ -83,11 +83,17 @@ def the_buffer_may_be_small(tmp):
 def perf_gets_a_map(tmp):
     with Vm(tmp, *args(tmp, "1: inc ax\njmp 1b"), "-perfmap") as vm:
         path = f"/tmp/perf-{vm.process.pid}.map"
+        with open(f"/proc/{vm.process.pid}/maps") as f:
+            code = [l.split() for l in f if "x" in l.split()[1]]
         vm.qmp("quit")
         vm.wait()
         lines = open(path).read().splitlines()
         os.unlink(path)
         assert lines and all(re.fullmatch(r"[0-9a-f]+ [0-9a-f]+ guest_0x[0-9a-f]+", l) for l in lines), lines[:5]
+        # perf asks the map about memory without a file only.
+        at = int(lines[0].split()[0], 16)
+        names = [m[5] for m in code if at in range(*(int(a, 16) for a in m[0].split("-")))]
+        assert names and names[0].startswith("/dev/zero"), (names, code)
 
 
 main()
