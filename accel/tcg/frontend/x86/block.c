@@ -120,6 +120,7 @@ static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, boo
 	t->no_room = t->ended = t->recover = false;
 	t->flags = FLAGS_SAVED;
 	t->source = (struct flag_source) { 0 };
+	forget_held(t);
 	t->rip = b->rip;
 	b->exits = 0;
 	b->look_first = b->look_end = 0;

@@ -272,6 +272,7 @@ void emit_stubs(struct tr *t)
 	for (unsigned i = 0; i < t->stubs; i++) {
 		struct stub *s = &t->stub[i];
 
+		forget_held(t);
 		if (s->kind == STUB_LOAD || s->kind == STUB_STORE) {
 			slow_access(t, s);
 			continue;

@@ -291,6 +291,7 @@ unsigned translate_group(struct tr *t)
 	if (stack)
 		move_stack(t, (int32_t)stack);
 	s->after = t->e.at;
+	forget_held(t);
 	g->flags_after = t->flags;
 	return members;
 }

@@ -30,10 +30,14 @@ __attribute__((constructor)) static void check_registers(void)
 
 void get_reg(struct tr *t, int dst, unsigned guest)
 {
-	if (host_of[guest] == HOST_NONE)
+	if (t1_holds(t, (int)guest)) {
+		if (dst != T1)
+			e_mov(&t->e, 8, dst, T1);
+	} else if (host_of[guest] == HOST_NONE) {
 		e_load(&t->e, 8, dst, ENV_GPR(guest));
-	else if (host_of[guest] != dst)
+	} else if (host_of[guest] != dst) {
 		e_mov(&t->e, 8, dst, host_of[guest]);
+	}
 }
 
 /* Writes 2, 4 or 8 bytes as an instruction of that size does. */
@@ -63,6 +67,7 @@ void effective_address(struct tr *t, const struct insn *in, int dst, int64_t ext
 	unsigned size = in->address_size;
 	int64_t disp = in->disp + extra;
 	int base = in->base, index = in->index;
+	int held = t->held_at == e->at ? (int)t->held : -1;
 
 	if (in->rip_relative) {
 		uint64_t va = t->next_rip + (uint64_t)disp;
@@ -74,14 +79,18 @@ void effective_address(struct tr *t, const struct insn *in, int dst, int64_t ext
 		e_mov_imm(e, dst, (uint64_t)disp & ones(size));
 		return;
 	}
-	if (base >= 0 && host_of[base] == HOST_NONE) {
+	if (base >= 0 && base == held &&
+	    (index < 0 || index == held || host_of[index] != HOST_NONE)) {
+		base = T1;
+	} else if (base >= 0 && host_of[base] == HOST_NONE) {
 		e_load(e, 8, dst, ENV_GPR(base));
 		base = dst;
 	} else if (base >= 0) {
 		base = host_of[base];
 	}
 	if (index >= 0 && host_of[index] == HOST_NONE) {
-		e_load(e, 8, T1, ENV_GPR(index));
+		if (index != held)
+			e_load(e, 8, T1, ENV_GPR(index));
 		index = T1;
 	} else if (index >= 0) {
 		index = host_of[index];
@@ -252,8 +261,10 @@ void access_memory(struct tr *t, const struct insn *in, unsigned segment, unsign
 	s->in = in;
 	s->arg = arg;
 	op(t, in, arg);
-	if (write)
+	if (write) {
 		s->after = e->at;
+		forget_held(t);
+	}
 }
 
 /* How the operands of a template are laid out for the host. */
@@ -441,7 +452,7 @@ void template_op(struct tr *t, const struct insn *in, int with_flags)
 		.l = in->l,
 	};
 	struct layout l;
-	int swapped = 0;
+	int swapped = 0, held = t->held_at == e->at && (!memory || t->joined) ? (int)t->held : -1;
 
 	lay_out(in, t->grouped, &l);
 	/* Processors recognize stores that are read again by a base register alone. */
@@ -455,7 +466,7 @@ void template_op(struct tr *t, const struct insn *in, int with_flags)
 	if (with_flags)
 		restore_flags(e);
 	for (unsigned i = 0; i < l.temps; i++)
-		if (l.temp_read[i])
+		if (l.temp_read[i] && !(l.temp_host[i] == T1 && t1_holds(t, l.temp_guest[i])))
 			e_load(e, 8, l.temp_host[i], ENV_GPR(l.temp_guest[i]));
 	/* AH to BH cannot be named beside registers that need a REX. */
 	needs_rex = memory || op.w || l.reg >= 8 || l.rm >= 8 || l.opcode_reg >= 8 ||
@@ -505,6 +516,14 @@ void template_op(struct tr *t, const struct insn *in, int with_flags)
 			e_load(e, 8, STORE_TLB, ENV(store_base));
 		if (l.temp_host[i] == LOAD_TLB)
 			e_load(e, 8, LOAD_TLB, ENV(load_base));
+	}
+	if (l.temps && l.from[0] == T1)
+		held = l.temp_guest[0];
+	else if (with_flags)
+		held = -1;
+	if (held >= 0) {
+		t->held = (unsigned)held;
+		t->held_at = e->at;
 	}
 }
 

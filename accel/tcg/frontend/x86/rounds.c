@@ -381,6 +381,7 @@ void emit_rounds(struct tr *t, const struct stub *s)
 		e_alu_load(e, 7, t->code_size, T0, ENV(rounds.end));
 	}
 	done = e_jump(e, 4);
+	forget_held(t);
 	t->flags = FLAGS_SAVED;
 	t->recover = t->cc_written = false;
 	t->source = (struct flag_source) { 0 };

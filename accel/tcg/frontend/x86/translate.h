@@ -112,6 +112,10 @@ struct tr {
 	struct flag_source source;
 	unsigned source_insn;
 	bool recover; /* sites tell it instead of finding them saved */
+	/* T1 holds this guest register, which has no host register, until anything else is emitted
+	 * than instructions that leave T1 alone. */
+	unsigned held;
+	const uint8_t *held_at;
 	/* In a group (group.c) T0 stays, and the operand is so far from where it points. */
 	bool grouped, joined; /* joined: T0 is the whole address, T1 is free */
 	int32_t offset;
@@ -212,6 +216,16 @@ void op_store_reg(struct tr *t, const struct insn *in, int arg);
 void op_load_t0(struct tr *t, const struct insn *in, int size);
 /* Pushes a constant of the instruction's operand size. */
 void push_value(struct tr *t, const struct insn *in, uint64_t v);
+/* T1 holds the guest register here. Where other code may jump to, forget_held says that it does
+ * not. */
+static inline bool t1_holds(const struct tr *t, int guest)
+{
+	return t->held_at == t->e.at && (int)t->held == guest;
+}
+static inline void forget_held(struct tr *t)
+{
+	t->held_at = NULL;
+}
 /* Guest registers to and from host registers, whole. */
 void get_reg(struct tr *t, int dst, unsigned guest);
 void put_reg(struct tr *t, unsigned guest, unsigned size, int src);
