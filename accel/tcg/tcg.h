@@ -208,6 +208,9 @@ struct tcg_env {
 	uint64_t seg_base[6];
 	uint32_t seg_last[6][SEG_SIZES]; /* the last offset at which an access of that size fits */
 
+	/* Where ranges of a group's operands are (frontend/x86/group.c). */
+#define TCG_KEPT 4
+	uint64_t kept[TCG_KEPT];
 	/* Of a loop's copy (frontend/x86/rounds.c). */
 #define TCG_STREAMS 8
 	struct {

@@ -350,7 +350,7 @@ static inline uint8_t *e_patchable_jump(struct emit *e, int cc)
 /* Over less than 128 bytes. */
 static inline uint8_t *e_short_jump(struct emit *e, int cc)
 {
-	e_byte(e, 0x70 | (unsigned)cc);
+	e_byte(e, cc == E_JMP ? 0xeb : 0x70 | (unsigned)cc);
 	e_byte(e, 0);
 	return e->at;
 }

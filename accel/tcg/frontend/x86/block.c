@@ -187,6 +187,9 @@ enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const ui
 	t.e.at = head;
 	emit_head(&t, b->rip);
 	start = t.e.at;
+	t.neighbours = 0;
+	if (!(t.mode & (MODE_STEP | MODE_REFERENCE)))
+		find_neighbours(&t);
 	insns = emit_block(&t, start, r, false);
 	if (one_byte(*start))
 		insns = emit_block(&t, start, r, true);

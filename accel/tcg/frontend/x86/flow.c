@@ -277,6 +277,8 @@ void emit_stubs(struct tr *t)
 			slow_access(t, s);
 			continue;
 		}
+		if (s->kind == STUB_MEMBER)
+			continue; /* with its group's */
 		e_here(e, s->jumps[0]);
 		switch (s->kind) {
 		case STUB_EXIT:

@@ -1,26 +1,37 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Groups: neighbouring instructions whose memory operands lie a known distance apart (a structure's
- * members, registers pushed or popped) share one check of the whole range. Where it fails, because
- * the range crosses a page's end or the page is not in the TLB, the same instructions follow out of
- * line with a check each; so exceptions come where they belong.
+ * Groups: instructions whose memory operands lie a known distance apart (a structure's members,
+ * registers pushed or popped) share one check of the whole range. Others may come between them,
+ * with ranges of their own. Where a check fails, because the range crosses a page's end or the page
+ * is not in the TLB, the same instructions follow out of line from there on with a check each; so
+ * exceptions come where they belong, and no address that was checked is used after C has run.
  *
- * Between the check and the group's end T0, or T0 and T1 together, point to the operands. Whatever
- * would need T0 ends the group, as does what writes the registers of the address.
+ * T0, or T0 and T1 together, point to the operands of the range that was used last; env->kept to
+ * those of ranges that come again after another. Whatever would need T0 ends the group; what writes
+ * the registers of a range's address ends the range.
  */
 #include "accel/tcg/frontend/x86/translate.h"
 
 #define MOST_MEMBERS 24
 #define SPAN 128
 
-/* What the operands of a group have in common. */
+/* Operands that have one check: what they have in common. */
 struct range {
-	int base, index; /* -1 for none */
-	uint8_t scale, address_size;
-	unsigned segment;
+	uint32_t key;
+	uint32_t registers; /* of the address */
 	int64_t low, high;
 	bool written;
-	unsigned operands;
+	bool closed; /* one of its registers is written */
+	bool kept;   /* its address is in env->kept */
+	unsigned operands, first, last;
+};
+
+/* What is found out about a group before it is emitted. */
+struct plan {
+	struct range range[TCG_KEPT];
+	unsigned ranges, end;
+	int8_t of[MOST_MEMBERS]; /* the range of each instruction, from the group's first; -1: none
+				  */
 };
 
 static bool is_stack(const struct insn *in)
@@ -80,101 +91,215 @@ int64_t displacement(const struct insn *in, uint64_t next_rip)
 	return in->disp + (in->rip_relative ? (int64_t)next_rip : 0);
 }
 
-/*
- * The operand as part of the range, if it has one; false: it is elsewhere. `stack` is as for
- * can_join.
- */
-static bool widen(const struct tr *t, const struct insn *in, uint64_t next_rip, int64_t *stack,
-		  struct range *r)
-{
-	unsigned size = insn_mem_bytes(in), segment = in->segment;
-	int base = in->base, index = in->index;
-	uint8_t scale = in->scale, address_size = in->address_size;
-	int64_t low = displacement(in, next_rip);
+/* Where an instruction's operand is. */
+struct operand {
+	uint32_t key; /* equal where only the displacements differ */
+	uint32_t registers;
+	unsigned segment, size;
+	int64_t low;
+	bool written;
+};
 
-	if (is_stack(in)) {
-		size = in->operand_size;
-		base = RSP;
-		index = -1;
-		scale = 0;
-		address_size = 8;
-		segment = SEG_SS;
-		low = in->row->kind == K_PUSH ? *stack - (int64_t)size : *stack;
-	} else if (!size) {
-		return true;
-	} else if (base == RSP) {
-		low += *stack;
-	}
-	if (mode_segment(t->mode, segment) != SEGMENT_FLAT || address_size < 4)
-		return false;
-	if (!r->operands) {
-		*r = (struct range) { .base = base,
-				      .index = index,
-				      .scale = scale,
-				      .address_size = address_size,
-				      .segment = segment,
-				      .low = low,
-				      .high = low + size };
-	} else if (base != r->base || index != r->index || scale != r->scale ||
-		   address_size != r->address_size) {
-		return false;
-	}
-	if (MAX_OF(r->high, low + size) - MIN_OF(r->low, low) > SPAN)
-		return false;
-	r->low = MIN_OF(r->low, low);
-	r->high = MAX_OF(r->high, low + (int64_t)size);
-	r->written |= is_stack(in) ? in->row->kind == K_PUSH : insn_mem_written(in);
-	r->operands++;
+static uint32_t key_of(int base, int index, unsigned scale, unsigned address_size)
+{
+	return (uint8_t)base | (uint32_t)(uint8_t)index << 8 | scale << 16 | address_size << 24;
+}
+
+static struct operand operand_of(const struct insn *in, uint64_t next_rip, int64_t stack)
+{
 	if (is_stack(in))
-		*stack += in->row->kind == K_PUSH ? -(int64_t)size : (int64_t)size;
+		return (struct operand) {
+			.key = key_of(RSP, -1, 0, 8),
+			.registers = BIT(RSP),
+			.segment = SEG_SS,
+			.size = 8,
+			.low = in->row->kind == K_PUSH ? stack - 8 : stack,
+			.written = in->row->kind == K_PUSH,
+		};
+	return (struct operand) {
+		.key = key_of(in->base, in->index, in->scale, in->address_size),
+		.registers =
+			(in->base >= 0 ? BIT(in->base) : 0) | (in->index >= 0 ? BIT(in->index) : 0),
+		.segment = in->segment,
+		.size = insn_mem_bytes(in),
+		.low = displacement(in, next_rip) + (in->base == RSP ? stack : 0),
+		.written = insn_mem_written(in),
+	};
+}
+
+/* Its registers; PUSH and POP move the stack pointer, but that is reckoned with. */
+static uint32_t written_by(const struct insn *in)
+{
+	if (!is_stack(in))
+		return written_registers(in);
+	return in->row->kind == K_POP ? BIT(pushed_register(in)) : 0;
+}
+
+/*
+ * Which operands are followed by another in their range, as far as that can be told from the
+ * instructions between them.
+ */
+void find_neighbours(struct tr *t)
+{
+	struct {
+		struct operand operand;
+		unsigned insn;
+	} open[TCG_KEPT];
+	unsigned opened = 0;
+	uint64_t rip = t->b->rip;
+	int64_t stack = 0;
+
+	for (unsigned i = 0; i < t->n; i++) {
+		const struct insn *in = &t->insn[i];
+		uint32_t written;
+
+		rip += in->len;
+		if (!can_join(in, 0)) {
+			opened = 0;
+			stack = 0;
+			continue;
+		}
+		if (is_stack(in) || insn_mem_bytes(in)) {
+			struct operand o = operand_of(in, rip, stack);
+			unsigned n = 0;
+
+			while (n < opened && (open[n].operand.key != o.key ||
+					      o.low - open[n].operand.low > SPAN ||
+					      open[n].operand.low - o.low > SPAN))
+				n++;
+			if (n < opened)
+				t->neighbours |= (uint64_t)1 << open[n].insn;
+			else if (opened < TCG_KEPT)
+				opened++;
+			else
+				n = i % TCG_KEPT;
+			open[n].operand = o;
+			open[n].insn = i;
+			if (is_stack(in))
+				stack += in->row->kind == K_PUSH ? -8 : 8;
+		}
+		written = opened ? written_by(in) : 0;
+		for (unsigned n = 0; written && n < opened;)
+			if (open[n].operand.registers & written)
+				open[n] = open[--opened];
+			else
+				n++;
+	}
+}
+
+static bool widen(struct range *r, const struct operand *o)
+{
+	int64_t high = o->low + (int64_t)o->size;
+
+	if (r->closed || o->key != r->key || MAX_OF(r->high, high) - MIN_OF(r->low, o->low) > SPAN)
+		return false;
+	r->low = MIN_OF(r->low, o->low);
+	r->high = MAX_OF(r->high, high);
+	r->written |= o->written;
 	return true;
 }
 
-/* The end of the group that begins with the current instruction; its operands. */
-static unsigned find_end(const struct tr *t, struct range *r)
+/* The range of an operand, perhaps a new one; -1: there is no room. */
+static int find_range(struct plan *p, const struct operand *o, unsigned member)
 {
-	unsigned end = t->i, i;
+	unsigned n = 0;
+
+	while (n < p->ranges && !widen(&p->range[n], o))
+		n++;
+	if (n == TCG_KEPT)
+		return -1;
+	if (n == p->ranges)
+		p->range[p->ranges++] = (struct range) { .key = o->key,
+							 .registers = o->registers,
+							 .low = o->low,
+							 .high = o->low + o->size,
+							 .written = o->written,
+							 .first = member };
+	p->range[n].operands++;
+	p->range[n].last = member;
+	return (int)n;
+}
+
+/*
+ * The group that begins with the current instruction: up to the last operand in the first one's
+ * range, and in the ranges that begin before that. False: it would be alone.
+ */
+static bool make_plan(const struct tr *t, struct plan *p)
+{
 	uint64_t rip = t->rip;
 	int64_t stack = 0;
+	bool more = true;
 
-	*r = (struct range) { 0 };
-	if (!insn_mem_bytes(&t->insn[t->i]) && !is_stack(&t->insn[t->i]))
-		return end;
-	for (i = t->i; i < t->n && i < t->i + MOST_MEMBERS; i++) {
-		const struct insn *in = &t->insn[i];
-		struct range wider = *r;
-		unsigned key;
+	p->ranges = 0;
+	for (unsigned n = 0; more && n < MOST_MEMBERS && t->i + n < t->n; n++) {
+		const struct insn *in = &t->insn[t->i + n];
+		struct operand o;
+		uint32_t written;
 
 		rip += in->len;
-		if (!can_join(in, stack) || !widen(t, in, rip, &stack, &wider))
+		if (!can_join(in, stack))
 			break;
-		if (i == t->i && !wider.operands)
-			break;
-		if (wider.operands != r->operands)
-			end = i + 1;
-		*r = wider;
-		/* PUSH and POP are reckoned with. */
-		key = (r->base >= 0 ? BIT(r->base) : 0) | (r->index >= 0 ? BIT(r->index) : 0);
-		if (is_stack(in) ? in->row->kind == K_POP && BIT(pushed_register(in)) & key
-				 : written_registers(in) & key)
-			break;
+		p->of[n] = -1;
+		if (is_stack(in) || insn_mem_bytes(in)) {
+			o = operand_of(in, rip, stack);
+			if (mode_segment(t->mode, o.segment) != SEGMENT_FLAT ||
+			    in->address_size < 4)
+				break;
+			p->of[n] = (int8_t)find_range(p, &o, n);
+			if (p->of[n] < 0)
+				break;
+			if (is_stack(in))
+				stack += in->row->kind == K_PUSH ? -8 : 8;
+		}
+		written = written_by(in);
+		more = false;
+		for (unsigned i = 0; i < p->ranges; i++) {
+			struct range *r = &p->range[i];
+
+			r->closed |= (r->registers & written) != 0;
+			more |= !r->closed && t->neighbours >> (t->i + r->last) & 1;
+		}
 	}
-	return r->operands < 2 ? t->i : end;
+	if (!p->ranges || p->range[0].operands < 2)
+		return false;
+	p->end = p->range[0].last + 1;
+	for (unsigned i = 1; i < p->ranges && p->range[i].first < p->end; i++)
+		p->end = MAX_OF(p->end, p->range[i].last + 1);
+	return true;
+}
+
+/* Which addresses are wanted again after another's check. */
+static void keep_addresses(struct plan *p)
+{
+	int at = 0;
+
+	for (unsigned n = 0; n < p->ranges; n++)
+		p->range[n].kept = false;
+	for (unsigned n = 0; n < p->end; n++) {
+		int of = p->of[n];
+
+		if (of < 0)
+			continue;
+		p->range[of].kept |= of != at && p->range[of].first != n;
+		at = of;
+	}
 }
 
 /*
  * Whether the group does without T1: plain loads and stores. Then the address stays in two
  * registers, which saves an instruction.
  */
-static bool spares_t1(const struct tr *t, unsigned end)
+static bool spares_t1(const struct tr *t, const struct plan *p)
 {
 	bool flags = false;
 
-	for (unsigned i = t->i; i < end; i++) {
-		const struct insn *in = &t->insn[i];
+	for (unsigned i = 0; i < p->end; i++) {
+		const struct insn *in = &t->insn[t->i + i];
 		struct flag_class f = insn_flags(in);
 		unsigned registers = operand_registers(in);
 
+		if (p->of[i] > 0)
+			return false;
 		if ((in->row->kind != K_T && !is_stack(in)) || f.use ||
 		    (f.def && f.def != FLAGS_ALL) || (flags && may_fault_on_host(in)) ||
 		    (insn_mem_read(in) && insn_mem_written(in)))
@@ -233,71 +358,152 @@ static void emit_member(struct tr *t, const struct insn *in, int64_t low, int64_
 	finish_flags(t, in);
 }
 
-static unsigned start_group(struct tr *t, unsigned end)
+static struct group *start_group(struct tr *t, const struct plan *p)
 {
 	struct group *g = &t->group[t->groups++];
 
 	*g = (struct group) {
 		.first = t->i,
-		.end = end,
+		.end = t->i + p->end,
 		.rip = t->rip,
 		.flags = t->flags,
 		.source = t->source,
 		.source_insn = t->source_insn,
 		.recover = t->recover,
+		.stub = t->stubs,
 	};
-	return end - t->i;
+	return g;
+}
+
+/* The check of the range that begins with the current instruction. */
+static void check_range(struct tr *t, const struct range *r, const struct group *g, int64_t stack)
+{
+	const struct insn *in = &t->insn[t->i];
+	struct stub *s = new_stub(t, t->i == g->first ? STUB_GROUP : STUB_MEMBER);
+
+	s->group = g;
+	s->member = t->i;
+	s->recover = t->recover;
+	s->moved = (int32_t)stack;
+	if (is_stack(in))
+		stack_address(t, (int32_t)r->low);
+	else
+		effective_address(t, in, T0, r->low - displacement(in, t->next_rip));
+	check_access(t, s, r->written ? STORE_TLB : LOAD_TLB, (unsigned)(r->high - r->low));
+}
+
+/* The only operand of its range. */
+static void emit_single(struct tr *t, const struct insn *in)
+{
+	struct flag_class f = insn_flags(in);
+
+	t->grouped = t->joined = false;
+	t->offset = 0;
+	template_op(t, in, f.use || (f.def && f.def != FLAGS_ALL));
+	finish_flags(t, in);
+	t->grouped = t->joined = true;
+}
+
+static struct host_mem kept(unsigned range)
+{
+	return mem_gs(offsetof(struct tcg_env, kept) + 8 * range);
+}
+
+/* T0 = where the instruction's range begins. True: all is done. */
+static bool reach_range(struct tr *t, const struct plan *p, unsigned member, int *at,
+			const struct group *g, int64_t stack)
+{
+	int of = p->of[member];
+	const struct range *r = &p->range[of < 0 ? 0 : of];
+	const struct insn *in = &t->insn[t->i];
+
+	if (of < 0 || (of == *at && r->first != member))
+		return false;
+	*at = of;
+	if (r->first != member) {
+		e_load(&t->e, 8, T0, kept((unsigned)of));
+		return false;
+	}
+	if (member)
+		spend_flags(t);
+	check_range(t, r, g, stack);
+	if (r->operands == 1 && !is_stack(in)) {
+		if (may_fault_on_host(in))
+			save_flags(t);
+		emit_single(t, in);
+		return true;
+	}
+	if (t->joined)
+		e_lea(&t->e, 8, T0, mem_index(T0, T1, 0, 0));
+	if (r->kept)
+		e_store(&t->e, 8, kept((unsigned)of), T0);
+	return false;
 }
 
 unsigned translate_group(struct tr *t)
 {
-	const struct insn *first = &t->insn[t->i];
-	struct range r;
-	unsigned end, members;
 	int64_t stack = 0;
 	struct group *g;
-	struct stub *s;
+	struct plan p;
+	int at = -1;
 
-	if (t->mode & (MODE_STEP | MODE_REFERENCE) || t->groups == MOST_GROUPS)
+	if (!(t->neighbours >> t->i & 1) || t->groups == MOST_GROUPS || !make_plan(t, &p))
 		return 0;
-	end = find_end(t, &r);
-	if (end == t->i)
-		return 0;
+	keep_addresses(&p);
 	spend_flags(t);
-	members = start_group(t, end);
-	g = &t->group[t->groups - 1];
-	if (is_stack(first))
-		stack_address(t, (int32_t)r.low);
-	else
-		effective_address(t, first, T0, r.low - displacement(first, t->rip + first->len));
-	s = new_stub(t, STUB_GROUP);
-	s->group = g;
-	check_access(t, s, r.written ? STORE_TLB : LOAD_TLB, (unsigned)(r.high - r.low));
-	t->joined = !spares_t1(t, end);
-	if (t->joined)
-		e_lea(&t->e, 8, T0, mem_index(T0, T1, 0, 0));
+	g = start_group(t, &p);
+	t->joined = !spares_t1(t, &p);
 	t->grouped = true;
-	for (unsigned i = g->first; i < end; i++) {
-		const struct insn *in = &t->insn[i];
+	for (unsigned n = 0; n < p.end; n++) {
+		const struct insn *in = &t->insn[g->first + n];
 
-		t->i = i;
+		t->i = g->first + n;
 		t->next_rip = t->rip + in->len;
-		set_place(t, i);
-		emit_member(t, in, r.low, &stack);
+		set_place(t, t->i);
+		if (!reach_range(t, &p, n, &at, g, stack))
+			emit_member(t, in, p.of[n] < 0 ? 0 : p.range[p.of[n]].low, &stack);
 		t->rip = t->next_rip;
 	}
 	t->grouped = t->joined = false;
 	t->offset = 0;
 	if (stack)
 		move_stack(t, (int32_t)stack);
-	s->after = t->e.at;
+	t->stub[g->stub].after = t->e.at;
 	forget_held(t);
 	g->flags_after = t->flags;
-	return members;
+	g->checks = t->stubs - g->stub;
+	return p.end;
+}
+
+/*
+ * Where a member's check has failed the rest of the group follows here, too. The flags are in
+ * env->cc, or a description finds them: the one that the check's code had holds here as well.
+ */
+static void enter_ungrouped(struct tr *t, struct stub *s)
+{
+	struct emit *e = &t->e;
+
+	spend_flags(t);
+	if (s->recover && !t->recover) {
+		t->recover = true;
+		t->flags = FLAGS_HOST;
+	}
+	if (s->moved) {
+		uint8_t *over = e_short_jump(e, E_JMP);
+
+		e_here(e, s->jumps[0]);
+		move_stack(t, s->moved);
+		e_here_short(e, over);
+	} else {
+		e_here(e, s->jumps[0]);
+	}
+	forget_held(t);
 }
 
 void translate_ungrouped(struct tr *t, const struct group *g)
 {
+	unsigned check = 1;
+
 	t->rip = g->rip;
 	t->flags = g->flags;
 	t->source = g->source;
@@ -308,6 +514,8 @@ void translate_ungrouped(struct tr *t, const struct group *g)
 
 		t->i = i;
 		t->next_rip = t->rip + in->len;
+		if (check < g->checks && t->stub[g->stub + check].member == i)
+			enter_ungrouped(t, &t->stub[g->stub + check++]);
 		if (may_fault_on_host(in))
 			tcg_cold_add(t->env->cache, t->e.at,
 				     new_site(t, SEG_DS, 0, false, false, false));

@@ -43,8 +43,10 @@ struct group {
 	struct flag_source source;
 	unsigned source_insn;
 	bool recover;
+	unsigned stub, checks; /* the first of its checks', how many follow each other */
 };
 #define MOST_GROUPS (BLOCK_INSNS / 2)
+static_assert(BLOCK_INSNS <= 64, "a bit for each instruction");
 
 struct tr;
 /* Emits what an instruction does with the memory at [T0 + T1]; may be emitted twice. */
@@ -63,7 +65,8 @@ enum stub_kind {
 	STUB_SAVE_EXIT, /* saves the flags if `save`, then goes to `rip` */
 	STUB_FAR,	/* to `rip` on another page; saves the flags first if `save` */
 	STUB_BUDGET,	/* no room for the block in the budget: leaves for `rip` */
-	STUB_GROUP,	/* a group whose common check failed: one by one; `group` */
+	STUB_GROUP,	/* a group whose first check failed: one by one; `group` */
+	STUB_MEMBER,	/* the check of a later member's range failed: the rest one by one */
 	STUB_ROUNDS,	/* the rest of a loop's rounds (rounds.c): the first `done` instructions */
 };
 
@@ -81,6 +84,9 @@ struct stub {
 	bool save;
 	unsigned done; /* instructions of the block that were executed */
 	const struct group *group;
+	unsigned member; /* the instruction */
+	int32_t moved;	 /* what the group has added to the stack pointer so far */
+	bool recover;	 /* as in struct tr, at its check */
 	struct block_exit *exit;
 	unsigned cc;	/* the condition of the jump back */
 	bool described; /* so are the flags, at the jump */
@@ -130,6 +136,7 @@ struct tr {
 	struct insn_place place[BLOCK_INSNS + 1];
 	struct stub stub[MOST_STUBS];
 	unsigned stubs;
+	uint64_t neighbours; /* instructions whose operands may begin, or be in, a group */
 	struct group group[MOST_GROUPS];
 	unsigned groups;
 };
@@ -262,6 +269,8 @@ void translate_call_r(struct tr *t, const struct insn *in);
 void translate_ret(struct tr *t, const struct insn *in);
 /* T0 = the target of an indirect jump or call. */
 void load_target(struct tr *t, const struct insn *in);
+/* Looks for groups among the block's instructions. */
+void find_neighbours(struct tr *t);
 /* Emits the group that begins here, if there is one; how many instructions. */
 unsigned translate_group(struct tr *t);
 /* Its instructions with checks of their own. */
