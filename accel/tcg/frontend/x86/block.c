@@ -10,11 +10,8 @@ enum insn_result decode_one(struct tr *t, struct insn *in, const uint8_t *bytes,
 
 	/* A processor without TZCNT or LZCNT ignores the F3: the next row is BSF or BSR. */
 	if (r == INSN_OK && in->row->flags == FL_ZCNT &&
-	    !(t->env->features >> in->row->feature & 1)) {
-		in->row++;
-		in->info++;
-		in->flags = x86_flag_class[in->row->flags];
-	}
+	    !(t->env->features >> in->row->feature & 1))
+		x86_next_row(in);
 	if (r == INSN_OK)
 		in->refused = (int8_t)refused(t, in);
 	return r;

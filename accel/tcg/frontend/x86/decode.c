@@ -8,7 +8,7 @@
 
 #define LONGEST 15
 
-/* Rows by [VEX][map][opcode]: `count` entries of `order` from `first` on, in the table's order. */
+/* Rows by [VEX][map][opcode]: `count` of `rows` from `first` on, in the table's order. */
 static struct slot {
 	uint16_t first;
 	uint8_t count;
@@ -16,8 +16,12 @@ static struct slot {
 	bool by_reg; /* a row for each of ModRM.reg's values, from 0 on */
 	uint8_t pad[3];
 } slots[2][MAPS][256];
-static uint16_t order[2048];
-static struct insn_row_info row_info[2048];
+/* A copy of the table: what decoding looks at is seldom in the cache, so it is one line. */
+static struct sorted_row {
+	_Alignas(64) struct insn_row row;
+	struct insn_row_info info;
+} rows[2048];
+static_assert(sizeof(struct sorted_row) == 64, "a line of the host's cache");
 /* By operand size, REX.W and L. */
 static uint16_t sizes_of[4][2][2][SZ_CODES];
 
@@ -37,21 +41,149 @@ static bool row_has_modrm(const struct insn_row *r)
 	return false;
 }
 
+/* Kinds of what read_operands finds. */
+enum { IN_MODRM, ONE_IMMEDIATE, ONE_SIGNED, ONE_JUMP, OTHERS };
+
+static unsigned operands_beside_modrm(const struct insn_row *row)
+{
+	unsigned found = IN_MODRM;
+
+	for (unsigned i = 0; i < 4; i++) {
+		switch (OPERAND_KIND(row->operand[i])) {
+		case OPK_I:
+			found = found ? OTHERS : ONE_IMMEDIATE;
+			break;
+		case OPK_SI:
+			found = found ? OTHERS : ONE_SIGNED;
+			break;
+		case OPK_J:
+			found = found ? OTHERS : ONE_JUMP;
+			break;
+		case OPK_L:
+		case OPK_A:
+		case OPK_O:
+		case OPK_X:
+		case OPK_H:
+		case OPK_B:
+		case OPK_S:
+		case OPK_C:
+		case OPK_D:
+			return OTHERS;
+		default:
+			break;
+		}
+	}
+	return found;
+}
+
+static unsigned names(unsigned kind)
+{
+	switch (kind) {
+	case OPK_G:
+		return NAMES_REG;
+	case OPK_E:
+		return NAMES_RM;
+	case OPK_R:
+		return NAMES_RM_ONLY;
+	case OPK_Z:
+		return NAMES_OPCODE;
+	case OPK_B:
+		return NAMES_VVVV;
+	default:
+		return 0;
+	}
+}
+
+/* Written registers that are no operands. */
+static unsigned implied_registers(const struct insn_row *row)
+{
+	if (row->kind == K_PUSH || row->kind == K_POP)
+		return BIT(RSP);
+	if (row->kind == K_CMPXCHG)
+		return BIT(RAX);
+	if (row->map == MAP_1 && (row->opcode | 1) == 0xf7 && row->ext > 4)
+		return BIT(RAX) | BIT(RDX); /* MUL to IDIV */
+	if (row->map == MAP_0F3A && (row->opcode == 0x61 || row->opcode == 0x63))
+		return BIT(RCX); /* PCMPESTRI, PCMPISTRI */
+	return 0;
+}
+
+/* The prefixes that count for a row, as a number. */
+static unsigned prefixes_of(unsigned rep, bool opsize)
+{
+	return (rep ? (rep & 1) + 1 : 0) << 1 | opsize;
+}
+
+static bool prefix_fits(unsigned prefix, unsigned rep, bool opsize)
+{
+	switch (prefix) {
+	case PFX_ANY:
+		return true;
+	case PFX_NP:
+		return !rep && !opsize;
+	case PFX_66:
+		return !rep && opsize;
+	case PFX_F3:
+		return rep == 0xf3;
+	case PFX_F2:
+		return rep == 0xf2;
+	default:
+		return !rep;
+	}
+}
+
+static void find_registers(const struct insn_row *row, struct insn_row_info *info)
+{
+	info->written = (uint16_t)implied_registers(row);
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned kind = OPERAND_KIND(row->operand[i]), access = row->access;
+		uint8_t name = (uint8_t)names(kind);
+
+		info->names |= name;
+		if (OPERAND_SIZE(row->operand[i]) == SZ_b)
+			info->names_bytes |= name;
+		if (i == 0 ? access != ACC_R && access != ACC_N
+			   : i == 1 && (access == ACC_WW || access == ACC_W2)) {
+			info->names_written |= name;
+			if (kind == OPK_KA || kind == OPK_KD)
+				info->written |= BIT(kind == OPK_KA ? RAX : RDX);
+		}
+	}
+}
+
+static void find_memory(const struct insn_row *row, struct insn_row_info *info)
+{
+	unsigned access = row->access;
+
+	for (unsigned i = 0; i < 4 && access != ACC_N; i++) {
+		unsigned kind = OPERAND_KIND(row->operand[i]);
+
+		if (kind != OPK_E && kind != OPK_M && kind != OPK_W && kind != OPK_Q &&
+		    kind != OPK_O)
+			continue;
+		info->mem = OPERAND_SIZE(row->operand[i]);
+		info->mem_written = (i == 0 && access != ACC_R) ||
+				    (i == 1 && (access == ACC_WW || access == ACC_W2));
+		info->mem_read = !(i == 0 && access == ACC_W);
+		return;
+	}
+}
+
 static struct insn_row_info find_info(const struct insn_row *row)
 {
 	struct insn_row_info info = {
 		.mmx = row->feature == FEAT_MMX,
 		.simd = row->kind == K_LDMXCSR || row->kind == K_STMXCSR || row->kind == K_VZERO,
-		.plain_read = true,
 		.simple = true,
-		.mem = -1,
+		.operands = (uint8_t)operands_beside_modrm(row),
+		.flags = x86_flag_class[row->flags],
+		.flags_vary = row->flags == FL_CC || row->flags == FL_SHIFT ||
+			      row->flags == FL_DSHIFT || row->flags == FL_ROT ||
+			      row->flags == FL_RCX,
 	};
 
 	for (unsigned i = 0; i < 4; i++) {
 		unsigned kind = OPERAND_KIND(row->operand[i]), size = OPERAND_SIZE(row->operand[i]);
-		bool memory = kind == OPK_E || kind == OPK_M || kind == OPK_W || kind == OPK_Q ||
-			      kind == OPK_O;
-
 		info.mmx |= kind == OPK_P || kind == OPK_Q || kind == OPK_N;
 		info.simd |= kind == OPK_V || kind == OPK_W || kind == OPK_U || kind == OPK_H;
 		info.has_e |= kind == OPK_E;
@@ -63,11 +195,14 @@ static struct insn_row_info find_info(const struct insn_row *row)
 				       kind == OPK_SI || kind == OPK_KC || kind == OPK_ONE;
 		info.by_prefix |= size == SZ_v || size == SZ_z;
 		info.by_w |= size == SZ_y;
-		info.plain_read &= kind == OPK_NONE || (operand_in_modrm(kind) && kind < OPK_S) ||
-				   kind == OPK_Z || kind == OPK_F;
-		if (memory && info.mem < 0)
-			info.mem = (int8_t)i;
+		if (kind == OPK_I || kind == OPK_SI || kind == OPK_J)
+			info.imm = (uint8_t)size;
 	}
+	for (unsigned i = 0; i < 6; i++)
+		if (prefix_fits(row->prefix, i < 2 ? 0 : i < 4 ? 0xf2 : 0xf3, i & 1))
+			info.prefixes |= (uint8_t)BIT(i);
+	find_registers(row, &info);
+	find_memory(row, &info);
 	info.fits = !(row->attr & (A_I64 | A_O64)) && !row->ext && !row->rm &&
 		    row->mod == MOD_ANY && row->w == W_ANY && row->l == L_ANY;
 	info.anywhere = !(row->attr & (A_PM | A_L1_AVX2 | A_CPL0 | A_FPU)) && !info.mmx &&
@@ -122,20 +257,12 @@ __attribute__((constructor)) static void sort_rows(void)
 {
 	unsigned n = 0;
 
-	assert(x86_row_count <= ARRAY_LEN(order));
+	assert(x86_row_count <= ARRAY_LEN(rows));
 	for (unsigned i = 0; i < x86_row_count; i++) {
 		const struct insn_row *r = &x86_rows[i];
 
 		slots[r->vex][r->map][r->opcode].count++;
 		slots[r->vex][r->map][r->opcode].has_modrm |= row_has_modrm(r);
-		row_info[i] = find_info(r);
-	}
-	for (unsigned i = 0; i < 2 * MAPS * 256; i++) {
-		struct slot *s = &slots[i / (MAPS * 256)][i / 256 % MAPS][i % 256];
-
-		s->by_reg = s->count > 1;
-		for (unsigned k = 0; k < s->count; k++)
-			s->by_reg &= x86_rows[order[s->first + k]].ext == k + 1;
 	}
 	for (unsigned i = 0; i < 16 * SZ_CODES; i++) {
 		unsigned code = i / 16, size = i / 4 % 4, w = i / 2 % 2, l = i % 2;
@@ -151,9 +278,17 @@ __attribute__((constructor)) static void sort_rows(void)
 	}
 	for (unsigned i = 0; i < x86_row_count; i++) {
 		const struct insn_row *r = &x86_rows[i];
+		struct slot *s = &slots[r->vex][r->map][r->opcode];
 
-		order[slots[r->vex][r->map][r->opcode].first +
-		      slots[r->vex][r->map][r->opcode].count++] = (uint16_t)i;
+		rows[s->first + s->count++] =
+			(struct sorted_row) { .row = *r, .info = find_info(r) };
+	}
+	for (unsigned i = 0; i < 2 * MAPS * 256; i++) {
+		struct slot *s = &slots[i / (MAPS * 256)][i / 256 % MAPS][i % 256];
+
+		s->by_reg = s->count > 1;
+		for (unsigned k = 0; k < s->count; k++)
+			s->by_reg &= rows[s->first + k].row.ext == k + 1;
 	}
 }
 
@@ -267,30 +402,11 @@ static bool read_vex(struct reader *r, struct insn *in, uint8_t first, unsigned 
 	       *map < MAPS;
 }
 
-static bool prefix_fits(const struct insn_row *row, const struct insn *in, unsigned vex_prefix)
-{
-	if (in->vex)
-		return row->prefix == vex_prefix;
-	switch (row->prefix) {
-	case PFX_ANY:
-		return true;
-	case PFX_NP:
-		return !in->rep && !in->opsize;
-	case PFX_66:
-		return !in->rep && in->opsize;
-	case PFX_F3:
-		return in->rep == 0xf3;
-	case PFX_F2:
-		return in->rep == 0xf2;
-	default:
-		return !in->rep;
-	}
-}
-
 static bool row_fits(const struct insn_row *row, const struct insn *in, unsigned vex_prefix,
 		     unsigned code_size)
 {
-	if (!prefix_fits(row, in, vex_prefix))
+	if (in->vex ? row->prefix != vex_prefix
+		    : !(in->info->prefixes >> prefixes_of(in->rep, in->opsize) & 1))
 		return false;
 	if (in->info->fits)
 		return true;
@@ -389,9 +505,25 @@ static void set_sizes(struct insn *in, unsigned code_size)
 static bool read_operands(struct reader *r, struct insn *in)
 {
 	bool vvvv_used = false;
+	unsigned imm = insn_size(in, in->info->imm);
 
-	if (in->info->plain_read)
+	switch (in->info->operands) {
+	case IN_MODRM:
 		return !in->vvvv;
+	case ONE_SIGNED:
+		imm = MIN_OF(imm, 4u);
+		in->imm_bytes = (uint8_t)imm;
+		/* Fall through. */
+	case ONE_JUMP:
+		in->imm = (uint64_t)next_signed(r, imm);
+		return !in->vvvv;
+	case ONE_IMMEDIATE:
+		in->imm = next_le(r, imm);
+		in->imm_bytes = (uint8_t)imm;
+		return !in->vvvv;
+	default:
+		break;
+	}
 	for (unsigned i = 0; i < 4 && in->row->operand[i]; i++) {
 		unsigned kind = OPERAND_KIND(in->row->operand[i]);
 		unsigned size = insn_size(in, OPERAND_SIZE(in->row->operand[i]));
@@ -473,68 +605,39 @@ static bool special_rules(const struct insn *in)
 	return !in->lock || (row->attr & A_LOCK && in->mem);
 }
 
-static void find_memory(struct insn *in)
+static void take_memory(struct insn *in)
 {
-	unsigned access = in->row->access;
-	int i = in->info->mem;
-
-	if (!in->mem || i < 0 || access == ACC_N)
-		return;
-	in->mem_bytes = (uint16_t)insn_size(in, OPERAND_SIZE(in->row->operand[i]));
-	in->mem_written =
-		(i == 0 && access != ACC_R) || (i == 1 && (access == ACC_WW || access == ACC_W2));
-	in->mem_read = !(i == 0 && access == ACC_W);
+	in->mem_bytes = in->mem ? (uint16_t)insn_size(in, in->info->mem) : 0;
+	in->mem_written = in->mem && in->info->mem_written;
+	in->mem_read = in->mem && in->info->mem_read;
 }
 
-/* Those that are no operands. */
-static unsigned implied_registers(const struct insn *in)
+/* The register's bit, if it is named; `bytes`: as one of AL to BH, where AH is 4. */
+static uint16_t named(unsigned names, unsigned bit, unsigned n, unsigned bytes)
 {
-	const struct insn_row *row = in->row;
-
-	if (row->kind == K_PUSH || row->kind == K_POP)
-		return BIT(RSP);
-	if (row->kind == K_CMPXCHG)
-		return BIT(RAX);
-	if (row->map == MAP_1 && (row->opcode | 1) == 0xf7 && row->ext > 4)
-		return BIT(RAX) | BIT(RDX); /* MUL to IDIV */
-	if (row->map == MAP_0F3A && (row->opcode == 0x61 || row->opcode == 0x63))
-		return BIT(RCX); /* PCMPESTRI, PCMPISTRI */
-	return 0;
+	n &= ~(bytes & bit ? 4u : 0);
+	return names & bit ? (uint16_t)BIT(n) : 0;
 }
 
-static void find_registers(struct insn *in)
+static uint16_t all_named(const struct insn *in, unsigned names, unsigned bytes)
 {
-	unsigned access = in->row->access, b = in->rex & INSN_REX_B ? 8 : 0;
+	unsigned rm = in->rm | (in->rex & INSN_REX_B ? 8u : 0);
 
-	in->written = (uint16_t)implied_registers(in);
-	for (unsigned i = 0; i < 4 && in->row->operand[i]; i++) {
-		unsigned kind = OPERAND_KIND(in->row->operand[i]), n;
-		bool operand = true;
+	return named(names, NAMES_REG, in->reg | (in->rex & INSN_REX_R ? 8u : 0), bytes) |
+	       named(names, NAMES_RM, rm, bytes) | named(names, NAMES_RM_ONLY, rm, bytes) |
+	       named(names, NAMES_OPCODE, (in->opcode & 7) | (in->rex & INSN_REX_B ? 8u : 0),
+		     bytes) |
+	       named(names, NAMES_VVVV, in->vvvv, bytes);
+}
 
-		if (kind == OPK_G) {
-			n = in->reg | (in->rex & INSN_REX_R ? 8u : 0);
-		} else if ((kind == OPK_E && !in->mem) || kind == OPK_R) {
-			n = in->rm | b;
-		} else if (kind == OPK_Z) {
-			n = (in->opcode & 7) | b;
-		} else if (kind == OPK_B) {
-			n = in->vvvv;
-		} else if (kind == OPK_KA || kind == OPK_KD) {
-			n = kind == OPK_KA ? RAX : RDX;
-			operand = false;
-		} else {
-			continue;
-		}
-		if (operand)
-			in->operands |= (uint16_t)BIT(n);
-		if (i > 1 || (i == 0 ? access == ACC_R || access == ACC_N
-				     : access != ACC_WW && access != ACC_W2))
-			continue;
-		if (!in->has_rex && n >= 4 && n < 8 && kind != OPK_KA &&
-		    insn_size(in, OPERAND_SIZE(in->row->operand[i])) == 1)
-			n -= 4;
-		in->written |= (uint16_t)BIT(n);
-	}
+static void take_registers(struct insn *in)
+{
+	unsigned not_memory = in->mem ? ~(unsigned)NAMES_RM : ~0u;
+	unsigned bytes = in->has_rex || in->vex ? 0 : in->info->names_bytes;
+
+	in->operands = all_named(in, in->info->names & not_memory, 0);
+	in->written =
+		in->info->written | all_named(in, in->info->names_written & not_memory, bytes);
 }
 
 bool insn_mem_aligned(const struct insn *in)
@@ -569,9 +672,11 @@ uint16_t insn_cc_flags(unsigned cc)
 
 static struct flag_class find_flags(const struct insn *in)
 {
-	struct flag_class f = x86_flag_class[in->row->flags];
+	struct flag_class f = in->info->flags;
 	const struct insn_row *row = in->row;
 
+	if (!in->info->flags_vary)
+		return f;
 	switch (row->flags) {
 	case FL_CC:
 		f.use = insn_cc_flags(in->opcode);
@@ -613,11 +718,10 @@ static struct flag_class find_flags(const struct insn *in)
 static bool find_row(struct insn *in, struct slot slot, unsigned vex_prefix, unsigned code_size)
 {
 	for (unsigned i = slot.by_reg ? in->reg : 0; i < slot.count; i++) {
-		unsigned n = order[slot.first + i];
-		const struct insn_row *row = &x86_rows[n];
+		const struct insn_row *row = &rows[slot.first + i].row;
 
 		in->row = row;
-		in->info = &row_info[n];
+		in->info = &rows[slot.first + i].info;
 		/* MOV to and from control registers ignores mod. */
 		if (row->kind >= K_MOVCR_R && row->kind <= K_MOVDR_W)
 			in->mod = 3;
@@ -683,8 +787,17 @@ enum insn_result x86_decode(struct insn *in, const uint8_t *bytes, size_t n, uns
 	in->len = (uint8_t)r.at;
 	if (!good || in->row->kind == K_UD)
 		return INSN_UNDEFINED;
-	find_memory(in);
-	find_registers(in);
+	take_memory(in);
+	take_registers(in);
 	in->flags = find_flags(in);
 	return INSN_OK;
+}
+
+void x86_next_row(struct insn *in)
+{
+	const struct sorted_row *next = container_of(in->row, struct sorted_row, row) + 1;
+
+	in->row = &next->row;
+	in->info = &next->info;
+	in->flags = next->info.flags;
 }

@@ -268,17 +268,33 @@ struct insn_row {
 
 enum { INSN_REX_B = 1, INSN_REX_X = 2, INSN_REX_R = 4, INSN_REX_W = 8 };
 
+/* Operands that name a general register. */
+enum {
+	NAMES_REG = BIT(0),	/* ModRM.reg */
+	NAMES_RM = BIT(1),	/* ModRM.rm, unless that is memory */
+	NAMES_RM_ONLY = BIT(2), /* ModRM.rm */
+	NAMES_OPCODE = BIT(3),	/* the opcode's low bits */
+	NAMES_VVVV = BIT(4),
+};
+
 /* What follows from a row. */
 struct insn_row_info {
-	bool mmx, simd;	 /* such registers are among its operands */
-	bool by_prefix;	 /* an operand's size depends on 66h */
-	bool by_w;	 /* or on REX.W or VEX.W only */
-	bool fits;	 /* its prefixes alone tell it from others of its opcode */
-	bool plain_read; /* the decoder finds nothing but ModRM's operands */
+	bool mmx, simd;	   /* such registers are among its operands */
+	bool by_prefix;	   /* an operand's size depends on 66h */
+	bool by_w;	   /* or on REX.W or VEX.W only */
+	bool fits;	   /* its prefixes alone tell it from others of its opcode */
 	bool has_e, has_g; /* such operands */
 	bool simple;	   /* there are no registers of other kinds, nor bytes */
-	bool anywhere;	 /* CPUID alone says whether it can be used */
-	int8_t mem;	 /* the operand that can be memory, or -1 */
+	bool anywhere;	   /* CPUID alone says whether it can be used */
+	uint8_t prefixes;  /* which fit, if it is not VEX: a bit for each (decode.c) */
+	uint8_t operands;  /* beside those in ModRM (decode.c) */
+	uint8_t imm;	   /* the immediate's size code */
+	uint8_t mem;	   /* that of an operand that can be memory; SZ_0: not touched */
+	bool mem_read, mem_written;
+	uint8_t names, names_written, names_bytes; /* NAMES_ bits */
+	uint16_t written;			   /* general registers that are no operands */
+	bool flags_vary;			   /* not only with the row */
+	struct flag_class flags;
 };
 
 /* Register operand numbers: 0 to 15; byte registers 4 to 7 without REX are AH to BH. */
@@ -324,6 +340,8 @@ enum insn_result {
 	INSN_NEED_MORE, /* the bytes given end inside the instruction */
 };
 enum insn_result x86_decode(struct insn *in, const uint8_t *bytes, size_t n, unsigned code_size);
+/* It is the next row of the table instead, which must have the same opcode and operands. */
+void x86_next_row(struct insn *in);
 /* Bytes of an operand's size code for this instruction; 0 for none. */
 static inline unsigned insn_size(const struct insn *in, unsigned size_code)
 {
