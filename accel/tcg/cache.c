@@ -60,27 +60,46 @@ static void *reserve(size_t bytes)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-/*
- * The same memory twice. It has no file, because perf asks its map (tcg_perf_map_open) about
- * anonymous memory only, and is told of what can be executed by mprotect, not by mremap.
- */
-static void map_code(struct tcg_cache *c, size_t bytes)
+/* The same memory twice, with a file; false: the host has none. */
+static bool map_file(size_t bytes, void **w, void **r)
 {
-	void *w = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0),
-	     *r;
+	int fd = memfd_create("moa-code", MFD_CLOEXEC);
 
-	if (w == MAP_FAILED)
-		return;
-	c->write = w;
-	r = mremap(w, 0, bytes, MREMAP_MAYMOVE);
-	if (r == MAP_FAILED)
-		return;
-	c->run = r;
-	if (mprotect(r, bytes, PROT_READ | PROT_EXEC) < 0) {
-		munmap(r, bytes);
-		c->run = NULL;
+	*w = *r = MAP_FAILED;
+	if (fd < 0)
+		return false;
+	if (!ftruncate(fd, (off_t)bytes)) {
+		*w = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		*r = mmap(NULL, bytes, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
 	}
+	close(fd);
+	if (*w != MAP_FAILED && *r != MAP_FAILED)
+		return true;
+	if (*w != MAP_FAILED)
+		munmap(*w, bytes);
+	if (*r != MAP_FAILED)
+		munmap(*r, bytes);
+	return false;
+}
+
+/*
+ * The same without: perf asks its map (tcg_perf_map_open) about anonymous memory only, and is told
+ * of what can be executed by mprotect, not by mremap. Valgrind has no such mremap.
+ */
+static bool map_anonymous(size_t bytes, void **w, void **r)
+{
+	*w = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
+		  -1, 0);
+	if (*w == MAP_FAILED)
+		return false;
+	*r = mremap(*w, 0, bytes, MREMAP_MAYMOVE);
+	if (*r != MAP_FAILED) {
+		if (!mprotect(*r, bytes, PROT_READ | PROT_EXEC))
+			return true;
+		munmap(*r, bytes);
+	}
+	munmap(*w, bytes);
+	return false;
 }
 
 /* Each jumps to one of host/thunks.S. */
@@ -105,9 +124,13 @@ static void write_thunks(struct tcg_cache *c)
 struct tcg_cache *tcg_cache_new(size_t bytes, GError **err)
 {
 	struct tcg_cache *c = g_new0(struct tcg_cache, 1);
+	void *w, *r;
 
 	c->size = bytes;
-	map_code(c, bytes);
+	if (map_anonymous(bytes, &w, &r) || map_file(bytes, &w, &r)) {
+		c->write = w;
+		c->run = r;
+	}
 	c->blocks = reserve(MOST_BLOCKS * sizeof(*c->blocks));
 	c->sites = reserve(MOST_SITES * sizeof(*c->sites));
 	c->cold = reserve(MOST_SITES * sizeof(*c->cold));
