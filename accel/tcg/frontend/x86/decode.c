@@ -169,6 +169,39 @@ static void find_memory(const struct insn_row *row, struct insn_row_info *info)
 	}
 }
 
+static unsigned find_join(const struct insn_row *row)
+{
+	switch (row->kind) {
+	case K_NOP:
+		return JOIN_NOP;
+	case K_LEA:
+		return JOIN_LEA;
+	case K_CMPXCHG:
+		return JOIN_CMPXCHG;
+	case K_T:
+	case K_MOVSXD:
+	case K_INCDEC:
+	case K_BSWAP:
+		return JOIN_TEMPLATE;
+	case K_PUSH:
+		return JOIN_PUSH;
+	case K_POP:
+		return JOIN_POP;
+	default:
+		return JOIN_NOT;
+	}
+}
+
+/* FNSTCW and FNSTSW do not wait; CVTPI2PS and CVTPI2PD from memory are no MMX instructions. */
+static bool waits_for_fpu(const struct insn_row *row)
+{
+	if (row->attr & A_FPU)
+		return strncmp(row->name, "fn", 2) != 0;
+	return !(row->map == MAP_0F && row->opcode == 0x2a) &&
+	       (OPERAND_KIND(row->operand[0]) == OPK_P || OPERAND_KIND(row->operand[1]) == OPK_P ||
+		OPERAND_KIND(row->operand[1]) == OPK_Q);
+}
+
 static struct insn_row_info find_info(const struct insn_row *row)
 {
 	struct insn_row_info info = {
@@ -180,6 +213,10 @@ static struct insn_row_info find_info(const struct insn_row *row)
 		.flags_vary = row->flags == FL_CC || row->flags == FL_SHIFT ||
 			      row->flags == FL_DSHIFT || row->flags == FL_ROT ||
 			      row->flags == FL_RCX,
+		.join = (uint8_t)find_join(row),
+		.fpu_waits = waits_for_fpu(row),
+		.ends = row->kind == K_T || row->kind == K_MOVBE || row->kind == K_CMPXCHG8B ||
+			row->kind == K_MOFFS,
 	};
 
 	for (unsigned i = 0; i < 4; i++) {
@@ -612,32 +649,33 @@ static void take_memory(struct insn *in)
 	in->mem_read = in->mem && in->info->mem_read;
 }
 
-/* The register's bit, if it is named; `bytes`: as one of AL to BH, where AH is 4. */
-static uint16_t named(unsigned names, unsigned bit, unsigned n, unsigned bytes)
+/* `bytes`: which are bytes that may be AH to BH, numbered from 4 on. */
+static unsigned all_named(const struct insn *in, unsigned names, unsigned bytes)
 {
-	n &= ~(bytes & bit ? 4u : 0);
-	return names & bit ? (uint16_t)BIT(n) : 0;
+	unsigned b = in->rex & INSN_REX_B ? 8 : 0;
+	unsigned reg = in->reg | (in->rex & INSN_REX_R ? 8u : 0), rm = in->rm | b,
+		 low = (in->opcode & 7) | b;
+
+	if (unlikely(bytes)) {
+		reg &= bytes & NAMES_REG ? ~4u : ~0u;
+		rm &= bytes & (NAMES_RM | NAMES_RM_ONLY) ? ~4u : ~0u;
+		low &= bytes & NAMES_OPCODE ? ~4u : ~0u;
+	}
+	return (names & 1) << reg | ((names >> 1 | names >> 2) & 1) << rm |
+	       (names >> 3 & 1) << low | (names >> 4 & 1) << in->vvvv;
 }
 
-static uint16_t all_named(const struct insn *in, unsigned names, unsigned bytes)
+unsigned operand_registers(const struct insn *in)
 {
-	unsigned rm = in->rm | (in->rex & INSN_REX_B ? 8u : 0);
-
-	return named(names, NAMES_REG, in->reg | (in->rex & INSN_REX_R ? 8u : 0), bytes) |
-	       named(names, NAMES_RM, rm, bytes) | named(names, NAMES_RM_ONLY, rm, bytes) |
-	       named(names, NAMES_OPCODE, (in->opcode & 7) | (in->rex & INSN_REX_B ? 8u : 0),
-		     bytes) |
-	       named(names, NAMES_VVVV, in->vvvv, bytes);
+	return all_named(in, in->info->names & (in->mem ? ~(unsigned)NAMES_RM : ~0u), 0);
 }
 
-static void take_registers(struct insn *in)
+static unsigned find_written(const struct insn *in)
 {
-	unsigned not_memory = in->mem ? ~(unsigned)NAMES_RM : ~0u;
-	unsigned bytes = in->has_rex || in->vex ? 0 : in->info->names_bytes;
+	unsigned names = in->info->names_written & (in->mem ? ~(unsigned)NAMES_RM : ~0u);
+	unsigned bytes = in->has_rex || in->vex ? 0 : in->info->names_bytes & names;
 
-	in->operands = all_named(in, in->info->names & not_memory, 0);
-	in->written =
-		in->info->written | all_named(in, in->info->names_written & not_memory, bytes);
+	return names ? in->info->written | all_named(in, names, bytes) : in->info->written;
 }
 
 bool insn_mem_aligned(const struct insn *in)
@@ -788,7 +826,7 @@ enum insn_result x86_decode(struct insn *in, const uint8_t *bytes, size_t n, uns
 	if (!good || in->row->kind == K_UD)
 		return INSN_UNDEFINED;
 	take_memory(in);
-	take_registers(in);
+	in->written = (uint16_t)find_written(in);
 	in->flags = find_flags(in);
 	return INSN_OK;
 }

@@ -36,7 +36,7 @@ struct plan {
 
 static bool is_stack(const struct insn *in)
 {
-	return in->row->kind == K_PUSH || in->row->kind == K_POP;
+	return in->info->join >= JOIN_PUSH;
 }
 
 static bool in_host_register(int guest)
@@ -52,29 +52,26 @@ static bool can_join(const struct insn *in, int64_t stack)
 {
 	if (in->refused >= 0 || (stack && may_fault_on_host(in)))
 		return false;
-	switch (in->row->kind) {
-	case K_NOP:
+	switch (in->info->join) {
+	case JOIN_NOP:
 		return true;
-	case K_LEA:
+	case JOIN_LEA:
 		if (in->operand_size != in->address_size || in->operand_size < 4 ||
 		    !in_host_register(in->reg | (in->rex & INSN_REX_R ? 8 : 0)) ||
 		    !in_host_register(in->base) || !in_host_register(in->index))
 			return false;
 		return !(stack && (in->base == RSP || operand_registers(in) & BIT(RSP)));
-	case K_CMPXCHG:
+	case JOIN_CMPXCHG:
 		if (in->opcode == 0xb0 && !in->has_rex && in->reg >= 4)
 			return false;
 		/* Fall through. */
-	case K_T:
-	case K_MOVSXD:
-	case K_INCDEC:
-	case K_BSWAP:
+	case JOIN_TEMPLATE:
 		return !(stack && operand_registers(in) & BIT(RSP));
-	case K_PUSH:
+	case JOIN_PUSH:
 		return in->operand_size == 8 && !in->mem &&
 		       (OPERAND_KIND(in->row->operand[0]) == OPK_I ||
 			OPERAND_KIND(in->row->operand[0]) == OPK_SI || pushed_register(in) != RSP);
-	case K_POP:
+	case JOIN_POP:
 		return in->operand_size == 8 && !in->mem && pushed_register(in) != RSP;
 	default:
 		return false;
@@ -83,7 +80,7 @@ static bool can_join(const struct insn *in, int64_t stack)
 
 bool can_copy(const struct insn *in)
 {
-	return can_join(in, 0) && !is_stack(in) && in->row->kind != K_CMPXCHG;
+	return can_join(in, 0) && !is_stack(in) && in->info->join != JOIN_CMPXCHG;
 }
 
 int64_t displacement(const struct insn *in, uint64_t next_rip)
@@ -113,8 +110,8 @@ static struct operand operand_of(const struct insn *in, uint64_t next_rip, int64
 			.registers = BIT(RSP),
 			.segment = SEG_SS,
 			.size = 8,
-			.low = in->row->kind == K_PUSH ? stack - 8 : stack,
-			.written = in->row->kind == K_PUSH,
+			.low = in->info->join == JOIN_PUSH ? stack - 8 : stack,
+			.written = in->info->join == JOIN_PUSH,
 		};
 	return (struct operand) {
 		.key = key_of(in->base, in->index, in->scale, in->address_size),
@@ -132,7 +129,7 @@ static uint32_t written_by(const struct insn *in)
 {
 	if (!is_stack(in))
 		return written_registers(in);
-	return in->row->kind == K_POP ? BIT(pushed_register(in)) : 0;
+	return in->info->join == JOIN_POP ? BIT(pushed_register(in)) : 0;
 }
 
 /*
@@ -145,45 +142,52 @@ void find_neighbours(struct tr *t)
 		struct operand operand;
 		unsigned insn;
 	} open[TCG_KEPT];
-	unsigned opened = 0;
+	unsigned opened = 0, n;
 	uint64_t rip = t->b->rip;
 	int64_t stack = 0;
+	uint32_t written = 0; /* since the last operand */
+	bool apart = false;
 
 	for (unsigned i = 0; i < t->n; i++) {
 		const struct insn *in = &t->insn[i];
-		uint32_t written;
+		struct operand o;
 
 		rip += in->len;
-		if (!can_join(in, 0)) {
-			opened = 0;
-			stack = 0;
+		apart |= in->info->join == JOIN_NOT || in->refused >= 0 ||
+			 (in->info->join == JOIN_LEA && !can_join(in, 0));
+		if (!in->mem_bytes && !is_stack(in)) {
+			written |= in->written;
 			continue;
 		}
-		if (is_stack(in) || insn_mem_bytes(in)) {
-			struct operand o = operand_of(in, rip, stack);
-			unsigned n = 0;
-
-			while (n < opened && (open[n].operand.key != o.key ||
-					      o.low - open[n].operand.low > SPAN ||
-					      open[n].operand.low - o.low > SPAN))
-				n++;
-			if (n < opened)
-				t->neighbours |= (uint64_t)1 << open[n].insn;
-			else if (opened < TCG_KEPT)
-				opened++;
-			else
-				n = i % TCG_KEPT;
-			open[n].operand = o;
-			open[n].insn = i;
-			if (is_stack(in))
-				stack += in->row->kind == K_PUSH ? -8 : 8;
+		if (apart || !can_join(in, 0)) {
+			opened = 0;
+			stack = 0;
+			apart = false;
+			if (!can_join(in, 0))
+				continue;
 		}
-		written = opened ? written_by(in) : 0;
-		for (unsigned n = 0; written && n < opened;)
+		for (n = 0; n < opened;)
 			if (open[n].operand.registers & written)
 				open[n] = open[--opened];
 			else
 				n++;
+		o = operand_of(in, rip, stack);
+		n = 0;
+		while (n < opened &&
+		       (open[n].operand.key != o.key || o.low - open[n].operand.low > SPAN ||
+			open[n].operand.low - o.low > SPAN))
+			n++;
+		if (n < opened)
+			t->neighbours |= (uint64_t)1 << open[n].insn;
+		else if (opened < TCG_KEPT)
+			opened++;
+		else
+			n = i % TCG_KEPT;
+		open[n].operand = o;
+		open[n].insn = i;
+		if (is_stack(in))
+			stack += in->info->join == JOIN_PUSH ? -8 : 8;
+		written = written_by(in);
 	}
 }
 
@@ -249,7 +253,7 @@ static bool make_plan(const struct tr *t, struct plan *p)
 			if (p->of[n] < 0)
 				break;
 			if (is_stack(in))
-				stack += in->row->kind == K_PUSH ? -8 : 8;
+				stack += in->info->join == JOIN_PUSH ? -8 : 8;
 		}
 		written = written_by(in);
 		more = false;
@@ -322,13 +326,13 @@ static void stack_op(struct tr *t, const struct insn *in)
 	}
 	guest = pushed_register(in);
 	if (host_reg(guest) != HOST_NONE) {
-		if (in->row->kind == K_PUSH)
+		if (in->info->join == JOIN_PUSH)
 			e_store(&t->e, 8, checked_memory(t), host_reg(guest));
 		else
 			e_load(&t->e, 8, host_reg(guest), checked_memory(t));
 		return;
 	}
-	if (in->row->kind == K_PUSH) {
+	if (in->info->join == JOIN_PUSH) {
 		e_load(&t->e, 8, T1, ENV_GPR(guest));
 		e_store(&t->e, 8, checked_memory(t), T1);
 	} else {
@@ -340,11 +344,11 @@ static void stack_op(struct tr *t, const struct insn *in)
 static void emit_member(struct tr *t, const struct insn *in, int64_t low, int64_t *stack)
 {
 	if (is_stack(in)) {
-		int64_t at = in->row->kind == K_PUSH ? *stack - 8 : *stack;
+		int64_t at = in->info->join == JOIN_PUSH ? *stack - 8 : *stack;
 
 		t->offset = (int32_t)(at - low);
 		stack_op(t, in);
-		*stack += in->row->kind == K_PUSH ? -8 : 8;
+		*stack += in->info->join == JOIN_PUSH ? -8 : 8;
 		return;
 	}
 	if (may_fault_on_host(in))

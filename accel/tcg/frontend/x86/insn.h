@@ -277,6 +277,9 @@ enum {
 	NAMES_VVVV = BIT(4),
 };
 
+/* How an instruction can be part of a group (group.c). */
+enum insn_join { JOIN_NOT, JOIN_TEMPLATE, JOIN_CMPXCHG, JOIN_LEA, JOIN_NOP, JOIN_PUSH, JOIN_POP };
+
 /* What follows from a row. */
 struct insn_row_info {
 	bool mmx, simd;	   /* such registers are among its operands */
@@ -294,6 +297,9 @@ struct insn_row_info {
 	uint8_t names, names_written, names_bytes; /* NAMES_ bits */
 	uint16_t written;			   /* general registers that are no operands */
 	bool flags_vary;			   /* not only with the row */
+	uint8_t join;				   /* enum insn_join */
+	bool fpu_waits;				   /* a pending x87 exception comes first */
+	bool ends; /* it is over when its memory has been accessed */
 	struct flag_class flags;
 };
 
@@ -327,7 +333,7 @@ struct insn {
 	bool mem_read, mem_written;
 	struct flag_class flags;
 	uint8_t imm_bytes;
-	uint16_t operands, written; /* general registers */
+	uint16_t written; /* general registers */
 	/* The translator's: the exception that its use in this mode is, or -1. */
 	int8_t refused;
 };
@@ -371,10 +377,7 @@ static inline struct flag_class insn_flags(const struct insn *in)
 }
 
 /* General registers that its operands are, memory's address apart. */
-static inline unsigned operand_registers(const struct insn *in)
-{
-	return in->operands;
-}
+unsigned operand_registers(const struct insn *in);
 /* Those that an instruction of a plain kind (flags.c) writes, or a CMPXCHG. */
 static inline unsigned written_registers(const struct insn *in)
 {

@@ -173,22 +173,11 @@ uint32_t new_site(struct tr *t, unsigned segment, unsigned size, bool read, bool
 		.write = write,
 		.aligned = aligned,
 		.locked = t->insn[t->i].lock || t->insn[t->i].row->kind == K_XCHG,
+		.fpu_waits = t->insn[t->i].info->fpu_waits,
+		.ends = t->insn[t->i].info->ends,
 	};
-	const struct insn_row *row = t->insn[t->i].row;
-
-	/* FNSTCW and FNSTSW do not wait; CVTPI2PS and CVTPI2PD from memory are no MMX instructions.
-	 */
-	if (row->attr & A_FPU)
-		s.fpu_waits = strncmp(row->name, "fn", 2) != 0;
-	else
-		s.fpu_waits = !(row->map == MAP_0F && row->opcode == 0x2a) &&
-			      (OPERAND_KIND(row->operand[0]) == OPK_P ||
-			       OPERAND_KIND(row->operand[1]) == OPK_P ||
-			       OPERAND_KIND(row->operand[1]) == OPK_Q);
 	if (t->recover)
 		s.flags = t->source;
-	s.ends = row->kind == K_T || row->kind == K_MOVBE || row->kind == K_CMPXCHG8B ||
-		 row->kind == K_MOFFS;
 	s.flags_after = insn_flags(&t->insn[t->i]).def != 0;
 	return add_site(t, &s);
 }
