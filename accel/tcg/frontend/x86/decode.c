@@ -214,6 +214,9 @@ static struct insn_row_info find_info(const struct insn_row *row)
 			      row->flags == FL_DSHIFT || row->flags == FL_ROT ||
 			      row->flags == FL_RCX,
 		.join = (uint8_t)find_join(row),
+		.wide = row->attr & A_F64   ? 2
+			: row->attr & A_D64 ? 1
+					    : 0,
 		.fpu_waits = waits_for_fpu(row),
 		.ends = row->kind == K_T || row->kind == K_MOVBE || row->kind == K_CMPXCHG8B ||
 			row->kind == K_MOFFS,
@@ -524,19 +527,18 @@ static void read_address(struct reader *r, struct insn *in, unsigned code_size)
 
 static void set_sizes(struct insn *in, unsigned code_size)
 {
-	unsigned attr = in->row->attr;
+	/* By the row, REX.W and 66h. */
+	static const uint8_t sizes[3][2][2] = { { { 4, 2 }, { 8, 8 } },
+						{ { 8, 2 }, { 8, 8 } },
+						{ { 8, 8 }, { 8, 8 } } };
+	bool w = in->rex & INSN_REX_W;
 
 	if (code_size == 8) {
-		in->operand_size = in->rex & INSN_REX_W ? 8 : in->opsize ? 2 : 4;
-		if (attr & A_F64 || (attr & A_D64 && !in->opsize) ||
-		    (attr & A_D64 && in->rex & INSN_REX_W))
-			in->operand_size = 8;
+		in->operand_size = sizes[in->info->wide][w][in->opsize];
 	} else {
 		in->operand_size = in->opsize ? (uint8_t)(6 - code_size) : (uint8_t)code_size;
 	}
-	in->sizes = sizes_of[in->operand_size == 8   ? 3
-			     : in->operand_size == 4 ? 2
-						     : 1][!!(in->rex & INSN_REX_W)][in->l];
+	in->sizes = sizes_of[(in->operand_size >> 2) + 1][w][in->l];
 }
 
 static bool read_operands(struct reader *r, struct insn *in)
@@ -644,9 +646,10 @@ static bool special_rules(const struct insn *in)
 
 static void take_memory(struct insn *in)
 {
-	in->mem_bytes = in->mem ? (uint16_t)insn_size(in, in->info->mem) : 0;
-	in->mem_written = in->mem && in->info->mem_written;
-	in->mem_read = in->mem && in->info->mem_read;
+	/* Without branches, which nobody could predict. */
+	in->mem_bytes = (uint16_t)(insn_size(in, in->info->mem) & -(unsigned)in->mem);
+	in->mem_written = in->mem & in->info->mem_written;
+	in->mem_read = in->mem & in->info->mem_read;
 }
 
 /* `bytes`: which are bytes that may be AH to BH, numbered from 4 on. */
@@ -667,15 +670,15 @@ static unsigned all_named(const struct insn *in, unsigned names, unsigned bytes)
 
 unsigned operand_registers(const struct insn *in)
 {
-	return all_named(in, in->info->names & (in->mem ? ~(unsigned)NAMES_RM : ~0u), 0);
+	return all_named(in, in->info->names & ~(in->mem * (unsigned)NAMES_RM), 0);
 }
 
 static unsigned find_written(const struct insn *in)
 {
-	unsigned names = in->info->names_written & (in->mem ? ~(unsigned)NAMES_RM : ~0u);
-	unsigned bytes = in->has_rex || in->vex ? 0 : in->info->names_bytes & names;
+	unsigned names = in->info->names_written & ~(in->mem * (unsigned)NAMES_RM);
+	unsigned bytes = in->info->names_bytes & names & ((unsigned)(in->has_rex | in->vex) - 1);
 
-	return names ? in->info->written | all_named(in, names, bytes) : in->info->written;
+	return in->info->written | all_named(in, names, bytes);
 }
 
 bool insn_mem_aligned(const struct insn *in)

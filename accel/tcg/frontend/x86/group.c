@@ -153,8 +153,9 @@ void find_neighbours(struct tr *t)
 		struct operand o;
 
 		rip += in->len;
-		apart |= in->info->join == JOIN_NOT || in->refused >= 0 ||
-			 (in->info->join == JOIN_LEA && !can_join(in, 0));
+		apart |= (in->info->join == JOIN_NOT) | (in->refused >= 0);
+		if (in->info->join == JOIN_LEA)
+			apart |= !can_join(in, 0);
 		if (!in->mem_bytes && !is_stack(in)) {
 			written |= in->written;
 			continue;

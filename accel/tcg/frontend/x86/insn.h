@@ -298,6 +298,7 @@ struct insn_row_info {
 	uint16_t written;			   /* general registers that are no operands */
 	bool flags_vary;			   /* not only with the row */
 	uint8_t join;				   /* enum insn_join */
+	uint8_t wide;				   /* in 64-bit code: 0, or A_D64 is 1, A_F64 2 */
 	bool fpu_waits;				   /* a pending x87 exception comes first */
 	bool ends; /* it is over when its memory has been accessed */
 	struct flag_class flags;
