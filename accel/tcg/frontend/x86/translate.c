@@ -326,10 +326,29 @@ static void translate_vzero(struct tr *t, const struct insn *in)
 	}
 }
 
+static void translate_plain(struct tr *t, const struct insn *in)
+{
+	/* What may fault has the old flags in memory; with memory, so has the address check. */
+	if (insn_mem_bytes(in)) {
+		spend_flags(t);
+	} else {
+		if (may_fault_on_host(in))
+			save_flags(t);
+		flags_before(t, in);
+	}
+	translate_template(t, in);
+	finish_flags(t, in);
+}
+
 void translate_one(struct tr *t, const struct insn *in)
 {
 	if (in->refused >= 0) {
 		raise_here(t, (unsigned)in->refused);
+		return;
+	}
+	/* Most are. */
+	if (in->row->kind == K_T) {
+		translate_plain(t, in);
 		return;
 	}
 	/* The host would take bits that the guest's CPU does not have. */
@@ -345,7 +364,6 @@ void translate_one(struct tr *t, const struct insn *in)
 		if (t->env->world->envs > 1)
 			call_helper(t, helper_pause, 0);
 		return;
-	case K_T:
 	case K_MOVSXD:
 	case K_INCDEC:
 	case K_CMC:
@@ -361,16 +379,7 @@ void translate_one(struct tr *t, const struct insn *in)
 	case K_FLDCW:
 	case K_LDMXCSR:
 	case K_STMXCSR:
-		/* What may fault has the old flags in memory; with memory, so has the address
-		 * check. */
-		if (insn_mem_bytes(in))
-			spend_flags(t);
-		else if (may_fault_on_host(in))
-			save_flags(t);
-		if (!insn_mem_bytes(in))
-			flags_before(t, in);
-		translate_template(t, in);
-		finish_flags(t, in);
+		translate_plain(t, in);
 		return;
 	case K_PUSH:
 		translate_push(t, in);
