@@ -60,6 +60,7 @@ static enum insn_result decode_block(struct tr *t, const uint8_t *bytes, size_t 
 			break;
 		at += in->len;
 		t->n++;
+		t->operands += in->mem_bytes || in->info->join >= JOIN_PUSH;
 		branches += in->row->kind == K_JCC;
 		if (at >= n || ends_block(in) || branches == MOST_BRANCHES)
 			break;
@@ -136,7 +137,7 @@ static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, boo
 		set_place(t, i);
 		if (t->e.at - start > MOST_HOT)
 			break;
-		grouped = translate_group(t);
+		grouped = t->neighbours >> i & 1 ? translate_group(t) : 0;
 		if (grouped) {
 			i += grouped - 1;
 			continue;
@@ -171,7 +172,7 @@ enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const ui
 	t.b = b;
 	t.mode = b->mode;
 	t.code_size = b->mode & MODE_CODE64 ? 8 : b->mode & MODE_CODE32 ? 4 : 2;
-	t.n = 0;
+	t.n = t.operands = 0;
 	if (b->mode & MODE_COUNT)
 		most = MIN_OF(most, MOST_COUNTED); /* it must end where it was decoded to */
 	t.bytes = bytes;
@@ -185,7 +186,7 @@ enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const ui
 	emit_head(&t, b->rip);
 	start = t.e.at;
 	t.neighbours = 0;
-	if (!(t.mode & (MODE_STEP | MODE_REFERENCE)))
+	if (t.operands > 1 && !(t.mode & (MODE_STEP | MODE_REFERENCE)))
 		find_neighbours(&t);
 	insns = emit_block(&t, start, r, false);
 	if (one_byte(*start))

@@ -167,6 +167,18 @@ static bool recoverable(const struct tr *t)
 	return w.dead;
 }
 
+/* The block's instruction that begins so far from its start, or t->n. */
+static unsigned insn_at(const struct tr *t, int64_t at)
+{
+	unsigned i = 0;
+
+	if (at < 0)
+		return t->n;
+	while (i < t->n && at > 0)
+		at -= t->insn[i++].len;
+	return at ? t->n : i;
+}
+
 /* Instructions of a jump's target that are looked at. */
 #define LOOK_AHEAD 6
 
@@ -176,17 +188,21 @@ bool recoverable_at(struct tr *t, uint64_t target)
 {
 	int64_t at = (int64_t)(target - t->b->rip);
 	struct flags_watch w;
+	unsigned i;
 
 	if (at < -(int64_t)t->before || !described(t, &w) || w.written & w.watched)
 		return false;
+	i = insn_at(t, at);
 	for (unsigned n = 0; n < LOOK_AHEAD && !w.over; n++) {
-		struct insn in;
+		struct insn other;
+		const struct insn *in = i < t->n ? &t->insn[i++] : &other;
 
-		if (at >= (int64_t)t->after ||
-		    decode_one(t, &in, t->bytes + at, (size_t)((int64_t)t->after - at)) != INSN_OK)
+		if (in == &other && (at >= (int64_t)t->after ||
+				     decode_one(t, &other, t->bytes + at,
+						(size_t)((int64_t)t->after - at)) != INSN_OK))
 			return false;
-		watch_flags(&in, true, &w);
-		at += in.len;
+		watch_flags(in, true, &w);
+		at += in->len;
 	}
 	if (w.dead) {
 		t->b->look_first =

@@ -452,7 +452,7 @@ unsigned translate_group(struct tr *t)
 	struct plan p;
 	int at = -1;
 
-	if (!(t->neighbours >> t->i & 1) || t->groups == MOST_GROUPS || !make_plan(t, &p))
+	if (t->groups == MOST_GROUPS || !make_plan(t, &p))
 		return 0;
 	keep_addresses(&p);
 	spend_flags(t);

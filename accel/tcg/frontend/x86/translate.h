@@ -110,6 +110,7 @@ struct tr {
 	const uint8_t *bytes;
 	size_t before, after;
 	unsigned n, i;		/* instructions; the current one */
+	unsigned operands;	/* in memory, of all */
 	uint64_t rip, next_rip; /* of the current one */
 	unsigned code_size, mode;
 	enum flags_at flags;
@@ -271,7 +272,8 @@ void translate_ret(struct tr *t, const struct insn *in);
 void load_target(struct tr *t, const struct insn *in);
 /* Looks for groups among the block's instructions. */
 void find_neighbours(struct tr *t);
-/* Emits the group that begins here, if there is one; how many instructions. */
+/* Emits the group that begins here, at one of `neighbours`, if there is one; how many instructions.
+ */
 unsigned translate_group(struct tr *t);
 /* Its instructions with checks of their own. */
 void translate_ungrouped(struct tr *t, const struct group *g);
