@@ -60,7 +60,7 @@ static enum insn_result decode_block(struct tr *t, const uint8_t *bytes, size_t 
 			break;
 		at += in->len;
 		t->n++;
-		t->operands += in->mem_bytes || in->info->join >= JOIN_PUSH;
+		t->operands += (in->mem_bytes != 0) | (in->info->join >= JOIN_PUSH);
 		branches += in->row->kind == K_JCC;
 		if (at >= n || ends_block(in) || branches == MOST_BRANCHES)
 			break;

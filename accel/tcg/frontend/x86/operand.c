@@ -148,7 +148,11 @@ struct stub *new_stub(struct tr *t, enum stub_kind kind)
 	struct stub *s = &t->stub[t->stubs++];
 
 	assert(t->stubs < MOST_STUBS);
-	*s = (struct stub) { .kind = kind };
+	/* Not all of it: there are many, and each kind has its own fields. */
+	s->kind = kind;
+	s->jumps[0] = s->jumps[1] = NULL;
+	s->done = 0;
+	s->xored = s->save = s->described = false;
 	return s;
 }
 

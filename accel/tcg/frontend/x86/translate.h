@@ -70,6 +70,7 @@ enum stub_kind {
 	STUB_ROUNDS,	/* the rest of a loop's rounds (rounds.c): the first `done` instructions */
 };
 
+/* new_stub sets the kind, jumps, done and the flags; the others are its kind's. */
 struct stub {
 	enum stub_kind kind;
 	uint8_t *jumps[2]; /* to the stub; NULL for none */
