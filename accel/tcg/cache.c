@@ -12,7 +12,7 @@
 #include "core/error.h"
 
 #define HASH_BITS 17
-#define PAGE_HASH_BITS 12
+#define PAGE_HASH_BITS 15
 #define MOST_BLOCKS (1u << 18)
 #define MOST_SITES (1u << 21)
 /* What else there is to say of blocks: exits, places, parts. */

@@ -23,7 +23,8 @@ static struct sorted_row {
 } rows[2048];
 static_assert(sizeof(struct sorted_row) == 64, "a line of the host's cache");
 /* By operand size, REX.W and L. */
-static uint16_t sizes_of[4][2][2][SZ_CODES];
+static uint16_t sizes_of[4][2][2][32];
+static_assert(SZ_CODES <= 32, "size codes");
 
 static bool operand_in_modrm(unsigned kind)
 {
