@@ -299,22 +299,6 @@ static void operand_access(const struct insn *in, unsigned i, bool *read, bool *
 	*read = !*write || a == ACC_RW || a == ACC_WW;
 }
 
-/* The same for most: ModRM's operands, which the host's registers hold. */
-static bool lay_out_simple(const struct insn *in, struct layout *l)
-{
-	unsigned reg = modrm_reg(in), rm = modrm_rm(in);
-
-	if (!in->info->simple || !in->has_modrm)
-		return false;
-	if (in->info->has_g && host_of[reg] == HOST_NONE)
-		return false;
-	if (in->info->has_e && !in->mem && host_of[rm] == HOST_NONE)
-		return false;
-	l->reg = in->info->has_g ? host_of[reg] : in->reg;
-	l->rm = in->mem ? -1 : in->info->has_e ? host_of[rm] : in->rm;
-	return true;
-}
-
 static void lay_out(const struct insn *in, bool grouped, struct layout *l)
 {
 	static const int8_t all[] = { T1, T0, STORE_TLB }, not_t0[] = { T1, STORE_TLB, LOAD_TLB };
@@ -323,8 +307,6 @@ static void lay_out(const struct insn *in, bool grouped, struct layout *l)
 	l->reg = l->rm = l->vvvv = l->opcode_reg = -1;
 	l->byte_reg = l->byte_rm = l->high_reg = l->high_rm = l->is4 = false;
 	l->temps = 0;
-	if (lay_out_simple(in, l))
-		return;
 	l->from = grouped || in->mem ? not_t0 : all;
 	for (unsigned i = 0; i < 4 && in->row->operand[i]; i++) {
 		unsigned kind = OPERAND_KIND(in->row->operand[i]);
@@ -428,32 +410,81 @@ static bool template_w(const struct tr *t, const struct insn *in, bool by_prefix
 	return in->rex & INSN_REX_W && t->code_size == 8;
 }
 
-void template_op(struct tr *t, const struct insn *in, int with_flags)
+static struct host_op template(const struct tr *t, const struct insn *in)
 {
 	static const uint16_t maps[] = { OPC_1, OPC_0F, OPC_0F38, OPC_0F3A };
 	static const uint8_t prefixes[] = {
 		[PFX_66] = 0x66, [PFX_F3] = 0xf3, [PFX_F2] = 0xf2, [PFX_NF] = 0
 	};
-	struct emit *e = &t->e;
 	const struct insn_row *row = in->row;
-	bool memory = insn_mem_bytes(in) != 0, needs_rex, by_prefix = in->info->by_prefix, joined;
+	bool by_prefix = in->info->by_prefix;
 	struct host_op op = {
 		.opcode = (uint16_t)(maps[row->map] | in->opcode),
 		.prefix = prefixes[row->prefix],
 		.lock = keeps_lock(t, in),
+		.opsize16 = by_prefix && in->operand_size == 2,
+		.w = template_w(t, in, by_prefix),
 		.vex = in->vex,
 		.l = in->l,
 	};
+
+	if (row->map == MAP_1 && in->opcode == 0x82)
+		op.opcode = 0x80; /* the alias that 64-bit mode lacks */
+	return op;
+}
+
+/* Most instructions have operands that ModRM names and the host's registers hold; false: this has
+ * others. */
+static bool simple_op(struct tr *t, const struct insn *in, bool with_flags)
+{
+	unsigned reg = modrm_reg(in), rm = modrm_rm(in);
+	bool held = t->held_at == t->e.at && (!insn_mem_bytes(in) || t->joined);
+	struct emit *e = &t->e;
+	struct host_op op;
+
+	if (!in->info->simple || !in->has_modrm)
+		return false;
+	if (in->info->has_g && host_of[reg] == HOST_NONE)
+		return false;
+	if (in->info->has_e && !in->mem && host_of[rm] == HOST_NONE)
+		return false;
+	op = template(t, in);
+	reg = in->info->has_g ? (unsigned)host_of[reg] : in->reg;
+	if (insn_mem_bytes(in)) {
+		/* Processors recognize stores that are read again by a base register alone. */
+		bool joined = !t->grouped && (with_flags || insn_mem_written(in));
+
+		if (joined)
+			e_lea(e, 8, T0, mem_index(T0, T1, 0, 0));
+		if (with_flags)
+			restore_flags(e);
+		e_op_mem(e, &op, reg, joined ? mem_at(T0, 0) : checked_memory(t));
+	} else {
+		if (with_flags)
+			restore_flags(e);
+		e_op_reg(e, &op, reg, in->info->has_e ? (unsigned)host_of[rm] : in->rm);
+	}
+	e_le(e, in->imm, in->imm_bytes);
+	if (held && !with_flags)
+		t->held_at = e->at;
+	return true;
+}
+
+void template_op(struct tr *t, const struct insn *in, int with_flags)
+{
+	struct emit *e = &t->e;
+	const struct insn_row *row = in->row;
+	bool memory = insn_mem_bytes(in) != 0, needs_rex, joined;
+	struct host_op op;
 	struct layout l;
 	int swapped = 0, held = t->held_at == e->at && (!memory || t->joined) ? (int)t->held : -1;
 
+	if (simple_op(t, in, with_flags))
+		return;
+	op = template(t, in);
 	lay_out(in, t->grouped, &l);
 	/* Processors recognize stores that are read again by a base register alone. */
 	joined = !t->grouped && (l.temps || with_flags || insn_mem_written(in));
-	op.opsize16 = by_prefix && in->operand_size == 2;
-	op.w = template_w(t, in, by_prefix);
-	if (row->map == MAP_1 && in->opcode == 0x82)
-		op.opcode = 0x80; /* the alias that 64-bit mode lacks */
 	if (memory && joined)
 		e_lea(e, 8, T0, mem_index(T0, T1, 0, 0));
 	if (with_flags)
