@@ -410,7 +410,7 @@ static bool template_w(const struct tr *t, const struct insn *in, bool by_prefix
 	return in->rex & INSN_REX_W && t->code_size == 8;
 }
 
-static struct host_op template(const struct tr *t, const struct insn *in)
+static ALWAYS_INLINE struct host_op template(const struct tr *t, const struct insn *in)
 {
 	static const uint16_t maps[] = { OPC_1, OPC_0F, OPC_0F38, OPC_0F3A };
 	static const uint8_t prefixes[] = {
