@@ -234,9 +234,22 @@ struct fetch {
 	uint8_t *second;
 };
 
+/* What C without floating point changes of the guest's: the registers of SSE and AVX. */
+#define VECTOR_PARTS 6u
+
+static void vectors_save(struct tcg_env *env)
+{
+	__asm__ volatile("xsave64 (%0)" : : "r"(env->fpu), "a"(VECTOR_PARTS), "d"(0) : "memory");
+}
+
+static void vectors_load(struct tcg_env *env)
+{
+	__asm__ volatile("xrstor64 (%0)" : : "r"(env->fpu), "a"(VECTOR_PARTS), "d"(0) : "memory");
+}
+
 /*
  * Translates it, with the lock held and on pages whose stores are watched; anything may be called
- * from here.
+ * from here that does not use floating point.
  */
 static __attribute__((noinline)) enum tcg_translated
 translate(struct tcg_env *env, const struct fetch *f, struct block **block)
@@ -248,7 +261,7 @@ translate(struct tcg_env *env, const struct fetch *f, struct block **block)
 	bool single;
 	struct block *b;
 
-	tcg_c_begin(env);
+	vectors_save(env);
 	if (f->crosses) {
 		n = sizeof(both);
 		for (size_t i = 0; i < n; i++)
@@ -276,7 +289,7 @@ translate(struct tcg_env *env, const struct fetch *f, struct block **block)
 			tcg_block_part(env->cache, b, f->second, b->bytes - f->here);
 		}
 	}
-	tcg_c_end(env);
+	vectors_load(env);
 	*block = b;
 	return result;
 }
@@ -328,6 +341,8 @@ static enum tcg_translated find_or_translate(struct tcg_env *env, const struct f
 		tcg_unlock(env->world);
 		return TRANSLATE_MORE;
 	}
+	if (!*block)
+		__builtin_prefetch(f->host);
 	if (!*block && !watched(env, f)) {
 		tcg_unlock(env->world);
 		tcg_stop_pages(env);

@@ -96,9 +96,9 @@ struct stub {
 /* An instruction has two at most, in line or as one of a group that has its own; exits more. */
 #define MOST_STUBS (2 * BLOCK_INSNS + BLOCK_INSNS / 2 + 32)
 
-/* Conditional branches in a block; what follows them may never run. Each has an exit, and the end
- * has two. */
-#define MOST_BRANCHES 3
+/* Conditional branches in a block; what follows them may never run, and a third costs an eighth of
+ * all translating for no gain. Each has an exit, and the end has two. */
+#define MOST_BRANCHES 2
 static_assert(MOST_BRANCHES + 2 <= BLOCK_EXITS, "exits of a block");
 
 /* A translation in progress. */
