@@ -9,8 +9,9 @@ const uint32_t case_stack_halves[6] = {
 	0, 0x10000, 0x2b7c0000, 0x7fff0000, 0x80020000, 0xffff0000
 };
 
-/* In cases of neighbours memory operands have this base and a small displacement; -1 in others. */
-static int near_base = -1;
+/* In cases of neighbours memory operands have this base, one of two, and a small displacement; -1
+ * in others. */
+static int near_base = -1, near_bases[2] = { -1, -1 };
 
 /* An encoding of a row, good or not. */
 static unsigned encode(uint8_t *b, const struct insn_row *row)
@@ -463,13 +464,23 @@ static void start_case(unsigned at)
 		made.state.gpr[RBP] = made.state.gpr[RSP] + test_below(256);
 		kept |= BIT(RBP);
 	}
-	if (near_base >= 0) {
-		kept |= BIT(near_base);
-		made.state.gpr[near_base] =
+	for (unsigned i = 0; i < 2 && near_bases[i] >= 0; i++) {
+		kept |= BIT(near_bases[i]);
+		/* The second may be anywhere. */
+		if (i && !test_below(8))
+			break;
+		made.state.gpr[near_bases[i]] =
 			SANDBOX - segment_base(SEG_DS) +
 			(test_below(4) ? test_random() & 0xfff8
 				       : 4096 * (1 + test_below(15)) - test_below(80));
 	}
+}
+
+static int choose_base(void)
+{
+	unsigned n = test_below(code_size() == 8 ? 16 : 8);
+
+	return (n & 7) == RSP || code_size() == 2 ? -1 : (int)n;
 }
 
 bool make_case(const struct insn_row *row, const struct insn_row *(*next)(void), bool many)
@@ -486,16 +497,16 @@ bool make_case(const struct insn_row *row, const struct insn_row *(*next)(void),
 	if (!test_below(32))
 		at = 4096 - 1 - test_below(8);
 	choose_segments();
-	near_base = -1;
-	if (many && test_below(8))
+	near_bases[0] = near_bases[1] = -1;
+	if (many && test_below(8)) {
 		want = 4 + test_below(9);
-	else if (test_below(3) == 0) {
-		near_base = (int)test_below(code_size() == 8 ? 16 : 8);
-		if ((near_base & 7) == RSP || code_size() == 2)
-			near_base = -1;
-		else
+	} else if (test_below(3) == 0) {
+		near_bases[0] = choose_base();
+		near_bases[1] = near_bases[0] < 0 || test_below(3) == 0 ? -1 : choose_base();
+		if (near_bases[0] >= 0)
 			want = 2 + test_below(12);
 	}
+	near_base = near_bases[0];
 	start_case(at);
 	if (near_base >= 0 && test_below(4) == 0) {
 		loop = choose_loop();
@@ -507,6 +518,8 @@ bool make_case(const struct insn_row *row, const struct insn_row *(*next)(void),
 
 		if (n && near_base >= 0)
 			row = neighbour();
+		if (near_bases[1] >= 0)
+			near_base = near_bases[test_below(3) == 0];
 		if (loop.on)
 			near_base = (int)loop.pointer[test_below(2)];
 		if (step)
