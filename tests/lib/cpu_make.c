@@ -12,6 +12,9 @@ const uint32_t case_stack_halves[6] = {
 /* In cases of neighbours memory operands have this base, one of two, and a small displacement; -1
  * in others. */
 static int near_base = -1, near_bases[2] = { -1, -1 };
+/* In some cases many instructions name this register, which the translator may hold; 0 in others.
+ */
+static unsigned favourite;
 
 /* An encoding of a row, good or not. */
 static unsigned encode(uint8_t *b, const struct insn_row *row)
@@ -38,6 +41,14 @@ static unsigned encode(uint8_t *b, const struct insn_row *row)
 		/* Without REX there are AH to BH. */
 		if (code_size() == 8)
 			rex = near_base & 8 ? 0x41 | (rex & 0xe) : rex & ~1u;
+	}
+	if (favourite && code_size() == 8 && !row->ext && !test_below(3)) {
+		modrm = (uint8_t)((modrm & ~0x38) | (favourite & 7) << 3);
+		rex |= 0x44;
+	}
+	if (favourite && code_size() == 8 && !row->rm && modrm >= 0xc0 && !test_below(3)) {
+		modrm = (uint8_t)((modrm & ~7) | (favourite & 7));
+		rex |= 0x41;
 	}
 	if (row->vex) {
 		unsigned w = row->w == W_ANY ? test_below(2) : row->w == W_1,
@@ -507,6 +518,7 @@ bool make_case(const struct insn_row *row, const struct insn_row *(*next)(void),
 			want = 2 + test_below(12);
 	}
 	near_base = near_bases[0];
+	favourite = test_below(3) ? 0 : 8 + test_below(8);
 	start_case(at);
 	if (near_base >= 0 && test_below(4) == 0) {
 		loop = choose_loop();
