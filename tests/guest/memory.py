@@ -12,7 +12,7 @@ def own_memory(vm, guest_mib):
         word = line.split()
         if re.match(r"[0-9a-f]+-[0-9a-f]+$", word[0]):
             first, last = (int(n, 16) for n in word[0].split("-"))
-            counts = last - first < guest_mib << 20 and not ("moa-code" in line and "x" in word[1])
+            counts = last - first < guest_mib << 20 and not ("/dev/zero" in line and "x" in word[1])
             is_file = len(word) > 5 and word[5].startswith("/") and "(deleted)" not in line
         elif counts and word[0] == "Rss:":
             total += int(word[1])
