@@ -39,6 +39,12 @@ static bool is_stack(const struct insn *in)
 	return in->info->join >= JOIN_PUSH;
 }
 
+/* What a PUSH or POP that can join adds to the stack pointer. */
+static int stack_step(const struct insn *in)
+{
+	return in->info->join == JOIN_PUSH ? -8 : 8;
+}
+
 static bool in_host_register(int guest)
 {
 	return guest < 0 || host_reg((unsigned)guest) != HOST_NONE;
@@ -187,7 +193,7 @@ void find_neighbours(struct tr *t)
 		open[n].operand = o;
 		open[n].insn = i;
 		if (is_stack(in))
-			stack += in->info->join == JOIN_PUSH ? -8 : 8;
+			stack += stack_step(in);
 		written = written_by(in);
 	}
 }
@@ -254,7 +260,7 @@ static bool make_plan(const struct tr *t, struct plan *p)
 			if (p->of[n] < 0)
 				break;
 			if (is_stack(in))
-				stack += in->info->join == JOIN_PUSH ? -8 : 8;
+				stack += stack_step(in);
 		}
 		written = written_by(in);
 		more = false;
@@ -278,8 +284,6 @@ static void keep_addresses(struct plan *p)
 {
 	int at = 0;
 
-	for (unsigned n = 0; n < p->ranges; n++)
-		p->range[n].kept = false;
 	for (unsigned n = 0; n < p->end; n++) {
 		int of = p->of[n];
 
@@ -349,7 +353,7 @@ static void emit_member(struct tr *t, const struct insn *in, int64_t low, int64_
 
 		t->offset = (int32_t)(at - low);
 		stack_op(t, in);
-		*stack += in->info->join == JOIN_PUSH ? -8 : 8;
+		*stack += stack_step(in);
 		return;
 	}
 	if (may_fault_on_host(in))
