@@ -21,9 +21,9 @@ ALL_CFLAGS := -std=gnu17 -D_GNU_SOURCE $(WARN) -g $(CFLAGS_CONF) $(CFLAGS) -fno-
 	-I. -I$(SRC) $(DEPS_CFLAGS)
 LDLIBS := -Wl,--as-needed $(DEPS_LIBS) -lutil -lm
 
-core := access.c clock.c device.c error.c field.c iothread.c iov.c lock.c log.c loop.c machine.c memory.c options.c ram.c state.c
+core := access.c clock.c device.c error.c field.c iothread.c iov.c library.c lock.c log.c loop.c machine.c memory.c options.c ram.c state.c
 cpu := cpu.c
-cpu/x86 := cpu.c features.c models.c pages.c
+cpu/x86 := cpu.c disassembler.c features.c models.c pages.c
 accel := accel.c vcpu.c
 accel/tcg := cache.c count.c debug.c engine.c exec.c fpu.c helper.c inspect.c mmu.c msr.c privileged.c pvclock.c run.c segment.c smm.c task.c tlb.c v86.c vector.c world.c
 accel/tcg/frontend/x86 := block.c decode.c flags.c flow.c group.c operand.c rounds.c stack.c table.c translate.c

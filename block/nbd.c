@@ -21,6 +21,31 @@ bool nbd_is_url(const char *path)
 
 #include <libnbd.h>
 
+#include "core/library.h"
+
+#define FUNCTIONS(X)                                                                               \
+	X(nbd_can_flush)                                                                           \
+	X(nbd_can_multi_conn)                                                                      \
+	X(nbd_can_zero)                                                                            \
+	X(nbd_close)                                                                               \
+	X(nbd_connect_tcp)                                                                         \
+	X(nbd_connect_unix)                                                                        \
+	X(nbd_connect_uri)                                                                         \
+	X(nbd_create)                                                                              \
+	X(nbd_flush)                                                                               \
+	X(nbd_get_errno)                                                                           \
+	X(nbd_get_error)                                                                           \
+	X(nbd_get_size)                                                                            \
+	X(nbd_is_read_only)                                                                        \
+	X(nbd_pread)                                                                               \
+	X(nbd_pwrite)                                                                              \
+	X(nbd_set_export_name)                                                                     \
+	X(nbd_set_uri_allow_local_file)                                                            \
+	X(nbd_shutdown)                                                                            \
+	X(nbd_zero)
+
+LIBRARY(libnbd, LIBNBD_SONAME);
+
 #define CONNECTIONS 4
 #define MOST_TRANSFER (32u * 1024 * 1024)
 #define MOST_CLEAR (1024u * 1024 * 1024)
@@ -60,22 +85,22 @@ static int connect_to(struct nbd_handle *h, const char *url)
 	g_autofree char *host = NULL, *port = NULL, *path = NULL, *name = NULL;
 
 	if (strstr(url, "://"))
-		return nbd_connect_uri(h, url);
+		return lib.nbd_connect_uri(h, url);
 	if (!split_old(url, &host, &port, &path, &name)) {
 		errno = EINVAL;
 		return -1;
 	}
-	if (name && nbd_set_export_name(h, name) < 0)
+	if (name && lib.nbd_set_export_name(h, name) < 0)
 		return -1;
-	return path ? nbd_connect_unix(h, path) : nbd_connect_tcp(h, host, port);
+	return path ? lib.nbd_connect_unix(h, path) : lib.nbd_connect_tcp(h, host, port);
 }
 
 static struct nbd_handle *new_connection(const char *url)
 {
-	struct nbd_handle *h = nbd_create();
+	struct nbd_handle *h = lib.nbd_create();
 
-	if (h && (nbd_set_uri_allow_local_file(h, true) < 0 || connect_to(h, url) < 0)) {
-		nbd_close(h);
+	if (h && (lib.nbd_set_uri_allow_local_file(h, true) < 0 || connect_to(h, url) < 0)) {
+		lib.nbd_close(h);
 		h = NULL;
 	}
 	return h;
@@ -83,22 +108,29 @@ static struct nbd_handle *new_connection(const char *url)
 
 struct nbd *nbd_open(const char *url, const char *label, bool read_only, GError **err)
 {
-	struct nbd_handle *first = new_connection(url);
+	struct nbd_handle *first;
 	struct nbd *n;
-	int64_t size = first ? nbd_get_size(first) : -1;
+	int64_t size;
 
-	if (size < 0 || (!read_only && nbd_is_read_only(first) > 0)) {
+	if (!library_load(&libnbd, err)) {
+		g_prefix_error(err, "%s: '%s': ", label, url);
+		return NULL;
+	}
+	first = new_connection(url);
+	size = first ? lib.nbd_get_size(first) : -1;
+	if (size < 0 || (!read_only && lib.nbd_is_read_only(first) > 0)) {
 		error(err, "%s: '%s': %s", label, url,
-		      size < 0 ? (nbd_get_error() ? nbd_get_error() : "this is no NBD address")
+		      size < 0 ? (lib.nbd_get_error() ? lib.nbd_get_error()
+						      : "this is no NBD address")
 			       : "the server exports it read-only: add read-only=on");
 		if (first)
-			nbd_close(first);
+			lib.nbd_close(first);
 		return NULL;
 	}
 	n = g_new0(struct nbd, 1);
 	n->size = (uint64_t)size;
 	n->handles[n->n++] = first;
-	while (n->n < CONNECTIONS && nbd_can_multi_conn(first) > 0) {
+	while (n->n < CONNECTIONS && lib.nbd_can_multi_conn(first) > 0) {
 		struct nbd_handle *h = new_connection(url);
 
 		if (!h)
@@ -113,8 +145,8 @@ struct nbd *nbd_open(const char *url, const char *label, bool read_only, GError 
 void nbd_shut(struct nbd *n)
 {
 	for (unsigned i = 0; i < n->n; i++) {
-		nbd_shutdown(n->handles[i], 0);
-		nbd_close(n->handles[i]);
+		lib.nbd_shutdown(n->handles[i], 0);
+		lib.nbd_close(n->handles[i]);
 	}
 	g_free(n);
 }
@@ -138,7 +170,7 @@ static unsigned take(struct nbd *n)
 
 static int give_back(struct nbd *n, unsigned i, int result)
 {
-	int e = result < 0 ? nbd_get_errno() : 0;
+	int e = result < 0 ? lib.nbd_get_errno() : 0;
 
 	pthread_mutex_unlock(&n->busy[i]);
 	/* A connection that has gone has no number of its own. */
@@ -161,7 +193,8 @@ int nbd_transfer(struct nbd *n, bool write, uint64_t off, void *buf, size_t len)
 	while (len && r >= 0) {
 		size_t part = MIN_OF(len, (size_t)MOST_TRANSFER);
 
-		r = write ? nbd_pwrite(h, buf, part, off, 0) : nbd_pread(h, buf, part, off, 0);
+		r = write ? lib.nbd_pwrite(h, buf, part, off, 0)
+			  : lib.nbd_pread(h, buf, part, off, 0);
 		buf = (uint8_t *)buf + part;
 		off += part;
 		len -= part;
@@ -174,7 +207,8 @@ int nbd_sync(struct nbd *n)
 {
 	unsigned i = take(n);
 
-	return give_back(n, i, nbd_can_flush(n->handles[i]) > 0 ? nbd_flush(n->handles[i], 0) : 0);
+	return give_back(
+		n, i, lib.nbd_can_flush(n->handles[i]) > 0 ? lib.nbd_flush(n->handles[i], 0) : 0);
 }
 
 int nbd_clear(struct nbd *n, uint64_t off, uint64_t len, bool unmap)
@@ -183,14 +217,14 @@ int nbd_clear(struct nbd *n, uint64_t off, uint64_t len, bool unmap)
 	struct nbd_handle *h = n->handles[i];
 	int r = 0;
 
-	if (nbd_can_zero(h) <= 0) {
+	if (lib.nbd_can_zero(h) <= 0) {
 		pthread_mutex_unlock(&n->busy[i]);
 		return -ENOTSUP;
 	}
 	while (len && r >= 0) {
 		uint64_t part = MIN_OF(len, (uint64_t)MOST_CLEAR);
 
-		r = nbd_zero(h, part, off, unmap ? 0 : LIBNBD_CMD_FLAG_NO_HOLE);
+		r = lib.nbd_zero(h, part, off, unmap ? 0 : LIBNBD_CMD_FLAG_NO_HOLE);
 		off += part;
 		len -= part;
 	}

@@ -3,13 +3,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "config.h"
 #include "cpu/x86/cpu.h"
+#include "cpu/x86/disassembler.h"
 #include "monitor/monitor.h"
-
-#ifdef HAVE_CAPSTONE
-#include <capstone/capstone.h>
-#endif
 
 /* expressions: precedence climbing over a cursor. */
 
@@ -283,23 +279,23 @@ static void print_value(GString *out, const struct format *f, uint64_t v)
 	}
 }
 
-#ifdef HAVE_CAPSTONE
-static bool disassemble(struct call *c, bool virtual, uint64_t addr, unsigned count, GError **err)
+static bool list_instructions(struct call *c, bool virtual, uint64_t addr, unsigned count,
+			      GError **err)
 {
 	struct x86_cpu *cpu = first_cpu(c->machine);
-	cs_mode mode = CS_MODE_16;
-	csh cs;
-	cs_insn *insn;
+	struct disassembler *d;
+	unsigned code_size = 2;
 
 	if (cpu) {
 		vcpu_sync(&cpu->vcpu, VS_SREGS);
 		if (cpu->efer & EFER_LMA && cpu->seg[SEG_CS].rights & BIT(13))
-			mode = CS_MODE_64;
+			code_size = 8;
 		else if (cpu->seg[SEG_CS].rights & BIT(14))
-			mode = CS_MODE_32;
+			code_size = 4;
 	}
-	if (cs_open(CS_ARCH_X86, mode, &cs) != CS_ERR_OK)
-		return error(err, "the disassembler cannot be opened");
+	d = disassembler_new(code_size, err);
+	if (!d)
+		return false;
 	for (unsigned i = 0; i < count; i++) {
 		uint8_t b[16];
 
@@ -308,31 +304,11 @@ static bool disassemble(struct call *c, bool virtual, uint64_t addr, unsigned co
 					       addr);
 			break;
 		}
-		if (cs_disasm(cs, b, sizeof(b), addr, 1, &insn)) {
-			g_string_append_printf(c->text, "0x%08" PRIx64 ":  %s %s\n", addr,
-					       insn->mnemonic, insn->op_str);
-			addr += insn->size;
-			cs_free(insn, 1);
-		} else {
-			g_string_append_printf(c->text, "0x%08" PRIx64 ":  .byte 0x%02x\n", addr,
-					       b[0]);
-			addr++;
-		}
+		addr += disassemble(d, b, sizeof(b), addr, c->text);
 	}
-	cs_close(&cs);
+	disassembler_free(d);
 	return true;
 }
-#else
-static bool disassemble(struct call *c, bool virtual, uint64_t addr, unsigned count, GError **err)
-{
-	(void)c;
-	(void)virtual;
-	(void)addr;
-	(void)count;
-	return error(err,
-		     "this moa was built without capstone: configure it with --enable-capstone");
-}
-#endif
 
 static bool dump(struct call *c, bool virtual, GError **err)
 {
@@ -346,7 +322,7 @@ static bool dump(struct call *c, bool virtual, GError **err)
 	if (virtual)
 		vcpu_sync(&first_cpu(c->machine)->vcpu, VS_ALL);
 	if (f.kind == 'i')
-		return disassemble(c, virtual, addr, f.count, err);
+		return list_instructions(c, virtual, addr, f.count, err);
 	for (unsigned i = 0; i < f.count; i++, addr += f.size) {
 		unsigned per_line = f.kind == 'c' ? 8 : 16 / f.size;
 		uint8_t b[8];

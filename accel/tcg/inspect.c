@@ -6,47 +6,25 @@
 #include <unistd.h>
 
 #include "accel/tcg/inspect.h"
-#include "config.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "cpu/x86/disassembler.h"
 
-#ifdef HAVE_CAPSTONE
-#include <capstone/capstone.h>
-#endif
-
-/* code_size: 2, 4, 8. Without capstone the bytes. */
-static void disassemble(GString *out, const uint8_t *bytes, size_t n, uint64_t at,
-			unsigned code_size)
+/* code_size: 2, 4, 8. Without a disassembler the bytes. */
+static void list(GString *out, const uint8_t *bytes, size_t n, uint64_t at, unsigned code_size)
 {
-#ifdef HAVE_CAPSTONE
-	cs_mode mode = code_size == 8 ? CS_MODE_64 : code_size == 4 ? CS_MODE_32 : CS_MODE_16;
-	cs_insn *insn;
-	csh cs;
+	struct disassembler *d = disassembler_new(code_size, NULL);
 
-	if (cs_open(CS_ARCH_X86, mode, &cs) != CS_ERR_OK)
+	for (size_t i = 0; d && i < n;)
+		i += disassemble(d, bytes + i, n - i, at + i, out);
+	if (d) {
+		disassembler_free(d);
 		return;
-	while (n) {
-		if (!cs_disasm(cs, bytes, n, at, 1, &insn)) {
-			g_string_append_printf(out, "0x%08" PRIx64 ":  .byte 0x%02x\n", at++,
-					       *bytes++);
-			n--;
-			continue;
-		}
-		g_string_append_printf(out, "0x%08" PRIx64 ":  %s %s\n", at, insn->mnemonic,
-				       insn->op_str);
-		at += insn->size;
-		bytes += insn->size;
-		n -= MIN_OF(insn->size, n);
-		cs_free(insn, 1);
 	}
-	cs_close(&cs);
-#else
-	(void)code_size;
 	g_string_append_printf(out, "0x%08" PRIx64 ": ", at);
 	for (size_t i = 0; i < n; i++)
 		g_string_append_printf(out, " %02x", bytes[i]);
 	g_string_append_c(out, '\n');
-#endif
 }
 
 bool tcg_inspecting(void)
@@ -71,7 +49,7 @@ void tcg_log_block(const struct block *b, const uint8_t *bytes, const struct ins
 
 	if (log_enabled(IN_ASM)) {
 		g_string_append(out, "----------------\nIN:\n");
-		disassemble(out, bytes, b->bytes, b->rip, code_size);
+		list(out, bytes, b->bytes, b->rip, code_size);
 	}
 	if (log_enabled(OP)) {
 		g_string_append(out, "OP:\n");
@@ -81,8 +59,8 @@ void tcg_log_block(const struct block *b, const uint8_t *bytes, const struct ins
 
 			g_string_append_printf(
 				out, " %04x: %-12s %-8s flags used %03x set %03x undefined %03x",
-				block_places(b)[i].guest, in->row->name, kind_names[in->row->kind], f.use,
-				f.def, f.undef);
+				block_places(b)[i].guest, in->row->name, kind_names[in->row->kind],
+				f.use, f.def, f.undef);
 			if (in->mem)
 				g_string_append_printf(out, ", memory %u bytes%s%s",
 						       insn_mem_bytes(in),
@@ -93,7 +71,7 @@ void tcg_log_block(const struct block *b, const uint8_t *bytes, const struct ins
 	}
 	if (log_enabled(OUT_ASM)) {
 		g_string_append_printf(out, "OUT: [size=%u]\n", b->code_size);
-		disassemble(out, b->code, b->code_size, (uint64_t)(uintptr_t)b->code, 8);
+		list(out, b->code, b->code_size, (uint64_t)(uintptr_t)b->code, 8);
 	}
 	log_write("%s", out->str);
 }
