@@ -36,14 +36,24 @@ static_assert(offsetof(struct tcg_env, budget) == 216, "thunks.S");
 static_assert(offsetof(struct tcg_env, ahead) == 220, "thunks.S");
 static_assert(offsetof(struct tcg_env, branch_site) == 224, "thunks.S");
 
+static void save_parts(void *area, uint32_t parts)
+{
+	__asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(parts), "d"(0) : "memory");
+}
+
+static void load_parts(const void *area, uint32_t parts)
+{
+	__asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(parts), "d"(0) : "memory");
+}
+
 void tcg_fpu_save(void *area)
 {
-	__asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(TCG_XSAVE_PARTS), "d"(0) : "memory");
+	save_parts(area, TCG_XSAVE_PARTS);
 }
 
 void tcg_fpu_load(const void *area)
 {
-	__asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(TCG_XSAVE_PARTS), "d"(0) : "memory");
+	load_parts(area, TCG_XSAVE_PARTS);
 }
 
 void tcg_fpu_for_c(void)
@@ -237,16 +247,6 @@ struct fetch {
 /* What C without floating point changes of the guest's: the registers of SSE and AVX. */
 #define VECTOR_PARTS 6u
 
-static void vectors_save(struct tcg_env *env)
-{
-	__asm__ volatile("xsave64 (%0)" : : "r"(env->fpu), "a"(VECTOR_PARTS), "d"(0) : "memory");
-}
-
-static void vectors_load(struct tcg_env *env)
-{
-	__asm__ volatile("xrstor64 (%0)" : : "r"(env->fpu), "a"(VECTOR_PARTS), "d"(0) : "memory");
-}
-
 /*
  * Translates it, with the lock held and on pages whose stores are watched; anything may be called
  * from here that does not use floating point.
@@ -261,7 +261,7 @@ translate(struct tcg_env *env, const struct fetch *f, struct block **block)
 	bool single;
 	struct block *b;
 
-	vectors_save(env);
+	save_parts(env->fpu, VECTOR_PARTS);
 	if (f->crosses) {
 		n = sizeof(both);
 		for (size_t i = 0; i < n; i++)
@@ -289,7 +289,7 @@ translate(struct tcg_env *env, const struct fetch *f, struct block **block)
 			tcg_block_part(env->cache, b, f->second, b->bytes - f->here);
 		}
 	}
-	vectors_load(env);
+	load_parts(env->fpu, VECTOR_PARTS);
 	*block = b;
 	return result;
 }

@@ -115,14 +115,20 @@ bool amd_has(const uint8_t *b)
 {
 	static const uint8_t prefixes[] = { 0x66, 0x67, 0xf2, 0xf3, 0x2e, 0x36,
 					    0x26, 0x3e, 0x64, 0x65, 0xf0 };
-	unsigned at = 0;
+	unsigned n = 11; /* an instruction has 15 bytes */
+	bool lock = false;
 
-	while (at < 12 && memchr(prefixes, b[at], sizeof(prefixes)))
-		at++;
-	at += (b[at] & 0xf0) == 0x40;
-	if (b[at] == 0x8f) /* XOP */
+	while (n-- && (memchr(prefixes, *b, sizeof(prefixes)) || (*b & 0xf0) == 0x40))
+		lock |= *b++ == 0xf0;
+	/* XOP. */
+	if (b[0] == 0x8f)
+		return true;
+	/* VPERMQ and VPERMPD without their W. */
+	if (b[0] == 0xc4)
+		return (b[1] & 0x1f) == 3 && !(b[2] & 0x80) && (b[3] == 0x00 || b[3] == 0x01);
+	/* MOV CR8 as LOCK MOV CR0; VERR and VERW let LOCK pass. */
+	if (lock && b[0] == 0x0f && (b[1] == 0x20 || b[1] == 0x22 || b[1] == 0x00))
 		return true;
 	/* MOVNTSS and MOVNTSD; EXTRQ and INSERTQ; 3DNow! */
-	return b[at] == 0x0f &&
-	       (b[at + 1] == 0x2b || b[at + 1] == 0x78 || b[at + 1] == 0x79 || b[at + 1] == 0x0f);
+	return b[0] == 0x0f && (b[1] == 0x2b || b[1] == 0x78 || b[1] == 0x79 || b[1] == 0x0f);
 }

@@ -156,21 +156,21 @@ void find_neighbours(struct tr *t)
 
 	for (unsigned i = 0; i < t->n; i++) {
 		const struct insn *in = &t->insn[i];
+		bool joins = can_join(in, 0);
 		struct operand o;
 
 		rip += in->len;
 		apart |= (in->info->join == JOIN_NOT) | (in->refused >= 0);
-		if (in->info->join == JOIN_LEA)
-			apart |= !can_join(in, 0);
+		apart |= in->info->join == JOIN_LEA && !joins;
 		if (!in->mem_bytes && !is_stack(in)) {
 			written |= in->written;
 			continue;
 		}
-		if (apart || !can_join(in, 0)) {
+		if (apart || !joins) {
 			opened = 0;
 			stack = 0;
 			apart = false;
-			if (!can_join(in, 0))
+			if (!joins)
 				continue;
 		}
 		for (n = 0; n < opened;)
