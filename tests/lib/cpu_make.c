@@ -494,128 +494,181 @@ static int choose_base(void)
 	return (n & 7) == RSP || code_size() == 2 ? -1 : (int)n;
 }
 
-bool make_case(const struct insn_row *row, const struct insn_row *(*next)(void), bool many)
-{
-	uint8_t b[32];
-	unsigned at = 0, want = test_below(3) ? 1 : 1 + test_below(5);
-	unsigned start, known = BIT(RSP); /* registers that an instruction before has used */
-	bool loads_x87_control = false;	  /* which may unmask exceptions */
-	struct loop loop = { .on = false };
-	struct flag_class f;
+/* A case that is being made, and the instruction that may come next. */
+struct draft {
+	uint8_t bytes[32];
 	struct insn in;
+	unsigned n;	    /* the instruction's number */
+	unsigned start, at; /* the case's and the instruction's offset in the code */
+	unsigned want;	    /* instructions */
+	unsigned known;	    /* registers that an instruction before has used */
+	bool many;
+	bool loads_x87_control; /* which may unmask exceptions */
+	bool step;		/* the instruction moves one of the loop's pointers */
+	struct loop loop;
+};
 
+/* What kind of case it becomes. */
+static void begin(struct draft *d)
+{
+	d->known = BIT(RSP);
+	d->want = test_below(3) ? 1 : 1 + test_below(5);
 	/* Sometimes the instruction lies across the page's end. */
 	if (!test_below(32))
-		at = 4096 - 1 - test_below(8);
+		d->at = 4096 - 1 - test_below(8);
 	choose_segments();
 	near_bases[0] = near_bases[1] = -1;
-	if (many && test_below(8)) {
-		want = 4 + test_below(9);
+	if (d->many && test_below(8)) {
+		d->want = 4 + test_below(9);
 	} else if (test_below(3) == 0) {
 		near_bases[0] = choose_base();
 		near_bases[1] = near_bases[0] < 0 || test_below(3) == 0 ? -1 : choose_base();
 		if (near_bases[0] >= 0)
-			want = 2 + test_below(12);
+			d->want = 2 + test_below(12);
 	}
 	near_base = near_bases[0];
 	favourite = test_below(3) ? 0 : 8 + test_below(8);
-	start_case(at);
+	start_case(d->at);
 	if (near_base >= 0 && test_below(4) == 0) {
-		loop = choose_loop();
-		want = 2 + test_below(6);
+		d->loop = choose_loop();
+		d->want = 2 + test_below(6);
 	}
-	start = at;
-	for (unsigned n = 0; n < want && !made.branches; n++) {
-		bool step = loop.on && n && test_below(2);
+	d->start = d->at;
+}
 
-		if (n && near_base >= 0)
-			row = neighbour();
-		if (near_bases[1] >= 0)
-			near_base = near_bases[test_below(3) == 0];
-		if (loop.on)
-			near_base = (int)loop.pointer[test_below(2)];
-		if (step)
-			encode_step(b, loop.pointer[test_below(2)], (int)test_below(80) - 16);
-		else
-			encode(b, row);
-		if (x86_decode(&in, b, 15, code_size()) != INSN_OK || !tested(&in)) {
-			if (n == 0)
-				return false;
-			row = next();
-			continue;
-		}
-		if (loop.on && !step && !suits_loop(&loop, &in)) {
-			if (n)
-				continue;
+static void encode_next(struct draft *d, const struct insn_row *row)
+{
+	const struct loop *l = &d->loop;
+
+	d->step = l->on && d->n && test_below(2);
+	if (d->n && near_base >= 0)
+		row = neighbour();
+	if (near_bases[1] >= 0)
+		near_base = near_bases[test_below(3) == 0];
+	if (l->on)
+		near_base = (int)l->pointer[test_below(2)];
+	if (d->step)
+		encode_step(d->bytes, l->pointer[test_below(2)], (int)test_below(80) - 16);
+	else
+		encode(d->bytes, row);
+}
+
+/* rdx:rax is the mask of what to save. */
+static bool aim_save(struct draft *d)
+{
+	d->want = d->many ? d->want : 1;
+	if (d->in.base < 1 || d->in.base == RDX)
+		return false;
+	made.state.gpr[RAX] = test_below(4) ? test_below(8) : 7;
+	made.state.gpr[RDX] = 0;
+	kept |= BIT(RAX) | BIT(RDX);
+	return true;
+}
+
+/* Whether it can come behind those before. */
+static bool can_follow(const struct draft *d)
+{
+	const struct insn *in = &d->in;
+
+	if (d->many && in->mem && address_registers(in) & (d->known | kept) && near_base < 0 &&
+	    test_below(16))
+		return false;
+	return !reads_selectors(in->row) && !saves_fpu(in->row) &&
+	       !(insn_flags(in).use & made.undefined) && !(d->loads_x87_control && stores_x87(in));
+}
+
+/* Whether a case can begin with it. */
+static bool can_begin(struct draft *d)
+{
+	if (reads_selectors(d->in.row)) {
+		if (!aim_selectors(&d->in, d->bytes))
 			return false;
-		}
-		if (reads_selectors(in.row)) {
-			if (n || !aim_selectors(&in, b))
-				return false;
-			made.reads_ldt = true;
-			want = 1; /* what follows may load registers */
-		}
-		f = insn_flags(&in);
-		if (many && n && in.mem && address_registers(&in) & (known | kept) &&
-		    near_base < 0 && test_below(16)) {
-			row = next();
-			continue;
-		}
-		if (f.use & made.undefined || (n && saves_fpu(in.row)) ||
-		    (loads_x87_control && stores_x87(&in))) {
-			row = next();
-			continue;
-		}
-		if (saves_fpu(in.row)) {
-			/* rdx:rax is the mask of what to save. */
-			want = many ? want : 1;
-			if (in.base < 1 || in.base == RDX)
-				return false;
-			made.state.gpr[RAX] = test_below(4) ? test_below(8) : 7;
-			made.state.gpr[RDX] = 0;
-			kept |= BIT(RAX) | BIT(RDX);
-		}
-		if (near_base >= 0 && jump_nowhere(&in, b)) {
-			;
-		} else if (branches(&in)) {
-			if (n) {
-				row = next();
-				continue;
-			}
-			made.branches = true;
-		}
-		/* REP may compare nothing. */
-		if (in.row->attr & A_REP && in.rep) {
-			f.def = 0;
-			made.has_rep = true;
-			/* AMD's may leave the registers' upper halves: nothing may use them. */
-			if (host_is_amd() && in.address_size == 4 && code_size() == 8)
-				want = n + 1;
-		}
-		made.undefined = (uint16_t)((made.undefined & ~f.def) | f.undef);
-		made.undefined_once |= f.undef;
-		loads_x87_control |= saves_fpu(in.row) || !strcmp(in.row->name, "fldcw");
-		note_properties(&in);
-		memcpy(made.code + at - start, b, in.len);
-		made.insn_at[made.insns] = CODE + at;
-		at += in.len;
-		if (!made.reads_ldt && (near_base < 0 || in.row->attr & A_REP) &&
-		    !(address_registers(&in) & (known | kept))) {
-			aimed |= BIT(made.insns);
-			aim(&in, made.insns == 0);
-		}
-		known |= address_registers(&in) | operand_registers(&in);
-		made.insn[made.insns++] = in;
-		row = next();
+		made.reads_ldt = true;
+		d->want = 1; /* what follows may load registers */
 	}
-	if (loop.on)
-		at += encode_back(made.code + at - start, &loop, at, start);
-	made.end = CODE + at - segment_base(SEG_CS);
+	return !saves_fpu(d->in.row) || aim_save(d);
+}
+
+/* Whether the instruction fits. Its operands may be aimed then. */
+static bool fits(struct draft *d)
+{
+	struct insn *in = &d->in;
+
+	if (x86_decode(in, d->bytes, 15, code_size()) != INSN_OK || !tested(in))
+		return false;
+	if (d->loop.on && !d->step && !suits_loop(&d->loop, in))
+		return false;
+	if (!(d->n ? can_follow(d) : can_begin(d)))
+		return false;
+	if (near_base >= 0 && jump_nowhere(in, d->bytes))
+		return true;
+	made.branches = d->n == 0 && branches(in);
+	return made.branches || !branches(in);
+}
+
+/* What it does to flags. */
+static void note_flags(struct draft *d)
+{
+	struct flag_class f = insn_flags(&d->in);
+
+	/* REP may compare nothing. */
+	if (d->in.row->attr & A_REP && d->in.rep) {
+		f.def = 0;
+		made.has_rep = true;
+		/* AMD's may leave the registers' upper halves: nothing may use them. */
+		if (host_is_amd() && d->in.address_size == 4 && code_size() == 8)
+			d->want = d->n + 1;
+	}
+	made.undefined = (uint16_t)((made.undefined & ~f.def) | f.undef);
+	made.undefined_once |= f.undef;
+}
+
+static void append(struct draft *d)
+{
+	struct insn *in = &d->in;
+
+	note_flags(d);
+	note_properties(in);
+	d->loads_x87_control |= saves_fpu(in->row) || !strcmp(in->row->name, "fldcw");
+	memcpy(made.code + d->at - d->start, d->bytes, in->len);
+	made.insn_at[made.insns] = CODE + d->at;
+	d->at += in->len;
+	if (!made.reads_ldt && (near_base < 0 || in->row->attr & A_REP) &&
+	    !(address_registers(in) & (d->known | kept))) {
+		aimed |= BIT(made.insns);
+		aim(in, made.insns == 0);
+	}
+	d->known |= address_registers(in) | operand_registers(in);
+	made.insn[made.insns++] = *in;
+}
+
+static void end(struct draft *d)
+{
+	const struct loop *l = &d->loop;
+
+	if (l->on) {
+		d->at += encode_back(made.code + d->at - d->start, l, d->at, d->start);
+		kept |= BIT(l->pointer[0]) | BIT(l->pointer[1]) | BIT(l->counter);
+	}
+	made.end = CODE + d->at - segment_base(SEG_CS);
+	made.size = d->at - d->start;
 	/* HLT, which faults here: hypervisors have a look at each UD2. */
-	made.code[at - start] = 0xf4;
-	made.size = at - start;
-	if (loop.on)
-		kept |= BIT(loop.pointer[0]) | BIT(loop.pointer[1]) | BIT(loop.counter);
+	made.code[made.size] = 0xf4;
+}
+
+bool make_case(const struct insn_row *row, const struct insn_row *(*next)(void), bool many)
+{
+	struct draft d = { .many = many };
+
+	begin(&d);
+	for (d.n = 0; d.n < d.want && !made.branches; d.n++, row = next()) {
+		encode_next(&d, row);
+		if (fits(&d))
+			append(&d);
+		else if (d.n == 0)
+			return false;
+	}
+	end(&d);
 	made.stack_half = case_stack_halves[test_below(ARRAY_LEN(case_stack_halves))];
 	random_fpu(made.state.fpu);
 	return finish_state();
