@@ -52,6 +52,8 @@ static void fxrstor(struct tcg_env *env, uint64_t va)
 	uint8_t area[FXSAVE_BYTES] __attribute__((aligned(16)));
 	unsigned registers = env->mode & MODE_CODE64 ? 16 : 8;
 
+	/* The operand is the whole area, also where nothing is loaded from its end. */
+	tcg_load(env, va + FXSAVE_BYTES - 1, 1);
 	__asm__ volatile("fxsave64 %0" : "=m"(area));
 	from_guest(env, va, area, 160 + 16 * registers);
 	if (load_le(area + MXCSR_AT, 4) & ~MXCSR_ALLOWED)

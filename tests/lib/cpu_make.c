@@ -166,6 +166,8 @@ static void aim(const struct insn *in, bool first)
 			 (test_below(16) ? 0 : test_below(64));
 		if (test_below(2))
 			wanted = IMAGES + 1024 * test_below(IMAGE_COUNT);
+		else if (test_below(16) == 0)
+			wanted = SANDBOX + SANDBOX_SIZE - 16 * test_below(64);
 	}
 	if (in->mem)
 		wanted -= segment_base(in->segment);
