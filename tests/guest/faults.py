@@ -242,7 +242,9 @@ def a_peer_floods_talks_nonsense_and_vanishes(tmp):
         return s
 
     with Guest(tmp, "virtio", f"file={image},format=qcow2", *args) as vm:
+        # Linux drops what it would send before its queue is there, which the link's coming up leads to later.
         vm.do("for i in /sys/class/net/eth*; do n=${i##*/}; mac=$(cat $i/address); ip link set $n up; "
+              "until grep -q up $i/operstate && ! ip link show $n | grep -q noop; do sleep 0.1; done; "
               "ip addr add 10.0.${mac##*:}.2/24 dev $n; done")
         flood = frame(b"\xff" * 6 + b"\x52\x54\0\0\xaa\x01\x88\xb5" + b"x" * 1500) * 40
         for n, card in enumerate(cards):
