@@ -32,11 +32,7 @@ def boot(tmp, engine, limit, *disk):
         for command, answer in (("lsmmap", "base_addr = 0x100000, length = 0x"), ("cpuid -l", "grub>"), ("echo $?:a''b", "0:ab")):
             console.text = ""
             console.socket.sendall(command.encode() + b"\r")
-            end = time.time() + limit
-            screen = ""
-            while answer not in screen or not screen.endswith("grub> "):
-                assert time.time() < end, f"no '{answer}' in:\n{screen[-3000:]}"
-                screen = seen(console)
+            wait_for(lambda: answer in seen(console) and seen(console).endswith("grub> "), answer, limit)
 
 
 # Each kind of disk that the firmware can boot from; the CD's image is a hard disk's too.

@@ -126,9 +126,10 @@ bool amd_has(const uint8_t *b)
 	/* VPERMQ and VPERMPD without their W. */
 	if (b[0] == 0xc4)
 		return (b[1] & 0x1f) == 3 && !(b[2] & 0x80) && (b[3] == 0x00 || b[3] == 0x01);
-	/* MOV CR8 as LOCK MOV CR0; VERR and VERW let LOCK pass. */
-	if (lock && b[0] == 0x0f && (b[1] == 0x20 || b[1] == 0x22 || b[1] == 0x00))
-		return true;
+	/* MOV CR8 as LOCK MOV CR0; VERW lets LOCK pass. */
+	if (lock && b[0] == 0x0f)
+		return ((b[1] == 0x20 || b[1] == 0x22) && (b[2] & 0x38) == 0) ||
+		       (b[1] == 0x00 && (b[2] & 0x38) == 0x28);
 	/* MOVNTSS and MOVNTSD; EXTRQ and INSERTQ; 3DNow! */
 	return b[0] == 0x0f && (b[1] == 0x2b || b[1] == 0x78 || b[1] == 0x79 || b[1] == 0x0f);
 }

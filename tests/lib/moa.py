@@ -63,8 +63,8 @@ def run(*args, **kw):
     return r.returncode, r.stdout, r.stderr
 
 
-def wait_for(condition, what):
-    end = time.time() + LIMIT
+def wait_for(condition, what, limit=LIMIT):
+    end = time.time() + limit
     while time.time() < end:
         value = condition()
         if value:
