@@ -43,6 +43,16 @@ static const struct {
 	{ 0x80000008, 0, UINT32_MAX, 0, 0, 0 },
 };
 
+/*
+ * Extended features 2 (APM volume 3, E.4.17): a null selector has no base, and for AMD's kernels
+ * what ARCH_CAPABILITIES says to Intel's (as does BTC_NO): SRSO_NO; TSA_SQ_NO, TSA_L1_NO
+ * ("Technical guidance for mitigating transient scheduler attacks"). Their work-arounds, a detour
+ * on each return and a VERW on each way out, reach nothing of the host.
+ */
+static const struct x86_cpuid features_2 = { .leaf = 0x80000021,
+					     .eax = BIT(6) | BIT(29),
+					     .ecx = BIT(1) | BIT(2) };
+
 /* x87, SSE and AVX; XSAVEOPT, XSAVEC, XGETBV of 1 and XSAVES are fpu.c's. */
 static const struct x86_cpuid xsave_leaves[] = {
 	{ .leaf = 0xd,
@@ -78,9 +88,13 @@ static void make_host_cpuid(struct tcg *t)
 			c->ecx |= BIT(31) | BIT(21) | BIT(24) | BIT(17);
 			c->edx |= BIT(9) | BIT(1);
 		}
+		if (c->leaf == 0x80000000)
+			c->eax = MAX_OF(c->eax, features_2.leaf);
 		/* As many address bits as the walks check, and firmware makes page tables for. */
-		if (c->leaf == 0x80000008)
+		if (c->leaf == 0x80000008) {
 			c->eax = TCG_PHYS_BITS | 57 << 8;
+			c->ebx = BIT(29); /* BTC_NO */
+		}
 		/* SPEC_CTRL, with a bit against branch history injection, and ARCH_CAPABILITIES are
 		 * registers of ours, see ARCH_CAPABILITIES. So are SMEP, INVPCID, SMAP, UMIP, LA57
 		 * and PKU. */
@@ -92,6 +106,7 @@ static void make_host_cpuid(struct tcg *t)
 		}
 		t->host.n++;
 	}
+	t->leaves[t->host.n++] = features_2;
 	t->leaves[t->host.n++] =
 		(struct x86_cpuid) { .leaf = 7, .subleaf = 2, .indexed = true, .edx = BIT(4) };
 	/* The local APIC's timer always runs: ARAT. */

@@ -60,6 +60,11 @@ const struct x86_feature x86_features[] = {
 #define EBX88(n, b) { n, W(0x80000008, 0, EBX), b }
 	EBX88("clzero", 0), EBX88("xsaveerptr", 2), EBX88("wbnoinvd", 9), EBX88("ibpb", 12),
 	EBX88("ibrs", 14), EBX88("amd-stibp", 15), EBX88("amd-ssbd", 24), EBX88("virt-ssbd", 25),
+	EBX88("btc-no", 29),
+#define EAX821(n, b) { n, W(0x80000021, 0, EAX), b }
+	EAX821("no-nested-data-bp", 0), EAX821("lfence-always-serializing", 2),
+	EAX821("null-sel-clr-base", 6), EAX821("auto-ibrs", 8), EAX821("srso-no", 29),
+	{ "tsa-sq-no", W(0x80000021, 0, ECX), 1 }, { "tsa-l1-no", W(0x80000021, 0, ECX), 2 },
 #define KVM1(n, b) { n, W(0x40000001, 0, EAX), b }
 	KVM1("kvmclock", 0), KVM1("kvm-nopiodelay", 1), KVM1("kvmclock-new", 3), KVM1("kvm-asyncpf", 4),
 	KVM1("kvm-steal-time", 5), KVM1("kvm-pv-eoi", 6), KVM1("kvm-pv-unhalt", 7),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What a guest's programs do: each row runs one kind of work for a fixed number of rounds and
- * prints its name and nanoseconds. Built statically; see compute.py.
+ * prints its name and nanoseconds; arguments name the rows to run. Built statically; see
+ * compute.py.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -56,7 +57,7 @@ static void matrix(void)
 		a[i / N][i % N] = i % 7;
 		b[i / N][i % N] = i % 5;
 	}
-	for (unsigned round = 0; round < 8; round++)
+	for (unsigned round = 0; round < 20; round++)
 		for (unsigned i = 0; i < N; i++)
 			for (unsigned k = 0; k < N; k++)
 				for (unsigned j = 0; j < N; j++)
@@ -176,7 +177,7 @@ static void hash(void)
 	static uint32_t key[N], value[N];
 	uint32_t x = 1;
 
-	for (unsigned i = 0; i < 6000000; i++) {
+	for (unsigned i = 0; i < 40000000; i++) {
 		uint32_t k, h;
 
 		x = x * 1664525 + 1013904223;
@@ -257,7 +258,7 @@ static __attribute__((target("avx2,fma"))) void avx(void)
 
 	for (unsigned i = 0; i < 1024; i++)
 		v[i] = (floats) { (float)i, 1, 2, 3, 4, 5, 6, 7 };
-	for (unsigned round = 0; round < 20000; round++)
+	for (unsigned round = 0; round < 60000; round++)
 		for (unsigned i = 0; i < 1024; i++)
 			s = s * 0.5f + v[i];
 	sink = (uint64_t)s[3];
@@ -297,7 +298,7 @@ static void atomics(void)
 	static uint64_t counter;
 	uint64_t old;
 
-	for (unsigned i = 0; i < 15000000; i++) {
+	for (unsigned i = 0; i < 40000000; i++) {
 		__atomic_fetch_add(&counter, i, __ATOMIC_SEQ_CST);
 		old = i;
 		__atomic_compare_exchange_n(&counter, &old, 5, false, __ATOMIC_SEQ_CST,
@@ -389,14 +390,30 @@ static const struct {
 	{ "faults", page_faults },
 };
 
+/* Whether a row is to run: all do if none is named. */
+static bool wanted(const char *name, char **names)
+{
+	for (char **n = names; *n; n++)
+		if (strcmp(*n, name) == 0)
+			return true;
+	return !*names;
+}
+
 int main(int argc, char **argv)
 {
-	if (argc > 1)
+	if (argc > 1 && strcmp(argv[1], "end") == 0)
 		return 0; /* what `execs` starts */
+	if (argc > 1 && strcmp(argv[1], "names") == 0) {
+		for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+			puts(rows[i].name);
+		return 0;
+	}
 	self = argv[0];
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct timespec a, b;
 
+		if (!wanted(rows[i].name, argv + 1))
+			continue;
 		clock_gettime(CLOCK_MONOTONIC, &a);
 		rows[i].run();
 		clock_gettime(CLOCK_MONOTONIC, &b);

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Usage, in the build directory: ../tests/perf/compute.py [ROUNDS]
+"""Usage, in the build directory: ../tests/perf/compute.py [ROUNDS [ROW...]]
 
-Runs compute.c's kinds of work on the bare host, in a Debian guest under our translator, and in the same guest
-under Debian's qemu-system-x86_64 -accel tcg, by turns; prints medians, what the guest's time is of the host's,
-and how many times longer QEMU takes."""
+Runs compute.c's kinds of work (or those that are named) on the bare host, in a Debian guest under our translator,
+and in the same guest under Debian's qemu-system-x86_64 -accel tcg, by turns; prints medians, what the guest's time
+is of the host's, and how many times longer QEMU takes."""
 import gzip
 import os
 import statistics
@@ -38,18 +38,23 @@ def guest(command):
 
 def main():
     rounds = int(sys.argv[1]) if sys.argv[1:] else 3
+    names = sys.argv[2:]
     with tempfile.TemporaryDirectory() as tmp:
         program = os.path.join(tmp, "compute")
         subprocess.run(["gcc", "-O2", "-static", "-o", program, os.path.join(here, "compute.c")], check=True)
+        known = subprocess.run([program, "names"], stdout=subprocess.PIPE, text=True).stdout.split()
+        if set(names) - set(known):
+            sys.exit(f"compute.py: no row {', '.join(set(names) - set(known))}: there are {', '.join(known)}")
         box = open(debian.package_file("busybox-static", "bin/busybox"), "rb").read()
-        init = b"#!/bin/busybox sh\n/bin/busybox mount -t devtmpfs dev /dev\n/compute\n/bin/busybox poweroff -f\n"
+        init = ("#!/bin/busybox sh\n/bin/busybox mount -t devtmpfs dev /dev\n"
+                f"/compute {' '.join(names)}\n/bin/busybox poweroff -f\n").encode()
         files = {"bin": (0o40755, b""), "dev": (0o40755, b""), "init": (0o100755, init), "bin/busybox": (0o100755, box),
                  "compute": (0o100755, open(program, "rb").read())}
         with gzip.open(os.path.join(tmp, "initrd"), "wb", 1) as f:
             f.write(debian.cpio(files))
         args = ["-m", "512", "-nodefaults", "-display", "none", "-serial", "stdio", "-kernel", debian.kernel(),
                 "-initrd", os.path.join(tmp, "initrd"), "-append", "console=ttyS0 quiet"]
-        runs = {"host": lambda: rows_of(subprocess.run([program], stdout=subprocess.PIPE, text=True).stdout),
+        runs = {"host": lambda: rows_of(subprocess.run([program, *names], stdout=subprocess.PIPE, text=True).stdout),
                 "moa": lambda: guest(["./moa", "-accel", "tcg", *args]),
                 "qemu": lambda: guest(["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", *args])}
         times = {name: [] for name in runs}
