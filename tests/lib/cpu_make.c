@@ -12,9 +12,24 @@ const uint32_t case_stack_halves[6] = {
 /* In cases of neighbours memory operands have this base, one of two, and a small displacement; -1
  * in others. */
 static int near_base = -1, near_bases[2] = { -1, -1 };
+/* With an index beside it, or without it (then near_base is 0). */
+static int near_index = -1;
+static unsigned near_scale;
+static bool near_absolute;
 /* In some cases many instructions name this register, which the translator may hold; 0 in others.
  */
 static unsigned favourite;
+
+/* And the displacement behind it. */
+static void encode_sib(uint8_t *b)
+{
+	b[0] = (uint8_t)(near_scale << 6 | (near_index < 0 ? 4 : near_index & 7) << 3 |
+			 (near_absolute ? 5 : near_base & 7));
+	if (near_absolute)
+		store_le(b + 1, SANDBOX - segment_base(SEG_DS) + 8 * test_below(4096), 4);
+	else
+		b[1] = (uint8_t)(8 * test_below(8));
+}
 
 /* An encoding of a row, good or not. */
 static unsigned encode(uint8_t *b, const struct insn_row *row)
@@ -37,10 +52,15 @@ static unsigned encode(uint8_t *b, const struct insn_row *row)
 	if (row->kind == K_GATHER)
 		modrm = (uint8_t)((modrm & 0xf8) | 4);
 	if (near_base >= 0 && modrm < 0xc0 && row->kind != K_GATHER && !row->rm) {
-		modrm = (uint8_t)((modrm & 0x38) | 0x40 | (near_base & 7));
+		bool sib = near_index >= 0 || near_absolute;
+
+		modrm = (uint8_t)((modrm & 0x38) | (near_absolute ? 0 : 0x40) |
+				  (sib ? 4 : near_base & 7));
 		/* Without REX there are AH to BH. */
 		if (code_size() == 8)
 			rex = near_base & 8 ? 0x41 | (rex & 0xe) : rex & ~1u;
+		if (code_size() == 8 && sib)
+			rex = near_index >= 0 && near_index & 8 ? 0x42 | (rex & 0xd) : rex & ~2u;
 	}
 	if (favourite && code_size() == 8 && !row->ext && !test_below(3)) {
 		modrm = (uint8_t)((modrm & ~0x38) | (favourite & 7) << 3);
@@ -64,6 +84,8 @@ static unsigned encode(uint8_t *b, const struct insn_row *row)
 				   row->map);
 		if (near_base >= 0 && code_size() == 8)
 			b[n - 1] = (uint8_t)((b[n - 1] & ~0x20) | (near_base & 8 ? 0 : 0x20));
+		if (near_index >= 0 && code_size() == 8)
+			b[n - 1] = (uint8_t)((b[n - 1] & ~0x40) | (near_index & 8 ? 0 : 0x40));
 		b[n++] = (uint8_t)(w << 7 | (vvvv ? test_below(16) : 15) << 3 | l << 2 |
 				   pp[row->prefix]);
 	} else {
@@ -88,7 +110,9 @@ static unsigned encode(uint8_t *b, const struct insn_row *row)
 	b[n++] = modrm;
 	for (unsigned i = 0; i < 12; i++)
 		b[n++] = test_below(4) ? (uint8_t)test_random() : 0;
-	if (near_base >= 0)
+	if (near_base >= 0 && (near_index >= 0 || near_absolute))
+		encode_sib(b + n - 12);
+	else if (near_base >= 0)
 		b[n - 12] = (uint8_t)(8 * test_below(8));
 	return n;
 }
@@ -277,13 +301,17 @@ static bool calls_what_it_pushes(const struct insn *in, uint64_t next_rip)
 struct loop {
 	bool on;
 	unsigned pointer[2], counter;
+	/* Operands of several registers too, two of which never move. */
+	bool indexed;
+	unsigned array, fixed;
 	uint16_t uses, undefined; /* flags, by any of its instructions */
 };
 
 static struct loop choose_loop(void)
 {
 	static const uint8_t pointers[] = { RSI, RDI, RBP, R8, R13, R10, RBX },
-			     counters[] = { RBX, R9, R14 };
+			     counters[] = { RBX, R9, R14 }, arrays[] = { RDX, R12, R11 },
+			     indices[] = { RCX, R15 };
 	bool wide = code_size() == 8;
 	struct loop l = { .on = true };
 
@@ -294,13 +322,56 @@ static struct loop choose_loop(void)
 	for (unsigned i = 0; i < 2; i++)
 		made.state.gpr[l.pointer[i]] =
 			SANDBOX - segment_base(SEG_DS) + (test_random() & 0xfff8) + test_below(2);
+	l.indexed = test_below(2);
+	l.array = arrays[test_below(wide ? 3 : 1)];
+	l.fixed = indices[test_below(wide ? 2 : 1)];
+	if (l.indexed) {
+		made.state.gpr[l.array] = SANDBOX - segment_base(SEG_DS) + (test_random() & 0xfff8);
+		made.state.gpr[l.fixed] = 8 * test_below(256);
+	}
 	return l;
+}
+
+static unsigned loop_registers(const struct loop *l)
+{
+	return BIT(l->pointer[0]) | BIT(l->pointer[1]) | BIT(l->counter) |
+	       (l->indexed ? BIT(l->array) | BIT(l->fixed) : 0);
+}
+
+/* Chooses the registers of an operand. */
+static void choose_operand(const struct loop *l)
+{
+	near_base = (int)l->pointer[test_below(2)];
+	near_index = -1;
+	near_absolute = false;
+	if (!l->indexed)
+		return;
+	near_scale = test_below(4);
+	switch (test_below(8)) {
+	case 0:
+		near_base = (int)l->array;
+		near_index = (int)l->counter;
+		break;
+	case 1:
+		near_index = (int)l->fixed;
+		break;
+	case 2:
+		near_index = (int)l->counter;
+		break;
+	case 3:
+		near_base = 0;
+		near_absolute = true;
+		near_index = test_below(2) ? (int)l->counter : -1;
+		break;
+	default:
+		break;
+	}
 }
 
 /* It leaves the loop's registers alone, and flags that are nobody's choice. */
 static bool suits_loop(struct loop *l, const struct insn *in)
 {
-	unsigned keep = BIT(l->pointer[0]) | BIT(l->pointer[1]) | BIT(l->counter) | BIT(RSP);
+	unsigned keep = loop_registers(l) | BIT(RSP);
 	unsigned kind = in->row->kind, changed = operand_registers(in);
 	struct flag_class f = insn_flags(in);
 
@@ -510,6 +581,8 @@ struct draft {
 	struct loop loop;
 };
 
+bool make_loops;
+
 /* What kind of case it becomes. */
 static void begin(struct draft *d)
 {
@@ -519,10 +592,11 @@ static void begin(struct draft *d)
 	if (!test_below(32))
 		d->at = 4096 - 1 - test_below(8);
 	choose_segments();
-	near_bases[0] = near_bases[1] = -1;
-	if (d->many && test_below(8)) {
+	near_bases[0] = near_bases[1] = near_index = -1;
+	near_absolute = false;
+	if (d->many && !make_loops && test_below(8)) {
 		d->want = 4 + test_below(9);
-	} else if (test_below(3) == 0) {
+	} else if (make_loops || test_below(3) == 0) {
 		near_bases[0] = choose_base();
 		near_bases[1] = near_bases[0] < 0 || test_below(3) == 0 ? -1 : choose_base();
 		if (near_bases[0] >= 0)
@@ -531,7 +605,7 @@ static void begin(struct draft *d)
 	near_base = near_bases[0];
 	favourite = test_below(3) ? 0 : 8 + test_below(8);
 	start_case(d->at);
-	if (near_base >= 0 && test_below(4) == 0) {
+	if (near_base >= 0 && (make_loops || test_below(4) == 0)) {
 		d->loop = choose_loop();
 		d->want = 2 + test_below(6);
 	}
@@ -548,7 +622,7 @@ static void encode_next(struct draft *d, const struct insn_row *row)
 	if (near_bases[1] >= 0)
 		near_base = near_bases[test_below(3) == 0];
 	if (l->on)
-		near_base = (int)l->pointer[test_below(2)];
+		choose_operand(l);
 	if (d->step)
 		encode_step(d->bytes, l->pointer[test_below(2)], (int)test_below(80) - 16);
 	else
@@ -650,7 +724,7 @@ static void end(struct draft *d)
 
 	if (l->on) {
 		d->at += encode_back(made.code + d->at - d->start, l, d->at, d->start);
-		kept |= BIT(l->pointer[0]) | BIT(l->pointer[1]) | BIT(l->counter);
+		kept |= loop_registers(l);
 	}
 	made.end = CODE + d->at - segment_base(SEG_CS);
 	made.size = d->at - d->start;

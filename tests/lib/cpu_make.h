@@ -31,6 +31,8 @@ struct made_case {
 	bool any_address, has_mask, has_byte_mask, has_mmx, has_half, has_rep, x87_store;
 };
 extern struct made_case made;
+/* Every case that can be a loop is one. */
+extern bool make_loops;
 
 /* stack_half is one of these. */
 extern const uint32_t case_stack_halves[6];

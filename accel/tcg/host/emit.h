@@ -347,6 +347,28 @@ static inline uint8_t *e_patchable_jump(struct emit *e, int cc)
 	return e_jump(e, cc);
 }
 
+/* The next instruction begins a line of the cache: a loop's head. NOPs of SDM volume 2, table 4-12.
+ */
+static inline void e_align_line(struct emit *e)
+{
+	static const uint8_t nop9[] = { 0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 };
+	static const uint8_t nops[9][9] = { { 0 },
+					    { 0x90 },
+					    { 0x66, 0x90 },
+					    { 0x0f, 0x1f, 0x00 },
+					    { 0x0f, 0x1f, 0x40, 0 },
+					    { 0x0f, 0x1f, 0x44, 0, 0 },
+					    { 0x66, 0x0f, 0x1f, 0x44, 0, 0 },
+					    { 0x0f, 0x1f, 0x80, 0, 0, 0, 0 },
+					    { 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 } };
+	unsigned pad = -(uintptr_t)e->at & 63;
+
+	for (; pad >= sizeof(nop9); pad -= sizeof(nop9), e->at += sizeof(nop9))
+		memcpy(e->at, nop9, sizeof(nop9));
+	memcpy(e->at, nops[pad], pad);
+	e->at += pad;
+}
+
 /* Over less than 128 bytes. */
 static inline uint8_t *e_short_jump(struct emit *e, int cc)
 {

@@ -8,7 +8,9 @@
  * who wants the vCPU, the end of a block that was written over.
  *
  * The copy's operands are [registers + the distance from guest to host]. Nothing in it needs the
- * TLBs, so the registers that hold their addresses hold two of those distances.
+ * TLBs, so the registers that hold their addresses hold two of those distances. What the rounds
+ * leave alone of an address is added to them before, and what moves is one register then, which the
+ * operand names beside them.
  */
 #include "accel/tcg/frontend/x86/translate.h"
 
@@ -21,15 +23,20 @@ struct stream {
 	int base, index; /* -1 for none */
 	uint8_t scale;
 	bool written;
+	bool names_bytes;
 	/* Where they are, from the registers as they are when a round begins. */
 	int64_t low, high;
 	int64_t step; /* from round to round */
+	/* The operands name these (-1 for none) and a TLB's register, and no other. */
+	bool direct;
+	int direct_base, direct_index;
 };
 
 struct rounds {
 	struct stream stream[TCG_STREAMS];
 	unsigned streams;
 	int64_t step[GPRS]; /* what a round adds */
+	unsigned added;	    /* registers that a round adds to */
 	unsigned varying;   /* registers of which that is not known */
 };
 
@@ -83,10 +90,12 @@ static bool look_at_registers(const struct tr *t, unsigned n, struct rounds *r)
 			return false;
 		if (!adds_constant(t, in, &reg, &by))
 			r->varying |= written_registers(in);
-		else if (by >= -MOST_STEP && by <= MOST_STEP)
-			r->step[reg] += by;
-		else
+		else if (by < -MOST_STEP || by > MOST_STEP)
 			r->varying |= BIT(reg);
+		else {
+			r->step[reg] += by;
+			r->added |= BIT(reg);
+		}
 	}
 	return true;
 }
@@ -94,6 +103,16 @@ static bool look_at_registers(const struct tr *t, unsigned n, struct rounds *r)
 static int64_t times(const int64_t *by, int base, int index, unsigned scale)
 {
 	return (base < 0 ? 0 : by[base]) + (index < 0 ? 0 : by[index] << scale);
+}
+
+/* It may name AH to BH, which take the place of AL to BL meanwhile: no register of its
+ * operand may be there. */
+static bool names_bytes(const struct insn *in)
+{
+	for (unsigned i = 0; i < 4; i++)
+		if (insn_size(in, OPERAND_SIZE(in->row->operand[i])) == 1)
+			return !in->has_rex;
+	return false;
 }
 
 /* Puts the operand, `so_far` after the round's begin, into its stream. */
@@ -130,7 +149,26 @@ static bool add_operand(const struct tr *t, const struct insn *in, uint64_t next
 	s->low = MIN_OF(s->low, low);
 	s->high = MAX_OF(s->high, high);
 	s->written |= insn_mem_written(in);
+	s->names_bytes |= names_bytes(in);
 	return s->step >= -MOST_STEP && s->step <= MOST_STEP;
+}
+
+static bool can_name(const struct stream *s, int reg)
+{
+	return host_reg((unsigned)reg) != HOST_NONE && (reg > RBX || !s->names_bytes);
+}
+
+/* Offsets of 32 bits wrap, so theirs are not. */
+static void make_direct(const struct tr *t, const struct rounds *r, struct stream *s)
+{
+	bool base_moves = s->base >= 0 && r->added & BIT(s->base);
+	bool index_moves = s->index >= 0 && r->added & BIT(s->index);
+
+	s->direct_base = base_moves || s->index < 0 ? s->base : -1;
+	s->direct_index = base_moves && !index_moves ? -1 : s->index;
+	s->direct = t->code_size == 8 && (s->direct_base < 0 || s->direct_index < 0) &&
+		    (s->direct_base < 0 || can_name(s, s->direct_base)) &&
+		    (s->direct_index < 0 || can_name(s, s->direct_index));
 }
 
 /* The block's first n instructions as a round; false: they are no such loop. */
@@ -154,8 +192,11 @@ static bool find_streams(const struct tr *t, unsigned n, struct rounds *r)
 		if (adds_constant(t, in, &reg, &by))
 			so_far[reg] += by;
 	}
-	for (unsigned i = 0; i < r->streams; i++)
+	for (unsigned i = 0; i < r->streams; i++) {
 		moves |= r->stream[i].step != 0;
+		if (i < 2)
+			make_direct(t, r, &r->stream[i]);
+	}
 	return moves;
 }
 
@@ -203,10 +244,11 @@ static struct host_mem distance(unsigned stream)
 	return mem_gs(offsetof(struct tcg_env, rounds.distance) + 8 * stream);
 }
 
-static void stream_address(struct tr *t, const struct stream *s)
+/* T0 = where the first operand is, of these registers only. */
+static void stream_address(struct tr *t, const struct stream *s, int base, int index)
 {
-	struct insn in = { .base = (int8_t)s->base,
-			   .index = (int8_t)s->index,
+	struct insn in = { .base = (int8_t)base,
+			   .index = (int8_t)index,
 			   .scale = s->scale,
 			   .address_size = (uint8_t)t->code_size,
 			   .disp = s->low };
@@ -224,6 +266,13 @@ static unsigned moving_register(const struct rounds *r)
 	return (unsigned)(s->base >= 0 && r->step[s->base] ? s->base : s->index);
 }
 
+/* No operand needs it: it holds what the moving register is at the end. */
+static bool t0_is_free(const struct rounds *r)
+{
+	return r->streams <= 2 && r->stream[0].direct && (r->streams < 2 || r->stream[1].direct) &&
+	       host_reg(moving_register(r)) != HOST_NONE;
+}
+
 /*
  * Looks all pages up. The rounds end when a register that moves is what it will be then: nothing is
  * counted, so rounds do not wait for each other.
@@ -239,7 +288,7 @@ static void enter(struct tr *t, const struct rounds *r, unsigned moving, uint8_t
 		struct stub check = { 0 };
 		uint8_t *over = NULL;
 
-		stream_address(t, s);
+		stream_address(t, s, s->base, s->index);
 		check_access(t, &check, s->written ? STORE_TLB : LOAD_TLB,
 			     (unsigned)(s->high - s->low));
 		fail[i] = check.jumps[0];
@@ -256,15 +305,21 @@ static void enter(struct tr *t, const struct rounds *r, unsigned moving, uint8_t
 				e_here_short(e, over);
 			first = false;
 		}
-		stream_address(t, s);
-		e_op_mem(e, &sub, T0, distance(i));
+		if (!s->direct) {
+			stream_address(t, s, s->base, s->index);
+			e_op_mem(e, &sub, T0, distance(i));
+		} else if (s->direct_base >= 0 || s->direct_index >= 0) {
+			stream_address(t, s, s->direct_base, s->direct_index);
+			e_op_mem(e, &sub, T0, distance(i));
+		}
 	}
 	e_load(e, 4, T0, ENV(rounds.left));
 	e_op_reg(e, &imul, T0, T0);
 	e_le(e, (uint64_t)r->step[moving], 4);
 	get_reg(t, T1, moving);
 	e_lea(e, 8, T0, mem_index(T0, T1, 0, 0));
-	e_store(e, 8, ENV(rounds.end), T0);
+	if (!t0_is_free(r))
+		e_store(e, 8, ENV(rounds.end), T0);
 	e_load(e, 8, LOAD_TLB, distance(0));
 	if (r->streams > 1)
 		e_load(e, 8, STORE_TLB, distance(1));
@@ -294,42 +349,43 @@ static const struct stream *stream_of(const struct insn *in, int64_t at, const s
 	return s;
 }
 
-/* It may name AH to BH, which take the place of AL to BL meanwhile: no base may be there. */
-static bool names_bytes(const struct insn *in)
-{
-	for (unsigned i = 0; i < 4; i++)
-		if (insn_size(in, OPERAND_SIZE(in->row->operand[i])) == 1)
-			return !in->has_rex;
-	return false;
-}
-
 /* The instruction's operand, `at` from its registers as the round began; the flags stay. */
 static void place_operand(struct tr *t, const struct insn *in, int64_t at, const struct rounds *r,
 			  struct held *h)
 {
 	struct emit *e = &t->e;
-	unsigned n = (unsigned)(stream_of(in, at, r) - r->stream);
-	bool direct = in->index < 0 && in->base >= 0 && host_reg((unsigned)in->base) != HOST_NONE &&
-		      t->code_size == 8 && (in->base > RBX || !names_bytes(in));
-	int base = direct ? host_reg((unsigned)in->base) : T0, reg = n ? STORE_TLB : LOAD_TLB;
-	int64_t disp = direct ? in->disp : 0;
+	const struct stream *s = stream_of(in, at, r);
+	unsigned n = (unsigned)(s - r->stream);
+	int reg = n ? STORE_TLB : LOAD_TLB;
+	int64_t disp = 0;
 
-	if (!direct && h->valid && h->base == in->base && h->index == in->index &&
-	    h->scale == in->scale && in->disp - h->disp == (int32_t)(in->disp - h->disp)) {
+	if (s->direct) {
+		if (s->direct_base >= 0)
+			t->operand = mem_index(host_reg((unsigned)s->direct_base), reg, 0,
+					       (int32_t)in->disp);
+		else if (s->direct_index >= 0)
+			t->operand = mem_index(reg, host_reg((unsigned)s->direct_index), s->scale,
+					       (int32_t)in->disp);
+		else
+			t->operand = mem_at(reg, (int32_t)(at - s->low));
+		return;
+	}
+	if (h->valid && h->base == in->base && h->index == in->index && h->scale == in->scale &&
+	    in->disp - h->disp == (int32_t)(in->disp - h->disp)) {
 		disp = in->disp - h->disp;
-	} else if (!direct) {
+	} else {
 		effective_address(t, in, T0, 0);
 		*h = (struct held) { in->base, in->index, in->scale, in->disp, !in->rip_relative };
 	}
 	if (n > 1) {
 		/* T1 may be wanted for a register. */
 		e_load(e, 8, T1, distance(n));
-		e_lea(e, 8, T0, mem_index(base, T1, 0, (int32_t)disp));
+		e_lea(e, 8, T0, mem_index(T0, T1, 0, (int32_t)disp));
 		h->valid = false;
 		t->operand = mem_at(T0, 0);
 		return;
 	}
-	t->operand = mem_index(base, reg, 0, (int32_t)disp);
+	t->operand = mem_index(T0, reg, 0, (int32_t)disp);
 }
 
 static void copy_one(struct tr *t, const struct insn *in, const int64_t *so_far,
@@ -365,6 +421,7 @@ void emit_rounds(struct tr *t, const struct stub *s)
 	int64_t so_far[GPRS] = { 0 };
 	struct held held = { .valid = false };
 	uint8_t *fail[TCG_STREAMS], *head, *done;
+	struct host_op cmp = host_op(0x39, t->code_size);
 	struct rounds r;
 	unsigned moving;
 
@@ -373,8 +430,11 @@ void emit_rounds(struct tr *t, const struct stub *s)
 	tcg_count(t->env->cache, TCG_COUNT_ROUNDS, 1);
 	moving = moving_register(&r);
 	enter(t, &r, moving, fail);
+	e_align_line(e);
 	head = e->at;
-	if (host_reg(moving) != HOST_NONE) {
+	if (t0_is_free(&r)) {
+		e_op_reg(e, &cmp, T0, host_reg(moving));
+	} else if (host_reg(moving) != HOST_NONE) {
 		e_alu_load(e, 7, t->code_size, host_reg(moving), ENV(rounds.end));
 	} else {
 		get_reg(t, T0, moving);
