@@ -494,6 +494,17 @@ static void flat(struct x86_segment *s, uint16_t selector, uint32_t rights)
 	*s = (struct x86_segment) { .selector = selector, .limit = UINT32_MAX, .rights = rights };
 }
 
+/* Code segments have changed. Between 64-bit ones nothing of the mode has but the level. */
+static void far_done(struct tcg_env *env, bool was_64, bool user)
+{
+	if (!was_64 || !(env->cpu->seg[SEG_CS].rights & DESC_L)) {
+		tcg_update_mode(env);
+		return;
+	}
+	env->mode = user ? env->mode | MODE_CPL3 : env->mode & ~MODE_CPL3;
+	tcg_select(env, user, tcg_smap_open(env));
+}
+
 static void syscall_(struct tcg_env *env, unsigned length)
 {
 	struct x86_cpu *cpu = env->cpu;
@@ -650,9 +661,14 @@ static int set_interrupts(struct tcg_env *env, const union insn_arg *a)
 		env->eflags &= ~FLAG_IF;
 		return 0;
 	}
-	env->shadow |= !(env->eflags & FLAG_IF);
+	if (env->eflags & FLAG_IF)
+		return leave_if_asked(env, a);
 	env->eflags |= FLAG_IF;
 	tcg_check_events(env);
+	/* Nobody looks for interrupts before the next instruction of the block is done. */
+	if (!a->last && !tcg_must_stop(env))
+		return 0;
+	env->shadow = true;
 	return leave(env, a);
 }
 
@@ -908,12 +924,12 @@ int helper_system(struct tcg_env *env, uint64_t word)
 		return leave_if_asked(env, &a);
 	case K_SYSCALL:
 		syscall_(env, a.length);
-		tcg_update_mode(env);
+		far_done(env, env->mode & MODE_CODE64, false);
 		return tcg_must_stop(env);
 	case K_SYSRET:
 		sysret(env, a.size);
 		tcg_check_events(env);
-		tcg_update_mode(env);
+		far_done(env, env->mode & MODE_CODE64, true);
 		return tcg_must_stop(env);
 	case K_SYSENTER:
 		sysenter(env);

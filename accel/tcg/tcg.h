@@ -652,7 +652,7 @@ union insn_arg {
 		uint8_t reg : 4, rm : 4;
 		uint8_t size; /* operand size in bytes */
 		uint8_t segment : 4, mem : 1, rex_w : 1, ext : 2;
-		uint8_t length;
+		uint8_t length : 4, last : 1; /* last: no other of its block follows */
 		uint8_t rep;
 		uint8_t address_size;
 	};

@@ -625,6 +625,17 @@ main:	outb 0x20, 0x11
 4:	nop
 	cli
 	SAME [traps], 1
+	STEP 5				# STI ends its page
+	mov dword ptr [0x700fff], 0x90c3fafb # sti; cli; ret
+	tick
+	mov rbp, 0x700fff
+	call rbp
+	SAME [traps], 0
+	mov dword ptr [0x700fff], 0xc3fa90fb # sti; nop; cli; ret
+	call rbp
+	SAME [traps], 1
+	lea rbx, [rbp + 2]
+	SAME [where], rbx
 	jmp good
 """
 

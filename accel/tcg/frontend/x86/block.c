@@ -135,7 +135,8 @@ static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, boo
 		t->i = i;
 		t->next_rip = t->rip + in->len;
 		set_place(t, i);
-		if (t->e.at - start > MOST_HOT)
+		/* STI has been told what follows it. */
+		if (t->e.at - start > MOST_HOT && t->insn[i - 1].row->kind != K_IF)
 			break;
 		grouped = t->neighbours >> i & 1 ? translate_group(t) : 0;
 		if (grouped) {

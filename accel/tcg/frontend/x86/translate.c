@@ -252,7 +252,8 @@ static void translate_helper(struct tr *t, const struct insn *in, tcg_helper fn,
 	a.segment = in->mem || in->row->kind == K_OUTS ? in->segment & 15 : SEG_DS;
 	a.mem = in->mem;
 	a.rex_w = !!(in->rex & INSN_REX_W);
-	a.length = in->len;
+	a.length = in->len & 15;
+	a.last = in->row->kind == K_IF && (t->i + 1 == t->n || t->mode & MODE_COUNT);
 	a.rep = in->rep;
 	a.address_size = in->address_size;
 	spend_flags(t);
