@@ -336,37 +336,42 @@ static inline uint8_t *e_jump(struct emit *e, int cc)
 	return e->at;
 }
 
-/* The same with the displacement aligned, so that it can change while other threads run here. */
+/* One of so many bytes (SDM volume 2, table 4-12). */
+#define LONGEST_NOP 9u
+static inline void e_nop(struct emit *e, unsigned n)
+{
+	static const uint8_t nops[LONGEST_NOP + 1][LONGEST_NOP] = {
+		{ 0 },
+		{ 0x90 },
+		{ 0x66, 0x90 },
+		{ 0x0f, 0x1f, 0x00 },
+		{ 0x0f, 0x1f, 0x40, 0 },
+		{ 0x0f, 0x1f, 0x44, 0, 0 },
+		{ 0x66, 0x0f, 0x1f, 0x44, 0, 0 },
+		{ 0x0f, 0x1f, 0x80, 0, 0, 0, 0 },
+		{ 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 },
+		{ 0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 },
+	};
+
+	memcpy(e->at, nops[n], sizeof(nops[n]));
+	e->at += n;
+}
+
+/* A jump with its displacement aligned, so that it can change while other threads run here. */
 static inline uint8_t *e_patchable_jump(struct emit *e, int cc)
 {
-	static const uint8_t nops[3][3] = { { 0x90 }, { 0x66, 0x90 }, { 0x0f, 0x1f, 0x00 } };
-	unsigned pad = (4 - (((uintptr_t)e->at + (cc >= 0 ? 2 : 1)) & 3)) & 3;
-
-	for (unsigned i = 0; i < pad; i++)
-		e_byte(e, nops[pad - 1][i]);
+	e_nop(e, (4 - (((uintptr_t)e->at + (cc >= 0 ? 2 : 1)) & 3)) & 3);
 	return e_jump(e, cc);
 }
 
-/* The next instruction begins a line of the cache: a loop's head. NOPs of SDM volume 2, table 4-12.
- */
+/* The next instruction begins a line of the cache: a loop's head. */
 static inline void e_align_line(struct emit *e)
 {
-	static const uint8_t nop9[] = { 0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 };
-	static const uint8_t nops[9][9] = { { 0 },
-					    { 0x90 },
-					    { 0x66, 0x90 },
-					    { 0x0f, 0x1f, 0x00 },
-					    { 0x0f, 0x1f, 0x40, 0 },
-					    { 0x0f, 0x1f, 0x44, 0, 0 },
-					    { 0x66, 0x0f, 0x1f, 0x44, 0, 0 },
-					    { 0x0f, 0x1f, 0x80, 0, 0, 0, 0 },
-					    { 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 } };
 	unsigned pad = -(uintptr_t)e->at & 63;
 
-	for (; pad >= sizeof(nop9); pad -= sizeof(nop9), e->at += sizeof(nop9))
-		memcpy(e->at, nop9, sizeof(nop9));
-	memcpy(e->at, nops[pad], pad);
-	e->at += pad;
+	for (; pad > LONGEST_NOP; pad -= LONGEST_NOP)
+		e_nop(e, LONGEST_NOP);
+	e_nop(e, pad);
 }
 
 /* Over less than 128 bytes. */
