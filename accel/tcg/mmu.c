@@ -67,20 +67,21 @@ static _Noreturn void page_fault(const struct walk *w, uint32_t error)
 uint8_t *tcg_ram(struct tcg_env *env, uint64_t phys, bool write)
 {
 	const struct tcg_map *m = __atomic_load_n(&env->tcg->map, __ATOMIC_ACQUIRE);
-	size_t low = 0, high = m->count;
+	size_t low = 0, high = m->count, middle = MIN_OF(env->last_range, high - 1);
 
 	if (unlikely(phys - env->smram.base < env->smram.size))
 		return env->smram.host + (phys - env->smram.base);
-	while (low < high) {
-		size_t middle = (low + high) / 2;
+	for (; low < high; middle = (low + high) / 2) {
 		const struct tcg_range *r = &m->range[middle];
 
-		if (phys < r->start)
+		if (phys < r->start) {
 			high = middle;
-		else if (phys >= r->end)
+		} else if (phys >= r->end) {
 			low = middle + 1;
-		else
+		} else {
+			env->last_range = (uint32_t)middle;
 			return write && !r->writable ? NULL : r->host + (phys - r->start);
+		}
 	}
 	return NULL;
 }
@@ -101,11 +102,14 @@ static uint64_t read_entry(struct tcg_env *env, uint64_t phys, unsigned size)
 /* Sets A and D bits; another vCPU may change the entry meanwhile: then the walk begins again. */
 static bool set_bits(struct tcg_env *env, uint64_t phys, unsigned size, uint64_t old, uint64_t bits)
 {
-	uint8_t *p = tcg_ram(env, phys, true);
 	uint32_t old32 = (uint32_t)old;
+	uint8_t *p;
 	bool done;
 
-	if ((old & bits) == bits || !p)
+	if ((old & bits) == bits)
+		return true;
+	p = tcg_ram(env, phys, true);
+	if (!p)
 		return true;
 	if (size == 4)
 		done = __atomic_compare_exchange_n((uint32_t *)(void *)p, &old32,
@@ -267,65 +271,4 @@ void tcg_walk(struct tcg_env *env, uint64_t va, enum tcg_access access, bool sys
 	page->host = tcg_ram(env, page->phys, access == ACCESS_STORE);
 	page->fast = page->host && !(env->debug.data && tcg_debug_data_page(env, va)) &&
 		     !(access == ACCESS_STORE && tcg_page_has_code(env->cache, page->host));
-}
-
-/* Byte i of an access, whose page is `page` unless a new one begins. */
-static void byte_at(struct tcg_env *env, uint64_t va, unsigned i, enum tcg_access access,
-		    bool system, struct tcg_page *page)
-{
-	uint64_t at = va + i;
-
-	if (!(env->cpu->efer & EFER_LMA))
-		at = (uint32_t)at;
-	if (i == 0 || (at & 4095) == 0)
-		env->walk(env, at, access, system, page);
-	else if (page->host)
-		page->host++;
-	else
-		page->phys++;
-}
-
-uint64_t tcg_quiet_load(struct tcg_env *env, uint64_t va, unsigned size, bool system)
-{
-	struct tcg_page page;
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < size; i++) {
-		uint8_t b = 0;
-
-		byte_at(env, va, i, ACCESS_LOAD, system, &page);
-		if (page.host)
-			b = *page.host;
-		else
-			env->io(env, page.phys, &b, 1, false);
-		v |= (uint64_t)b << (8 * i);
-	}
-	return v;
-}
-
-void tcg_quiet_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned size, bool system)
-{
-	struct tcg_page page;
-
-	for (unsigned i = 0; i < size; i++) {
-		uint8_t b = (uint8_t)(value >> (8 * i));
-
-		byte_at(env, va, i, ACCESS_STORE, system, &page);
-		if (page.host) {
-			*page.host = b;
-			tcg_code_written(env->cache, page.host, 1);
-		} else {
-			env->io(env, page.phys, &b, 1, true);
-		}
-	}
-}
-
-uint64_t tcg_system_load(struct tcg_env *env, uint64_t va, unsigned size)
-{
-	return tcg_quiet_load(env, va, size, true);
-}
-
-void tcg_system_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned size)
-{
-	tcg_quiet_store(env, va, value, size, true);
 }

@@ -265,6 +265,7 @@ struct tcg_env {
 	struct tcg *tcg;
 	const char *unsupported; /* what the guest wants that there is not */
 	bool nmi_masked, halted, smm;
+	uint32_t last_range; /* of the memory map: where the last address was */
 	/* What this vCPU sees of RAM instead of what the map has; size 0: nothing. */
 	struct {
 		uint64_t base, size;

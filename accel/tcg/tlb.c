@@ -117,18 +117,24 @@ void tcg_page_kept(struct tcg_env *env, uint64_t va, const struct tcg_page *page
 		env->large[half].last = last;
 }
 
-static void fill(struct tcg_env *env, uint64_t va, enum tcg_access access,
-		 const struct tcg_page *page)
+static void fill_level(struct tcg_env *env, unsigned level, uint64_t va, enum tcg_access access,
+		       const struct tcg_page *page)
 {
-	struct tlb_table *t = access == ACCESS_STORE ? env->store_tlb : env->load_tlb;
+	bool store = access == ACCESS_STORE;
+	struct tlb_table *t = env->data[level].tlb[store];
 
 	if (env->mode & MODE_REFERENCE || !page->fast)
 		return;
 	tcg_page_kept(env, va, page);
-	fill_log_add(&env->data[env->data_level].log[access == ACCESS_STORE][page->global],
-		     tlb_index(va));
+	fill_log_add(&env->data[level].log[store][page->global], tlb_index(va));
 	t->host[tlb_index(va)] = (uint64_t)(uintptr_t)(page->host - (va & PAGE_MASK));
 	t->tag[tlb_index(va)] = va & ~PAGE_MASK;
+}
+
+static void fill(struct tcg_env *env, uint64_t va, enum tcg_access access,
+		 const struct tcg_page *page)
+{
+	fill_level(env, env->data_level, va, access, page);
 }
 
 static _Noreturn void segment_fault(struct tcg_env *env, unsigned segment)
@@ -420,19 +426,27 @@ int tcg_slow_commit(struct tcg_env *env)
 	return s->flags_after ? 2 : 1;
 }
 
-void *tcg_direct(struct tcg_env *env, uint64_t va, unsigned size, enum tcg_access access)
+/* Implicit accesses of a supervisor's have the rights of its code while EFLAGS.AC is clear. */
+static void *direct(struct tcg_env *env, uint64_t va, unsigned size, enum tcg_access access,
+		    bool system)
 {
-	struct tlb_table *t = access == ACCESS_STORE ? env->store_tlb : env->load_tlb;
+	unsigned level = system ? DATA_SUPERVISOR : env->data_level, i = tlb_index(va);
+	const struct tlb_table *t = env->data[level].tlb[access == ACCESS_STORE];
 	struct tcg_page page;
 
 	if ((va & PAGE_MASK) + size > PAGE_SIZE_4K)
 		return NULL;
-	if (t->tag[tlb_index(va)] == (va & ~PAGE_MASK))
-		return (uint8_t *)(uintptr_t)t->host[tlb_index(va)] + (va & PAGE_MASK);
-	env->walk(env, va, access, false, &page);
+	if (t->tag[i] == (va & ~PAGE_MASK))
+		return (uint8_t *)(uintptr_t)t->host[i] + (va & PAGE_MASK);
+	env->walk(env, va, access, system, &page);
 	if (page.host)
-		fill(env, va, access, &page);
+		fill_level(env, level, va, access, &page);
 	return page.fast ? page.host : NULL;
+}
+
+void *tcg_direct(struct tcg_env *env, uint64_t va, unsigned size, enum tcg_access access)
+{
+	return direct(env, va, size, access, false);
 }
 
 uint64_t tcg_load(struct tcg_env *env, uint64_t va, unsigned size)
@@ -467,4 +481,77 @@ void tcg_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned size)
 	span = look(env, va, size, ACCESS_STORE);
 	store_le(bytes, value, size);
 	transfer_span(env, &span, bytes, true);
+}
+
+/* Outside long mode sums of bases and offsets wrap. */
+static uint64_t linear(const struct tcg_env *env, uint64_t va)
+{
+	return env->cpu->efer & EFER_LMA ? va : (uint32_t)va;
+}
+
+/* Byte i of an access, whose page is `page` unless a new one begins. */
+static void byte_at(struct tcg_env *env, uint64_t va, unsigned i, enum tcg_access access,
+		    bool system, struct tcg_page *page)
+{
+	uint64_t at = linear(env, va + i);
+
+	if (i == 0 || (at & PAGE_MASK) == 0)
+		env->walk(env, at, access, system, page);
+	else if (page->host)
+		page->host++;
+	else
+		page->phys++;
+}
+
+uint64_t tcg_quiet_load(struct tcg_env *env, uint64_t va, unsigned size, bool system)
+{
+	const uint8_t *p = direct(env, linear(env, va), size, ACCESS_LOAD, system);
+	struct tcg_page page;
+	uint64_t v = 0;
+
+	if (p)
+		return load_le(p, size);
+	for (unsigned i = 0; i < size; i++) {
+		uint8_t b = 0;
+
+		byte_at(env, va, i, ACCESS_LOAD, system, &page);
+		if (page.host)
+			b = *page.host;
+		else
+			env->io(env, page.phys, &b, 1, false);
+		v |= (uint64_t)b << (8 * i);
+	}
+	return v;
+}
+
+void tcg_quiet_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned size, bool system)
+{
+	uint8_t *p = direct(env, linear(env, va), size, ACCESS_STORE, system);
+	struct tcg_page page;
+
+	if (p) {
+		store_le(p, value, size);
+		return;
+	}
+	for (unsigned i = 0; i < size; i++) {
+		uint8_t b = (uint8_t)(value >> (8 * i));
+
+		byte_at(env, va, i, ACCESS_STORE, system, &page);
+		if (page.host) {
+			*page.host = b;
+			tcg_code_written(env->cache, page.host, 1);
+		} else {
+			env->io(env, page.phys, &b, 1, true);
+		}
+	}
+}
+
+uint64_t tcg_system_load(struct tcg_env *env, uint64_t va, unsigned size)
+{
+	return tcg_quiet_load(env, va, size, true);
+}
+
+void tcg_system_store(struct tcg_env *env, uint64_t va, uint64_t value, unsigned size)
+{
+	tcg_quiet_store(env, va, value, size, true);
 }
