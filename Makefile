@@ -64,7 +64,7 @@ include $(SRC)/tests/Makefile.inc
 # The host's compiler may not find generated headers before they are made.
 GENERATED := gen/dsdt.h gen/linuxboot.h
 
-all: moa moa-img fields.ok
+all: moa moa-img fields.ok plain.ok
 
 moa: $(CMD_OBJS) libmoa.a
 	$(Q)echo '  LINK ' $@
@@ -84,9 +84,18 @@ NO_LOOP_CALLS := $(shell $(CC) -Werror -fno-tree-loop-distribute-patterns -x c -
 # GCC clears structures of a few hundred bytes by REP STOS, which takes longer than all the rest of a translation's step.
 NO_REP_STOS := $(shell o=-mmemset-strategy=unrolled_loop:512:noalign,libcall:-1:noalign; \
 	$(CC) -Werror $$o -x c -c /dev/null -o /dev/null 2>/dev/null && echo $$o)
-$(addprefix accel/tcg/frontend/x86/,$(accel/tcg/frontend/x86:.c=.o)): CFLAGS_FILE := $(NO_REP_STOS)
 # They run while the guest's vector registers are in the host's (accel/tcg/tcg.h).
-$(addprefix accel/tcg/,cache.o debug.o exec.o fpu.o helper.o mmu.o msr.o privileged.o run.o segment.o task.o tlb.o v86.o vector.o world.o): CFLAGS_FILE := -mgeneral-regs-only $(NO_LOOP_CALLS) $(NO_REP_STOS)
+GENERAL_REGS := -mgeneral-regs-only $(NO_LOOP_CALLS) $(NO_REP_STOS)
+# So does the front end where the compiler copies small things without a call and nothing watches it; else the registers
+# are saved around it.
+PLAIN_FRONTEND := $(if $(findstring -fsanitize,$(CFLAGS_CONF)),,$(filter -fno-tree-loop-distribute-patterns,$(NO_LOOP_CALLS)))
+FRONTEND_OBJS := $(addprefix accel/tcg/frontend/x86/,$(accel/tcg/frontend/x86:.c=.o))
+$(FRONTEND_OBJS): CFLAGS_FILE := $(if $(PLAIN_FRONTEND),$(GENERAL_REGS))
+plain.ok: $(FRONTEND_OBJS)
+	$(Q)! nm $(if $(PLAIN_FRONTEND),$^,/dev/null) 2>/dev/null | grep -E ' U (mem|str|bcmp)' || \
+		{ echo "accel/tcg/frontend: calls of the C library, which uses vector registers"; exit 1; }
+	@touch $@
+$(addprefix accel/tcg/,cache.o debug.o exec.o fpu.o helper.o mmu.o msr.o privileged.o run.o segment.o task.o tlb.o v86.o vector.o world.o): CFLAGS_FILE := $(GENERAL_REGS) $(if $(PLAIN_FRONTEND),-DPLAIN_FRONTEND)
 
 %.o: %.S | dirs
 	$(Q)echo '  AS   ' $@
@@ -129,7 +138,7 @@ install: all
 	install -m 644 $(SRC)/README.md $(SRC)/LICENSE $(SRC)/docs/*.md $(DESTDIR)$(PREFIX)/share/doc/moa/
 
 clean:
-	rm -rf $(FOLDERS) cmd scripts gen tests hw libmoa.a moa moa-img devices.c devices.o list-fields fields.txt fields.ok
+	rm -rf $(FOLDERS) cmd scripts gen tests hw libmoa.a moa moa-img devices.c devices.o list-fields fields.txt fields.ok plain.ok
 
 .PHONY: all install clean dirs check check-long
 .DELETE_ON_ERROR:

@@ -29,6 +29,7 @@ struct tcg_cache {
 	uint8_t *notes;
 	size_t notes_used;
 	uint64_t generation;
+	bool early;
 	uint64_t count[TCG_COUNTS];
 	struct block *blocks; /* reserved, made as needed */
 	uint32_t nblocks;
@@ -146,6 +147,7 @@ struct tcg_cache *tcg_cache_new(size_t bytes, GError **err)
 	memset(c->pages, 0xff, sizeof(c->pages));
 	for (unsigned i = 0; i < JUMP_CACHE_ENTRIES; i++)
 		c->no_jumps[i].rip = jump_cache_none(i);
+	c->early = true;
 	write_thunks(c);
 	return c;
 }
@@ -217,6 +219,12 @@ struct block *tcg_block_find(struct tcg_cache *c, uint64_t phys, uint64_t rip, u
 	return NULL;
 }
 
+bool tcg_cache_early(struct tcg_cache *c, bool early)
+{
+	c->early &= early;
+	return c->early;
+}
+
 struct block *tcg_block_begin(struct tcg_cache *c)
 {
 	struct block *b;
@@ -243,8 +251,13 @@ static void *take_notes(struct tcg_cache *c, size_t bytes)
 
 void tcg_block_places(struct tcg_cache *c, struct block *b, const struct insn_place *p, unsigned n)
 {
+	struct insn_place *at;
+
 	take_notes(c, b->exits * sizeof(*b->exit));
-	memcpy(take_notes(c, n * sizeof(*p)), p, n * sizeof(*p));
+	at = take_notes(c, n * sizeof(*p));
+	/* Not by memcpy, which uses vector registers. */
+	for (unsigned i = 0; i < n; i++)
+		at[i] = p[i];
 }
 
 void tcg_block_finish(struct tcg_cache *c, struct block *b)
@@ -497,6 +510,7 @@ void tcg_cache_flush(struct tcg_cache *c)
 		c->hash[hash(c->blocks[i].phys, c->blocks[i].rip, c->blocks[i].mode)] = NO_BLOCK;
 	memset(c->pages, 0xff, sizeof(c->pages));
 	c->generation++;
+	c->early = true;
 	c->count[TCG_COUNT_FLUSHES]++;
 	c->used = THUNKS_SIZE;
 	c->notes_used = 0;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <asm/prctl.h>
 
+#include "accel/tcg/inspect.h"
 #include "accel/tcg/system.h"
 #include "core/log.h"
 
@@ -248,8 +249,27 @@ struct fetch {
 #define VECTOR_PARTS 6u
 
 /*
- * Translates it, with the lock held and on pages whose stores are watched; anything may be called
- * from here that does not use floating point.
+ * Systems allow SSE and AVX soon after they begin, and do most of what they did before again. So
+ * blocks that use neither are made, until then, as the mode to come has them. Those of the two
+ * modes are not linked to each other, nor is the old mode come back to that way: the blocks may
+ * have links by then to others that use the FPU. With several vCPUs one may be behind.
+ */
+static bool makes_early(struct tcg_env *env)
+{
+	bool early = (env->mode & MODE_EARLY) == MODE_EARLY;
+
+	return tcg_cache_early(env->cache, early) && early && env->world->envs == 1;
+}
+
+/* Whether the front end uses vector registers, or calls what may; the Makefile says. */
+#ifdef PLAIN_FRONTEND
+#define FRONTEND_IS_PLAIN true
+#else
+#define FRONTEND_IS_PLAIN false
+#endif
+
+/*
+ * Translates it, with the lock held and on pages whose stores are watched.
  */
 static __attribute__((noinline)) enum tcg_translated
 translate(struct tcg_env *env, const struct fetch *f, struct block **block)
@@ -258,10 +278,11 @@ translate(struct tcg_env *env, const struct fetch *f, struct block **block)
 	const uint8_t *bytes = f->host;
 	size_t n = f->here;
 	uint8_t both[15];
-	bool single;
+	bool single, apart = !FRONTEND_IS_PLAIN || tcg_inspecting();
 	struct block *b;
 
-	save_parts(env->fpu, VECTOR_PARTS);
+	if (apart)
+		save_parts(env->fpu, VECTOR_PARTS);
 	if (f->crosses) {
 		n = sizeof(both);
 		for (size_t i = 0; i < n; i++)
@@ -281,6 +302,8 @@ translate(struct tcg_env *env, const struct fetch *f, struct block **block)
 	if (result == TRANSLATE_OK) {
 		size_t end = MIN_OF(f->here, (size_t)MAX_OF(b->look_end, 1));
 
+		if (!b->uses_fpu && makes_early(env))
+			b->mode &= ~MODE_EARLY;
 		tcg_block_finish(env->cache, b);
 		tcg_block_part(env->cache, b, f->host + b->look_first,
 			       (size_t)((int64_t)end - b->look_first));
@@ -289,7 +312,8 @@ translate(struct tcg_env *env, const struct fetch *f, struct block **block)
 			tcg_block_part(env->cache, b, f->second, b->bytes - f->here);
 		}
 	}
-	load_parts(env->fpu, VECTOR_PARTS);
+	if (apart)
+		load_parts(env->fpu, VECTOR_PARTS);
 	*block = b;
 	return result;
 }
@@ -315,9 +339,13 @@ static void watch(struct tcg_env *env, const void *host)
 /* The block, but not one that holds no longer. */
 static struct block *find(struct tcg_env *env, const struct fetch *f)
 {
-	struct block *b =
-		tcg_block_find(env->cache, (uint64_t)(uintptr_t)f->host, f->rip, env->mode);
+	uint64_t at = (uint64_t)(uintptr_t)f->host;
+	struct block *b = NULL;
 
+	if (makes_early(env))
+		b = tcg_block_find(env->cache, at, f->rip, env->mode & ~MODE_EARLY);
+	if (!b)
+		b = tcg_block_find(env->cache, at, f->rip, env->mode);
 	if (!b || !(b->device || (f->crosses && b->second && b->second != f->second)))
 		return b;
 	tcg_block_kill(env->cache, b);
@@ -499,7 +527,8 @@ void *tcg_exit_direct(struct tcg_env *env, uint32_t exit)
 	b = block_at(env, target, &global);
 	tcg_lock(env->world);
 	/* A flush in between took the way out with it. */
-	if (tcg_cache_generation(env->cache) == generation && !log_enabled(EXEC))
+	if (tcg_cache_generation(env->cache) == generation && !log_enabled(EXEC) &&
+	    from->mode == b->mode)
 		tcg_link(env->cache, x, b);
 	tcg_unlock(env->world);
 	env->place = PLACE_BLOCK;

@@ -27,11 +27,6 @@ static void list(GString *out, const uint8_t *bytes, size_t n, uint64_t at, unsi
 	g_string_append_c(out, '\n');
 }
 
-bool tcg_inspecting(void)
-{
-	return log_enabled(IN_ASM) || log_enabled(OP) || log_enabled(OUT_ASM);
-}
-
 static const char *const kind_names[] = {
 	[K_T] = "template",
 	[K_NOP] = "nop",
@@ -73,17 +68,20 @@ void tcg_log_block(const struct block *b, const uint8_t *bytes, const struct ins
 		g_string_append_printf(out, "OUT: [size=%u]\n", b->code_size);
 		list(out, b->code, b->code_size, (uint64_t)(uintptr_t)b->code, 8);
 	}
-	log_write("%s", out->str);
+	if (out->len)
+		log_write("%s", out->str);
 }
 
 /* perf's convention: START SIZE NAME, in hexadecimal, in a file by process id. */
 static FILE *perf_map;
+bool tcg_perf_map_is_open;
 
 bool tcg_perf_map_open(GError **err)
 {
 	g_autofree char *path = g_strdup_printf("/tmp/perf-%d.map", (int)getpid());
 
 	perf_map = fopen(path, "we");
+	tcg_perf_map_is_open = perf_map != NULL;
 	return perf_map ||
 	       error(err, "-perfmap: '%s' cannot be written: %s", path, g_strerror(errno));
 }
@@ -100,6 +98,7 @@ void tcg_perf_map_close(void)
 	if (perf_map)
 		fclose(perf_map);
 	perf_map = NULL;
+	tcg_perf_map_is_open = false;
 }
 
 void tcg_print_stats(const struct tcg_stats *s, GString *out)

@@ -5,9 +5,15 @@
 #include <glib.h>
 
 #include "accel/tcg/tcg.h"
+#include "core/log.h"
 
-/* Whether blocks are logged. */
-bool tcg_inspecting(void);
+extern bool tcg_perf_map_is_open;
+/* Whether somebody wants to see each block. */
+static inline bool tcg_inspecting(void)
+{
+	return log_enabled(IN_ASM) || log_enabled(OP) || log_enabled(OUT_ASM) ||
+	       tcg_perf_map_is_open;
+}
 void tcg_log_block(const struct block *b, const uint8_t *bytes, const struct insn *insns,
 		   unsigned n);
 bool tcg_perf_map_open(GError **err);

@@ -320,7 +320,8 @@ struct tcg_env {
 #define MODE_EM BIT(6)	      /* CR0.EM */
 #define MODE_NO_SSE BIT(7)
 #define MODE_NO_AVX BIT(8)
-#define MODE_STEP BIT(9) /* TF, or a debugger's */
+#define MODE_EARLY (MODE_NO_SSE | MODE_NO_AVX) /* as systems begin */
+#define MODE_STEP BIT(9)		       /* TF, or a debugger's */
 #define MODE_REFERENCE BIT(10)
 #define MODE_V86 BIT(11)
 #define MODE_COUNT BIT(12) /* counted execution */
@@ -374,6 +375,7 @@ struct block {
 	uint8_t counted; /* instructions that it takes from the budget */
 	bool dead;
 	bool device;	       /* some of it is not in RAM */
+	bool uses_fpu;	       /* it has instructions that CR0 and CR4 may refuse */
 	const uint8_t *second; /* the page that its only instruction ends on, or NULL */
 	uint32_t hash_next;    /* a block */
 	uint32_t incoming;     /* an exit that leads here */
@@ -441,6 +443,8 @@ struct tcg_world *tcg_cache_world(struct tcg_cache *c);
 struct jump_cache_entry *tcg_cache_no_jumps(const struct tcg_cache *c);
 /* Counts the flushes. */
 uint64_t tcg_cache_generation(const struct tcg_cache *c);
+/* Whether all that asked since the last flush were early. Lock: the world's. */
+bool tcg_cache_early(struct tcg_cache *c, bool early);
 void tcg_block_kill(struct tcg_cache *c, struct block *b);
 void tcg_link(struct tcg_cache *c, struct block_exit *x, struct block *to);
 /* Where the code of a block is written, up to TCG_BLOCK_ROOM bytes; `tcg_code_run` gives its

@@ -640,6 +640,55 @@ main:	outb 0x20, 0x11
 """
 
 
+# The same code while SSE and AVX are not allowed, while they are, and again.
+SIMD = HARNESS + """
+	.macro allow
+	mov rax, cr4
+	or eax, 0x40600			# OSXSAVE, OSXMMEXCPT, OSFXSR
+	mov cr4, rax
+	mov ecx, 0
+	mov eax, 7
+	mov edx, 0
+	xsetbv
+	.endm
+	.macro forbid
+	mov rax, cr4
+	and eax, ~0x40600
+	mov cr4, rax
+	.endm
+main:	forbid
+	STEP 1
+	mov ebp, 3
+1:
+	FAULTS call plain, 6, 0
+	dec ebp
+	jnz 1b
+	STEP 2
+	allow
+	mov ebp, 3
+1:	call plain
+	dec ebp
+	jnz 1b
+	SAME [traps], 0
+	STEP 3
+	forbid
+	FAULTS call plain, 6, 0
+	FAULTS call plain, 6, 0
+	STEP 4
+	allow
+	call plain
+	SAME [traps], 0
+	jmp good
+plain:	inc ecx
+	jnz 1f
+	ret
+1:	call simd
+	ret
+simd:	pxor xmm0, xmm0
+	ret
+"""
+
+
 # Loops whose rounds share a check of their pages: what happens at the pages' ends, and to their own code.
 LOOPS = HARNESS + """
 	.macro quiet_int
@@ -817,6 +866,12 @@ def program(tmp, text, name):
 def paging(tmp):
     # A software KVM loses its way in here.
     ends_well(program(tmp, PAGING, "paging"), engines=TRANSLATOR)
+
+
+@test
+def simd_is_refused_and_allowed(tmp):
+    # A software KVM runs them whatever CR4 says.
+    ends_well(program(tmp, SIMD, "simd"), engines=TRANSLATOR)
 
 
 @test

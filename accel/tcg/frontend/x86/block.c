@@ -12,8 +12,10 @@ enum insn_result decode_one(struct tr *t, struct insn *in, const uint8_t *bytes,
 	if (r == INSN_OK && in->row->flags == FL_ZCNT &&
 	    !(t->env->features >> in->row->feature & 1))
 		x86_next_row(in);
-	if (r == INSN_OK)
+	if (r == INSN_OK) {
 		in->refused = (int8_t)refused(t, in);
+		t->b->uses_fpu |= in->info->simd | in->info->mmx | !!(in->row->attr & A_FPU);
+	}
 	return r;
 }
 
@@ -205,8 +207,9 @@ enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const ui
 	if (t.no_room)
 		return TRANSLATE_FULL;
 	tcg_block_places(env->cache, b, t.place, insns + 1);
-	if (tcg_inspecting())
+	if (tcg_inspecting()) {
 		tcg_log_block(b, bytes, t.insn, insns);
-	tcg_perf_map_add(b);
+		tcg_perf_map_add(b);
+	}
 	return TRANSLATE_OK;
 }

@@ -178,7 +178,9 @@ static bool find_streams(const struct tr *t, unsigned n, struct rounds *r)
 	uint64_t rip = t->b->rip;
 	bool moves = false;
 
-	*r = (struct rounds) { 0 };
+	r->streams = r->added = r->varying = 0;
+	for (unsigned i = 0; i < GPRS; i++)
+		r->step[i] = 0;
 	if (n > MOST_INSNS || !look_at_registers(t, n, r))
 		return false;
 	for (unsigned i = 0; i < n; i++) {
