@@ -55,7 +55,8 @@ FOLDERS := core cpu cpu/x86 accel accel/tcg accel/tcg/frontend/x86 accel/kvm cha
 	hw/input net fs hw/misc hw/virtio hw/net hw/scsi hw/ide hw/block hw/dma hw/board monitor monitor/gdbstub
 LIB_SRCS := $(foreach f,$(FOLDERS),$(addprefix $(f)/,$($(f))))
 DEVICE_SRCS := $(filter hw/% cpu/%,$(LIB_SRCS))
-LIB_OBJS := $(LIB_SRCS:.c=.o) accel/tcg/host/thunks.o devices.o
+LIB_OBJS := $(LIB_SRCS:.c=.o) accel/tcg/host/thunks.o devices.o plain.o
+FRONTEND_OBJS := $(addprefix accel/tcg/frontend/x86/,$(accel/tcg/frontend/x86:.c=.o))
 CMD_OBJS := cmd/moa/main.o cmd/moa/cmdline.o cmd/moa/drives.o cmd/moa/nets.o cmd/moa/objects.o
 IMG_OBJS := cmd/moa-img/change.o cmd/moa-img/look.o cmd/moa-img/main.o cmd/moa-img/nbd.o
 
@@ -64,7 +65,7 @@ include $(SRC)/tests/Makefile.inc
 # The host's compiler may not find generated headers before they are made.
 GENERATED := gen/dsdt.h gen/linuxboot.h
 
-all: moa moa-img fields.ok plain.ok
+all: moa moa-img fields.ok
 
 moa: $(CMD_OBJS) libmoa.a
 	$(Q)echo '  LINK ' $@
@@ -86,16 +87,14 @@ NO_REP_STOS := $(shell o=-mmemset-strategy=unrolled_loop:512:noalign,libcall:-1:
 	$(CC) -Werror $$o -x c -c /dev/null -o /dev/null 2>/dev/null && echo $$o)
 # They run while the guest's vector registers are in the host's (accel/tcg/tcg.h).
 GENERAL_REGS := -mgeneral-regs-only $(NO_LOOP_CALLS) $(NO_REP_STOS)
-# So does the front end where the compiler copies small things without a call and nothing watches it; else the registers
-# are saved around it.
-PLAIN_FRONTEND := $(if $(findstring -fsanitize,$(CFLAGS_CONF)),,$(filter -fno-tree-loop-distribute-patterns,$(NO_LOOP_CALLS)))
-FRONTEND_OBJS := $(addprefix accel/tcg/frontend/x86/,$(accel/tcg/frontend/x86:.c=.o))
+# So does the front end if nothing in it calls what uses them: GCC copies small things itself. Else they are saved around it.
+PLAIN_FRONTEND := $(filter -fno-tree-loop-distribute-patterns,$(NO_LOOP_CALLS))
 $(FRONTEND_OBJS): CFLAGS_FILE := $(if $(PLAIN_FRONTEND),$(GENERAL_REGS))
-plain.ok: $(FRONTEND_OBJS)
-	$(Q)! nm $(if $(PLAIN_FRONTEND),$^,/dev/null) 2>/dev/null | grep -E ' U (mem|str|bcmp)' || \
-		{ echo "accel/tcg/frontend: calls of the C library, which uses vector registers"; exit 1; }
-	@touch $@
-$(addprefix accel/tcg/,cache.o debug.o exec.o fpu.o helper.o mmu.o msr.o privileged.o run.o segment.o task.o tlb.o v86.o vector.o world.o): CFLAGS_FILE := $(GENERAL_REGS) $(if $(PLAIN_FRONTEND),-DPLAIN_FRONTEND)
+plain.c: $(FRONTEND_OBJS)
+	$(Q)plain=false; if nm $^ >plain.txt && ! grep -qE ' U (mem|str|bcmp|__asan|__tsan)' plain.txt; then \
+		plain=$(if $(PLAIN_FRONTEND),true,false); fi; \
+	printf '#include "accel/tcg/tcg.h"\nconst bool tcg_frontend_is_plain = %s;\n' $$plain >$@
+$(addprefix accel/tcg/,cache.o debug.o exec.o fpu.o helper.o mmu.o msr.o privileged.o run.o segment.o task.o tlb.o v86.o vector.o world.o): CFLAGS_FILE := $(GENERAL_REGS)
 
 %.o: %.S | dirs
 	$(Q)echo '  AS   ' $@
@@ -138,7 +137,7 @@ install: all
 	install -m 644 $(SRC)/README.md $(SRC)/LICENSE $(SRC)/docs/*.md $(DESTDIR)$(PREFIX)/share/doc/moa/
 
 clean:
-	rm -rf $(FOLDERS) cmd scripts gen tests hw libmoa.a moa moa-img devices.c devices.o list-fields fields.txt fields.ok plain.ok
+	rm -rf $(FOLDERS) cmd scripts gen tests hw libmoa.a moa moa-img devices.c devices.o list-fields fields.txt fields.ok plain.txt plain.c plain.o
 
 .PHONY: all install clean dirs check check-long
 .DELETE_ON_ERROR:

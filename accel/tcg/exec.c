@@ -261,13 +261,6 @@ static bool makes_early(struct tcg_env *env)
 	return tcg_cache_early(env->cache, early) && early && env->world->envs == 1;
 }
 
-/* Whether the front end uses vector registers, or calls what may; the Makefile says. */
-#ifdef PLAIN_FRONTEND
-#define FRONTEND_IS_PLAIN true
-#else
-#define FRONTEND_IS_PLAIN false
-#endif
-
 /*
  * Translates it, with the lock held and on pages whose stores are watched.
  */
@@ -278,7 +271,7 @@ translate(struct tcg_env *env, const struct fetch *f, struct block **block)
 	const uint8_t *bytes = f->host;
 	size_t n = f->here;
 	uint8_t both[15];
-	bool single, apart = !FRONTEND_IS_PLAIN || tcg_inspecting();
+	bool single, apart = !tcg_frontend_is_plain || tcg_inspecting();
 	struct block *b;
 
 	if (apart)

@@ -401,6 +401,8 @@ enum tcg_translated {
  */
 enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const uint8_t *bytes,
 				  size_t before, size_t n, unsigned most);
+/* It leaves the vector registers alone (the Makefile finds out). */
+extern const bool tcg_frontend_is_plain;
 
 /* What happens in the code cache, counted under its lock since the start. */
 #define TCG_COUNTERS(X)                                                                            \
