@@ -73,32 +73,29 @@ void tcg_log_block(const struct block *b, const uint8_t *bytes, const struct ins
 }
 
 /* perf's convention: START SIZE NAME, in hexadecimal, in a file by process id. */
-static FILE *perf_map;
-bool tcg_perf_map_is_open;
+FILE *tcg_perf_map;
 
 bool tcg_perf_map_open(GError **err)
 {
 	g_autofree char *path = g_strdup_printf("/tmp/perf-%d.map", (int)getpid());
 
-	perf_map = fopen(path, "we");
-	tcg_perf_map_is_open = perf_map != NULL;
-	return perf_map ||
+	tcg_perf_map = fopen(path, "we");
+	return tcg_perf_map ||
 	       error(err, "-perfmap: '%s' cannot be written: %s", path, g_strerror(errno));
 }
 
 void tcg_perf_map_add(const struct block *b)
 {
-	if (perf_map)
-		fprintf(perf_map, "%lx %x guest_0x%" PRIx64 "\n", (unsigned long)(uintptr_t)b->code,
-			b->code_size, b->rip);
+	if (tcg_perf_map)
+		fprintf(tcg_perf_map, "%lx %x guest_0x%" PRIx64 "\n",
+			(unsigned long)(uintptr_t)b->code, b->code_size, b->rip);
 }
 
 void tcg_perf_map_close(void)
 {
-	if (perf_map)
-		fclose(perf_map);
-	perf_map = NULL;
-	tcg_perf_map_is_open = false;
+	if (tcg_perf_map)
+		fclose(tcg_perf_map);
+	tcg_perf_map = NULL;
 }
 
 void tcg_print_stats(const struct tcg_stats *s, GString *out)

@@ -494,10 +494,10 @@ static void flat(struct x86_segment *s, uint16_t selector, uint32_t rights)
 	*s = (struct x86_segment) { .selector = selector, .limit = UINT32_MAX, .rights = rights };
 }
 
-/* Code segments have changed. Between 64-bit ones nothing of the mode has but the level. */
-static void far_done(struct tcg_env *env, bool was_64, bool user)
+/* The code segment has changed. Between 64-bit ones nothing of the mode does but the level. */
+static void far_done(struct tcg_env *env, bool user)
 {
-	if (!was_64 || !(env->cpu->seg[SEG_CS].rights & DESC_L)) {
+	if (!(env->mode & MODE_CODE64) || !(env->cpu->seg[SEG_CS].rights & DESC_L)) {
 		tcg_update_mode(env);
 		return;
 	}
@@ -924,12 +924,12 @@ int helper_system(struct tcg_env *env, uint64_t word)
 		return leave_if_asked(env, &a);
 	case K_SYSCALL:
 		syscall_(env, a.length);
-		far_done(env, env->mode & MODE_CODE64, false);
+		far_done(env, false);
 		return tcg_must_stop(env);
 	case K_SYSRET:
 		sysret(env, a.size);
 		tcg_check_events(env);
-		far_done(env, env->mode & MODE_CODE64, true);
+		far_done(env, true);
 		return tcg_must_stop(env);
 	case K_SYSENTER:
 		sysenter(env);

@@ -27,7 +27,7 @@ struct stream {
 	/* Where they are, from the registers as they are when a round begins. */
 	int64_t low, high;
 	int64_t step; /* from round to round */
-	/* The operands name these (-1 for none) and a TLB's register, and no other. */
+	/* The operands name these (-1 for none), if direct beside a TLB's register and no other. */
 	bool direct;
 	int direct_base, direct_index;
 };
@@ -158,7 +158,7 @@ static bool can_name(const struct stream *s, int reg)
 	return host_reg((unsigned)reg) != HOST_NONE && (reg > RBX || !s->names_bytes);
 }
 
-/* Offsets of 32 bits wrap, so theirs are not. */
+/* There are two registers of TLBs; and offsets of 32 bits wrap. */
 static void make_direct(const struct tr *t, const struct rounds *r, struct stream *s)
 {
 	bool base_moves = s->base >= 0 && r->added & BIT(s->base);
@@ -166,9 +166,14 @@ static void make_direct(const struct tr *t, const struct rounds *r, struct strea
 
 	s->direct_base = base_moves || s->index < 0 ? s->base : -1;
 	s->direct_index = base_moves && !index_moves ? -1 : s->index;
-	s->direct = t->code_size == 8 && (s->direct_base < 0 || s->direct_index < 0) &&
+	s->direct = s - r->stream < 2 && t->code_size == 8 &&
+		    (s->direct_base < 0 || s->direct_index < 0) &&
 		    (s->direct_base < 0 || can_name(s, s->direct_base)) &&
 		    (s->direct_index < 0 || can_name(s, s->direct_index));
+	if (!s->direct) {
+		s->direct_base = s->base;
+		s->direct_index = s->index;
+	}
 }
 
 /* The block's first n instructions as a round; false: they are no such loop. */
@@ -196,8 +201,7 @@ static bool find_streams(const struct tr *t, unsigned n, struct rounds *r)
 	}
 	for (unsigned i = 0; i < r->streams; i++) {
 		moves |= r->stream[i].step != 0;
-		if (i < 2)
-			make_direct(t, r, &r->stream[i]);
+		make_direct(t, r, &r->stream[i]);
 	}
 	return moves;
 }
@@ -271,8 +275,10 @@ static unsigned moving_register(const struct rounds *r)
 /* No operand needs it: it holds what the moving register is at the end. */
 static bool t0_is_free(const struct rounds *r)
 {
-	return r->streams <= 2 && r->stream[0].direct && (r->streams < 2 || r->stream[1].direct) &&
-	       host_reg(moving_register(r)) != HOST_NONE;
+	for (unsigned i = 0; i < r->streams; i++)
+		if (!r->stream[i].direct)
+			return false;
+	return host_reg(moving_register(r)) != HOST_NONE;
 }
 
 /*
@@ -307,10 +313,7 @@ static void enter(struct tr *t, const struct rounds *r, unsigned moving, uint8_t
 				e_here_short(e, over);
 			first = false;
 		}
-		if (!s->direct) {
-			stream_address(t, s, s->base, s->index);
-			e_op_mem(e, &sub, T0, distance(i));
-		} else if (s->direct_base >= 0 || s->direct_index >= 0) {
+		if (!s->direct || s->direct_base >= 0 || s->direct_index >= 0) {
 			stream_address(t, s, s->direct_base, s->direct_index);
 			e_op_mem(e, &sub, T0, distance(i));
 		}
