@@ -18,8 +18,7 @@
 /* What else there is to say of blocks: exits, places, parts. */
 #define NOTES_SIZE (MOST_BLOCKS * UINT64_C(1024))
 #define NOTES_ROOM 8192 /* for one block */
-#define THUNK_SIZE 16
-#define THUNKS_SIZE (THUNKS * THUNK_SIZE)
+#define THUNKS_SIZE (THUNKS * TCG_THUNK_SIZE)
 
 struct tcg_cache {
 	struct tcg_world world;
@@ -113,7 +112,7 @@ static void write_thunks(struct tcg_cache *c)
 	};
 
 	for (unsigned i = 0; i < THUNKS; i++) {
-		struct emit e = { .at = c->write + i * THUNK_SIZE };
+		struct emit e = { .at = c->write + i * TCG_THUNK_SIZE };
 
 		/* jmp [rip + 0], and the address */
 		e_le(&e, 0x25ff, 6);
@@ -352,9 +351,9 @@ uint32_t tcg_code_offset(const struct tcg_cache *c, const uint8_t *written)
 	return (uint32_t)(written - c->write);
 }
 
-const uint8_t *tcg_code_thunk(const struct tcg_cache *c, unsigned thunk)
+const uint8_t *tcg_code_thunks(const struct tcg_cache *c)
 {
-	return c->write + thunk * THUNK_SIZE;
+	return c->write;
 }
 
 uint32_t tcg_exit_name(const struct tcg_cache *c, const struct block_exit *x)

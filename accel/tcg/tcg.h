@@ -39,9 +39,10 @@ struct tlb_table {
 #define TLB_ADDRESS_LOW UINT32_C(0x00fff000)
 #define TLB_BEXTR_CONTROL 0x0c0c
 extern bool tcg_pext_is_fast; /* set at the start */
+#define TLB_BEXTR_BIAS (TLB_BEXTR_CONTROL - (int32_t)(TLB_ADDRESS_LOW & 0xffff))
 static inline int32_t tcg_tlb_bias(void)
 {
-	return tcg_pext_is_fast ? 0 : TLB_BEXTR_CONTROL - (int32_t)(TLB_ADDRESS_LOW & 0xffff);
+	return tcg_pext_is_fast ? 0 : TLB_BEXTR_BIAS;
 }
 static inline uint32_t tcg_exit_none(void)
 {
@@ -471,7 +472,8 @@ enum {
 #undef X
 		THUNKS
 };
-const uint8_t *tcg_code_thunk(const struct tcg_cache *c, unsigned thunk);
+#define TCG_THUNK_SIZE 16
+const uint8_t *tcg_code_thunks(const struct tcg_cache *c);
 /* The out-of-line copy of an instruction, for host faults in it: from `code` on it is site n's. */
 void tcg_cold_add(struct tcg_cache *c, uint8_t *code, uint32_t site);
 /* The instruction whose code `host_pc` is in: its block, and its rip. */

@@ -29,8 +29,6 @@ enum {
 	HOST_NONE = -1,
 };
 
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-
 struct emit {
 	uint8_t *at;
 };
@@ -161,22 +159,25 @@ static ALWAYS_INLINE void e_op_reg(struct emit *e, const struct host_op *op, uns
 	e_put(e, w);
 }
 
-static ALWAYS_INLINE void e_op_mem(struct emit *e, const struct host_op *op, unsigned reg,
-				   struct host_mem m)
+/* What a memory operand, and the register beside it, add to REX. */
+static ALWAYS_INLINE unsigned e_mem_rex(unsigned reg, struct host_mem m)
 {
-	unsigned rex = (reg & 8) >> 1, mod, size;
-	bool sib = m.index != HOST_NONE || m.base == HOST_NONE || (m.base & 7) == 4;
-	struct e_word w = { 0 };
+	unsigned rex = (reg & 8) >> 1;
 
-	if (m.gs)
-		e_add(&w, 0x65);
 	if (m.base != HOST_NONE)
 		rex |= (m.base & 8) >> 3;
 	if (m.index != HOST_NONE)
 		rex |= (m.index & 8) >> 2;
-	if (op->byte_reg && reg >= 4 && reg < 8 && !op->no_rex)
-		rex |= 0x40;
-	e_put(e, e_opcode_after(w, op, rex));
+	return rex;
+}
+
+/* ModRM, SIB and displacement. */
+static ALWAYS_INLINE void e_modrm_mem(struct emit *e, unsigned reg, struct host_mem m)
+{
+	bool sib = m.index != HOST_NONE || m.base == HOST_NONE || (m.base & 7) == 4;
+	struct e_word w = { 0 };
+	unsigned mod, size;
+
 	if (m.base == HOST_NONE) {
 		mod = 0;
 		size = 4;
@@ -190,13 +191,28 @@ static ALWAYS_INLINE void e_op_mem(struct emit *e, const struct host_op *op, uns
 		mod = 2;
 		size = 4;
 	}
-	w = (struct e_word) { 0 };
 	e_add(&w, mod << 6 | (reg & 7) << 3 | (sib ? 4 : m.base & 7));
 	if (sib)
 		e_add(&w, (unsigned)m.scale << 6 | (m.index == HOST_NONE ? 4u : m.index & 7u) << 3 |
 				  (m.base == HOST_NONE ? 5u : m.base & 7u));
 	w.bits |= (uint64_t)(uint32_t)m.disp << w.shift;
 	e_le(e, w.bits, w.shift / 8 + size);
+}
+
+static ALWAYS_INLINE void e_op_mem(struct emit *e, const struct host_op *op, unsigned reg,
+				   struct host_mem m)
+{
+	unsigned rex = e_mem_rex(reg, m);
+	struct emit to = *e; /* the bytes might be e->at's own, for all that the compiler knows */
+	struct e_word w = { 0 };
+
+	if (m.gs)
+		e_add(&w, 0x65);
+	if (op->byte_reg && reg >= 4 && reg < 8 && !op->no_rex)
+		rex |= 0x40;
+	e_put(&to, e_opcode_after(w, op, rex));
+	e_modrm_mem(&to, reg, m);
+	*e = to;
 }
 
 /* Common instructions; `size` is 1, 2, 4 or 8 bytes. */
@@ -243,19 +259,24 @@ static ALWAYS_INLINE void e_mov(struct emit *e, unsigned size, int dst, int src)
 
 static ALWAYS_INLINE void e_mov_imm(struct emit *e, int reg, uint64_t v)
 {
+	struct e_word w = { 0 };
+
 	if (v <= UINT32_MAX) {
 		if (reg & 8)
-			e_byte(e, 0x41);
-		e_byte(e, 0xb8 | (reg & 7));
-		e_le(e, v, 4);
+			e_add(&w, 0x41);
+		e_add(&w, 0xb8 | (reg & 7));
+		w.bits |= v << w.shift;
+		w.shift += 32;
+		e_put(e, w);
 	} else if ((int64_t)v == (int32_t)v) {
 		struct host_op op = host_op(0xc7, 8);
 
 		e_op_reg(e, &op, 0, (unsigned)reg);
 		e_le(e, v, 4);
 	} else {
-		e_byte(e, reg & 8 ? 0x49 : 0x48);
-		e_byte(e, 0xb8 | (reg & 7));
+		e_add(&w, reg & 8 ? 0x49 : 0x48);
+		e_add(&w, 0xb8 | (reg & 7));
+		e_put(e, w);
 		e_le(e, v, 8);
 	}
 }
@@ -324,15 +345,12 @@ static inline void e_call_mem(struct emit *e, struct host_mem m)
 
 /* Jumps whose distance is filled in by e_here or e_link; conditions as in Jcc, or these. */
 enum { E_JMP = -1, E_CALL = -2 };
-static inline uint8_t *e_jump(struct emit *e, int cc)
+static ALWAYS_INLINE uint8_t *e_jump(struct emit *e, int cc)
 {
-	if (cc >= 0) {
-		e_byte(e, 0x0f);
-		e_byte(e, 0x80 | (unsigned)cc);
-	} else {
-		e_byte(e, cc == E_JMP ? 0xe9 : 0xe8);
-	}
-	e_le(e, 0, 4);
+	if (cc >= 0)
+		e_le(e, 0x0f | (0x80 | (unsigned)cc) << 8, 6);
+	else
+		e_le(e, cc == E_JMP ? 0xe9 : 0xe8, 5);
 	return e->at;
 }
 
@@ -414,7 +432,10 @@ static inline void e_here(const struct emit *e, uint8_t *jump)
 	e_link(jump, e->at);
 }
 
-static inline void e_jump_to(struct emit *e, int cc, const uint8_t *target)
+static ALWAYS_INLINE void e_jump_to(struct emit *e, int cc, const uint8_t *target)
 {
-	e_link(e_jump(e, cc), target);
+	struct emit to = *e;
+
+	e_link(e_jump(&to, cc), target);
+	*e = to;
 }

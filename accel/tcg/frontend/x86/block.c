@@ -13,38 +13,10 @@ enum insn_result decode_one(struct tr *t, struct insn *in, const uint8_t *bytes,
 	    !(t->env->features >> in->row->feature & 1))
 		x86_next_row(in);
 	if (r == INSN_OK) {
-		in->refused = (int8_t)refused(t, in);
-		t->b->uses_fpu |= in->info->simd | in->info->mmx | !!(in->row->attr & A_FPU);
+		in->refused = in->info->always ? -1 : (int8_t)refused(t, in);
+		t->b->uses_fpu |= in->info->fpu;
 	}
 	return r;
-}
-
-/* Whether nothing after it is part of the block. */
-static bool ends_block(const struct insn *in)
-{
-	switch (in->row->kind) {
-	case K_JMP:
-	case K_JMP_R:
-	case K_CALL:
-	case K_CALL_R:
-	case K_RET:
-	case K_LOOP:
-	case K_JCXZ:
-	case K_JMPF:
-	case K_JMPF_M:
-	case K_CALLF:
-	case K_CALLF_M:
-	case K_IRET:
-	case K_RETF:
-	case K_SYSCALL:
-	case K_SYSRET:
-	case K_HLT:
-	case K_MOVS:
-	case K_STOS:
-		return true;
-	default:
-		return false;
-	}
 }
 
 /* Decodes the block; the last instruction may be one that does not decode. */
@@ -64,7 +36,7 @@ static enum insn_result decode_block(struct tr *t, const uint8_t *bytes, size_t 
 		t->n++;
 		t->operands += (in->mem_bytes != 0) | (in->info->join >= JOIN_PUSH);
 		branches += in->row->kind == K_JCC;
-		if (at >= n || ends_block(in) || branches == MOST_BRANCHES)
+		if (at >= n || in->info->ends_block || branches == MOST_BRANCHES)
 			break;
 	}
 	return r;
@@ -172,6 +144,7 @@ enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const ui
 	unsigned insns;
 
 	t.env = env;
+	t.thunks = tcg_code_thunks(env->cache);
 	t.b = b;
 	t.mode = b->mode;
 	t.code_size = b->mode & MODE_CODE64 ? 8 : b->mode & MODE_CODE32 ? 4 : 2;

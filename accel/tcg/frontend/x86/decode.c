@@ -8,13 +8,18 @@
 
 #define LONGEST 15
 
+/* What there is to know of an opcode before its rows. */
+enum {
+	SLOT_PREFIX = BIT(0),	 /* it is none, but a prefix; REX in 64-bit code only */
+	SLOT_MODRM = BIT(1),	 /* ModRM follows */
+	SLOT_REGISTERS = BIT(2), /* ModRM.mod is taken for 3 */
+	SLOT_BY_REG = BIT(3),	 /* a row for each of ModRM.reg's values, from 0 on */
+};
 /* Rows by [VEX][map][opcode]: `count` of `rows` from `first` on, in the table's order. */
 static struct slot {
 	uint16_t first;
 	uint8_t count;
-	bool has_modrm;
-	bool by_reg; /* a row for each of ModRM.reg's values, from 0 on */
-	uint8_t pad[3];
+	uint8_t how; /* SLOT_ bits */
 } slots[2][MAPS][256];
 /* A copy of the table: what decoding looks at is seldom in the cache, so it is one line. */
 static struct sorted_row {
@@ -22,9 +27,14 @@ static struct sorted_row {
 	struct insn_row_info info;
 } rows[2048];
 static_assert(sizeof(struct sorted_row) == 64, "a line of the host's cache");
-/* By operand size, REX.W and L. */
-static uint16_t sizes_of[4][2][2][32];
+/* By operand size (2, 4, 8), REX.W and L. */
+static uint16_t sizes_of[3 * 2 * 2][32];
 static_assert(SZ_CODES <= 32, "size codes");
+/* By code size (2, 4, 8), insn_row_info.wide, REX.W and 66h: the operand size, and the first of
+ * sizes_of that have it. */
+static struct width {
+	uint8_t size, sizes;
+} widths[3 * 3 * 2 * 2];
 
 static bool operand_in_modrm(unsigned kind)
 {
@@ -203,6 +213,78 @@ static bool waits_for_fpu(const struct insn_row *row)
 		OPERAND_KIND(row->operand[1]) == OPK_Q);
 }
 
+/* Instructions of which written_registers tells all, and that do nothing else of interest. */
+static bool is_plain(unsigned kind)
+{
+	switch (kind) {
+	case K_T:
+	case K_MOVSXD:
+	case K_INCDEC:
+	case K_LEA:
+	case K_XCHG:
+	case K_MOVBE:
+	case K_BSWAP:
+	case K_PUSH:
+	case K_POP:
+	case K_NOP:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool ends_block(unsigned kind)
+{
+	switch (kind) {
+	case K_JMP:
+	case K_JMP_R:
+	case K_CALL:
+	case K_CALL_R:
+	case K_RET:
+	case K_LOOP:
+	case K_JCXZ:
+	case K_JMPF:
+	case K_JMPF_M:
+	case K_CALLF:
+	case K_CALLF_M:
+	case K_IRET:
+	case K_RETF:
+	case K_SYSCALL:
+	case K_SYSRET:
+	case K_HLT:
+	case K_MOVS:
+	case K_STOS:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void find_opcode(const struct insn_row *row, struct insn_row_info *info)
+{
+	static const uint8_t prefixes[] = {
+		[PFX_66] = 0x66, [PFX_F3] = 0xf3, [PFX_F2] = 0xf2, [PFX_NF] = 0
+	};
+	/* 82h is an alias that 64-bit mode lacks. */
+	unsigned opcode = row->map == MAP_1 && row->opcode == 0x82 ? 0x80 : row->opcode;
+
+	info->host_prefix = prefixes[row->prefix];
+	switch (row->map) {
+	case MAP_1:
+		info->opcode_word = opcode;
+		info->opcode_bytes = 1;
+		break;
+	case MAP_0F:
+		info->opcode_word = 0x0f | opcode << 8;
+		info->opcode_bytes = 2;
+		break;
+	default:
+		info->opcode_word =
+			0x0f | (row->map == MAP_0F38 ? 0x38u : 0x3au) << 8 | opcode << 16;
+		info->opcode_bytes = 3;
+	}
+}
+
 static struct insn_row_info find_info(const struct insn_row *row)
 {
 	struct insn_row_info info = {
@@ -221,6 +303,10 @@ static struct insn_row_info find_info(const struct insn_row *row)
 		.fpu_waits = waits_for_fpu(row),
 		.ends = row->kind == K_T || row->kind == K_MOVBE || row->kind == K_CMPXCHG8B ||
 			row->kind == K_MOFFS,
+		.host_faults = row->flags == FL_DIV || row->attr & A_FPU || row->kind == K_FWAIT ||
+			       (row->feature >= FEAT_MMX && row->feature <= FEAT_GFNI),
+		.plain = is_plain(row->kind),
+		.ends_block = ends_block(row->kind),
 	};
 
 	for (unsigned i = 0; i < 4; i++) {
@@ -239,15 +325,24 @@ static struct insn_row_info find_info(const struct insn_row *row)
 		if (kind == OPK_I || kind == OPK_SI || kind == OPK_J)
 			info.imm = (uint8_t)size;
 	}
-	for (unsigned i = 0; i < 6; i++)
+	for (unsigned i = 0; i < 6 && !row->vex; i++)
 		if (prefix_fits(row->prefix, i < 2 ? 0 : i < 4 ? 0xf2 : 0xf3, i & 1))
 			info.prefixes |= (uint8_t)BIT(i);
+	if (row->vex)
+		info.prefixes = (uint8_t)BIT(row->prefix);
 	find_registers(row, &info);
 	find_memory(row, &info);
+	find_opcode(row, &info);
 	info.fits = !(row->attr & (A_I64 | A_O64)) && !row->ext && !row->rm &&
 		    row->mod == MOD_ANY && row->w == W_ANY && row->l == L_ANY;
+	info.special =
+		row->kind == K_GATHER || (row->vex && row->l == L_ANY && row->map == MAP_0F38 &&
+					  row->feature != FEAT_AVX && row->feature != FEAT_AVX2 &&
+					  row->feature != FEAT_FMA && row->feature != FEAT_F16C);
 	info.anywhere = !(row->attr & (A_PM | A_L1_AVX2 | A_CPL0 | A_FPU)) && !info.mmx &&
 			!info.simd && !row->vex;
+	info.always = info.anywhere && row->feature == FEAT_BASE;
+	info.fpu = info.simd || info.mmx || row->attr & A_FPU;
 	return info;
 }
 
@@ -294,21 +389,44 @@ static uint16_t size_of(unsigned code, unsigned operand_size, bool w, unsigned l
 	}
 }
 
+/* The operand size of 64-bit code. */
+static unsigned wide_size(unsigned wide, bool w, bool opsize)
+{
+	return w || wide == 2 ? 8 : opsize ? 2 : wide ? 8 : 4;
+}
+
 __attribute__((constructor)) static void sort_rows(void)
 {
+	static const uint8_t prefixes[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65,
+					    0x66, 0x67, 0xf0, 0xf2, 0xf3 };
 	unsigned n = 0;
 
 	assert(x86_row_count <= ARRAY_LEN(rows));
 	for (unsigned i = 0; i < x86_row_count; i++) {
 		const struct insn_row *r = &x86_rows[i];
 
-		slots[r->vex][r->map][r->opcode].count++;
-		slots[r->vex][r->map][r->opcode].has_modrm |= row_has_modrm(r);
-	}
-	for (unsigned i = 0; i < 16 * SZ_CODES; i++) {
-		unsigned code = i / 16, size = i / 4 % 4, w = i / 2 % 2, l = i % 2;
+		struct slot *s = &slots[r->vex][r->map][r->opcode];
 
-		sizes_of[size][w][l][code] = size_of(code, 1u << size, w, l);
+		s->count++;
+		s->how |= row_has_modrm(r) ? SLOT_MODRM : 0;
+		s->how |= r->kind >= K_MOVCR_R && r->kind <= K_MOVDR_W ? SLOT_REGISTERS : 0;
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(prefixes); i++)
+		slots[0][MAP_1][prefixes[i]].how |= SLOT_PREFIX;
+	for (unsigned i = 0x40; i < 0x50; i++)
+		slots[0][MAP_1][i].how |= SLOT_PREFIX;
+	for (unsigned i = 0; i < ARRAY_LEN(sizes_of) * SZ_CODES; i++) {
+		unsigned code = i % SZ_CODES, of = i / SZ_CODES;
+
+		sizes_of[of][code] = size_of(code, 2u << of / 4, of >> 1 & 1, of & 1);
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(widths); i++) {
+		bool opsize = i & 1, w = i & 2, code64 = i / 12 == 2;
+		unsigned size = code64	 ? wide_size(i / 4 % 3, w, opsize)
+				: opsize ? 4 - 2 * (i / 12)
+					 : 2 + 2 * (i / 12);
+
+		widths[i] = (struct width) { (uint8_t)size, (uint8_t)(size / 4 * 4 + w * 2u) };
 	}
 	for (unsigned i = 0; i < 2 * MAPS * 256; i++) {
 		unsigned vex = i / (MAPS * 256), map = i / 256 % MAPS, opcode = i % 256;
@@ -327,28 +445,30 @@ __attribute__((constructor)) static void sort_rows(void)
 	for (unsigned i = 0; i < 2 * MAPS * 256; i++) {
 		struct slot *s = &slots[i / (MAPS * 256)][i / 256 % MAPS][i % 256];
 
-		s->by_reg = s->count > 1;
+		bool by_reg = s->count > 1;
+
 		for (unsigned k = 0; k < s->count; k++)
-			s->by_reg &= rows[s->first + k].row.ext == k + 1;
+			by_reg &= rows[s->first + k].row.ext == k + 1;
+		s->how |= by_reg ? SLOT_BY_REG : 0;
 	}
 }
 
 /* What is read beyond the end is 0; whether that happened is asked once, at the end. */
+#define READ_AHEAD 48
 struct reader {
-	uint8_t bytes[48];
-	unsigned at;
+	const uint8_t *at;
 };
 
 static uint8_t next(struct reader *r)
 {
-	return r->bytes[r->at++];
+	return *r->at++;
 }
 
 static uint64_t next_le(struct reader *r, unsigned size)
 {
 	uint64_t v;
 
-	memcpy(&v, r->bytes + r->at, sizeof(v));
+	memcpy(&v, r->at, sizeof(v));
 	r->at += size;
 	return v & ones(size);
 }
@@ -360,20 +480,13 @@ static int64_t next_signed(struct reader *r, unsigned size)
 	return size ? (int64_t)(next_le(r, size) << shift) >> shift : 0;
 }
 
-/* Prefixes up to the opcode's first byte, which is returned. */
-static uint8_t read_prefixes(struct reader *r, struct insn *in, unsigned code_size)
+/* Prefixes from `b` on, which is one of them or, outside of 64-bit code, the opcode 40h to 4Fh; up
+ * to the opcode's first byte, which is returned. */
+static uint8_t read_prefixes(struct reader *r, struct insn *in, uint8_t b, unsigned code_size,
+			     const uint8_t *longest)
 {
-	/* Most bytes are none. REX is one in 64-bit code. */
-	static const bool prefixes[256] = {
-		[0x26] = true, [0x2e] = true,	       [0x36] = true,
-		[0x3e] = true, [0x40 ... 0x4f] = true, [0x64 ... 0x67] = true,
-		[0xf0] = true, [0xf2] = true,	       [0xf3] = true,
-	};
-
-	for (;;) {
-		uint8_t b = next(r);
-
-		if (!prefixes[b] || r->at > LONGEST)
+	for (;; b = next(r)) {
+		if (!(slots[0][MAP_1][b].how & SLOT_PREFIX) || r->at > longest)
 			return b;
 		switch (b) {
 		case 0x66:
@@ -401,12 +514,11 @@ static uint8_t read_prefixes(struct reader *r, struct insn *in, unsigned code_si
 			in->segment_override = b == 0x64 ? SEG_FS : SEG_GS;
 			break;
 		default:
-			if (code_size == 8 && (b & 0xf0) == 0x40) {
-				in->rex = b & 15;
-				in->has_rex = true;
-				continue;
-			}
-			return b;
+			if (code_size != 8)
+				return b;
+			in->rex = b & 15;
+			in->has_rex = true;
+			continue;
 		}
 		/* A REX that is not the last prefix is ignored. */
 		in->rex = 0;
@@ -443,13 +555,15 @@ static bool read_vex(struct reader *r, struct insn *in, uint8_t first, unsigned 
 	       *map < MAPS;
 }
 
-static bool row_fits(const struct insn_row *row, const struct insn *in, unsigned vex_prefix,
+/* `prefix`: a bit of insn_row_info.prefixes. */
+static bool row_fits(const struct sorted_row *r, const struct insn *in, unsigned prefix,
 		     unsigned code_size)
 {
-	if (in->vex ? row->prefix != vex_prefix
-		    : !(in->info->prefixes >> prefixes_of(in->rep, in->opsize) & 1))
+	const struct insn_row *row = &r->row;
+
+	if (!(r->info.prefixes & prefix))
 		return false;
-	if (in->info->fits)
+	if (r->info.fits)
 		return true;
 	if (row->attr & (code_size == 8 ? A_I64 : A_O64))
 		return false;
@@ -491,55 +605,47 @@ static void read_address16(struct reader *r, struct insn *in)
 
 static void read_address(struct reader *r, struct insn *in, unsigned code_size)
 {
-	unsigned size = in->mod == 1 ? 1 : in->mod == 2 ? 4 : 0;
+	unsigned base = in->rm4, mod = in->mod;
 
 	in->mem = true;
-	in->base = in->index = -1;
-	if (in->address_size == 2) {
+	in->index = -1;
+	if (unlikely(in->address_size == 2)) {
 		read_address16(r, in);
 	} else {
-		unsigned base = in->rm;
-
 		if (in->rm == 4) {
 			uint8_t sib = next(r);
-			unsigned index = (sib >> 3 & 7) | (in->rex & INSN_REX_X ? 8 : 0);
+			unsigned index = (sib >> 3 & 7) | (in->rex & INSN_REX_X) << 2;
 
-			base = sib & 7;
+			base = (sib & 7) | (in->rex & INSN_REX_B) << 3;
 			in->scale = sib >> 6;
 			/* Gathers index by a vector register, where 4 is one like any other. */
 			if (index != 4 || in->row->kind == K_GATHER)
 				in->index = (int8_t)index;
-			if (base == 5 && in->mod == 0)
-				size = 4;
-			else
-				in->base = (int8_t)(base | (in->rex & INSN_REX_B ? 8 : 0));
-		} else if (in->rm == 5 && in->mod == 0) {
-			size = 4;
+		} else if (mod == 0 && in->rm == 5) {
 			in->rip_relative = code_size == 8;
-		} else {
-			in->base = (int8_t)(base | (in->rex & INSN_REX_B ? 8 : 0));
 		}
-		in->disp = next_signed(r, size);
+		in->base = (int8_t)base;
+		if (mod == 1) {
+			in->disp = (int8_t)next(r);
+		} else if (mod == 2) {
+			in->disp = next_signed(r, 4);
+		} else if ((base & 7) == 5) {
+			in->base = -1;
+			in->disp = next_signed(r, 4);
+		}
 	}
 	in->segment = in->base == RSP || in->base == RBP ? SEG_SS : SEG_DS;
-	if (in->segment_override != 0xff)
+	if (unlikely(in->segment_override != 0xff))
 		in->segment = in->segment_override;
 }
 
 static void set_sizes(struct insn *in, unsigned code_size)
 {
-	/* By the row, REX.W and 66h. */
-	static const uint8_t sizes[3][2][2] = { { { 4, 2 }, { 8, 8 } },
-						{ { 8, 2 }, { 8, 8 } },
-						{ { 8, 8 }, { 8, 8 } } };
-	bool w = in->rex & INSN_REX_W;
+	struct width w = widths[code_size / 4 * 12 + in->info->wide * 4u +
+				(in->rex & INSN_REX_W) / 4 + in->opsize];
 
-	if (code_size == 8) {
-		in->operand_size = sizes[in->info->wide][w][in->opsize];
-	} else {
-		in->operand_size = in->opsize ? (uint8_t)(6 - code_size) : (uint8_t)code_size;
-	}
-	in->sizes = sizes_of[(in->operand_size >> 2) + 1][w][in->l];
+	in->operand_size = w.size;
+	in->sizes = sizes_of[w.sizes + in->l];
 }
 
 static bool read_operands(struct reader *r, struct insn *in)
@@ -629,20 +735,11 @@ static bool read_operands(struct reader *r, struct insn *in)
 /* Things that single rows forbid. */
 static bool special_rules(const struct insn *in)
 {
-	const struct insn_row *row = in->row;
-
 	/* Destination, mask and index of a gather must differ. */
-	if (row->kind == K_GATHER) {
-		unsigned dst = in->reg | (in->rex & INSN_REX_R ? 8 : 0);
-
-		return in->rm == 4 && in->address_size != 2 && dst != in->vvvv &&
-		       (int)dst != in->index && (int)in->vvvv != in->index;
-	}
-	if (in->vex && row->vex && row->l == L_ANY && in->l && row->map == MAP_0F38 &&
-	    row->feature != FEAT_AVX && row->feature != FEAT_AVX2 && row->feature != FEAT_FMA &&
-	    row->feature != FEAT_F16C)
-		return false;
-	return !in->lock || (row->attr & A_LOCK && in->mem);
+	if (in->row->kind == K_GATHER)
+		return in->rm == 4 && in->address_size != 2 && in->reg4 != in->vvvv &&
+		       in->reg4 != in->index && in->vvvv != in->index;
+	return !in->l;
 }
 
 static void take_memory(struct insn *in)
@@ -656,9 +753,7 @@ static void take_memory(struct insn *in)
 /* `bytes`: which are bytes that may be AH to BH, numbered from 4 on. */
 static unsigned all_named(const struct insn *in, unsigned names, unsigned bytes)
 {
-	unsigned b = in->rex & INSN_REX_B ? 8 : 0;
-	unsigned reg = in->reg | (in->rex & INSN_REX_R ? 8u : 0), rm = in->rm | b,
-		 low = (in->opcode & 7) | b;
+	unsigned reg = in->reg4, rm = in->rm4, low = (in->opcode & 7) | (in->rex & INSN_REX_B) << 3;
 
 	if (unlikely(bytes)) {
 		reg &= bytes & NAMES_REG ? ~4u : ~0u;
@@ -678,8 +773,13 @@ static unsigned find_written(const struct insn *in)
 {
 	unsigned names = in->info->names_written & ~(in->mem * (unsigned)NAMES_RM);
 	unsigned bytes = in->info->names_bytes & names & ((unsigned)(in->has_rex | in->vex) - 1);
+	unsigned written = in->info->written;
 
-	return in->info->written | all_named(in, names, bytes);
+	if (likely(!bytes && names == NAMES_REG))
+		return written | 1u << in->reg4;
+	if (likely(!bytes && names == NAMES_RM))
+		return written | 1u << in->rm4;
+	return names ? written | all_named(in, names, bytes) : written;
 }
 
 bool insn_mem_aligned(const struct insn *in)
@@ -757,76 +857,106 @@ static struct flag_class find_flags(const struct insn *in)
 	return f;
 }
 
-static bool find_row(struct insn *in, struct slot slot, unsigned vex_prefix, unsigned code_size)
+/* In as many stores as there are words: compilers make loops of it. */
+static ALWAYS_INLINE void clear_words(void *p, size_t bytes)
 {
-	for (unsigned i = slot.by_reg ? in->reg : 0; i < slot.count; i++) {
-		const struct insn_row *row = &rows[slot.first + i].row;
+	uint64_t *w = p;
 
-		in->row = row;
-		in->info = &rows[slot.first + i].info;
-		/* MOV to and from control registers ignores mod. */
-		if (row->kind >= K_MOVCR_R && row->kind <= K_MOVDR_W)
-			in->mod = 3;
-		if (row_fits(row, in, vex_prefix, code_size))
+#pragma GCC unroll 16
+	for (size_t i = 0; i < bytes / sizeof(*w); i++)
+		w[i] = 0;
+}
+
+static bool find_row(struct insn *in, struct slot slot, unsigned prefix, unsigned code_size)
+{
+	const struct sorted_row *r = &rows[slot.first], *end = r + slot.count;
+
+	for (r += slot.how & SLOT_BY_REG ? in->reg : 0; r < end; r++)
+		if (likely(row_fits(r, in, prefix, code_size))) {
+			in->row = &r->row;
+			in->info = &r->info;
 			return true;
-	}
+		}
 	return false;
+}
+
+static bool decode_operands(struct reader *r, struct insn *in, struct slot slot, unsigned prefix,
+			    unsigned code_size)
+{
+	if (slot.how & SLOT_MODRM)
+		read_modrm(r, in);
+	if (unlikely(slot.how & SLOT_REGISTERS))
+		in->mod = 3;
+	in->reg4 = in->reg | (uint8_t)((in->rex & INSN_REX_R) << 1);
+	in->rm4 = in->rm | (uint8_t)((in->rex & INSN_REX_B) << 3);
+	if (!find_row(in, slot, prefix, code_size))
+		return false;
+	set_sizes(in, code_size);
+	if (in->has_modrm && in->mod != 3)
+		read_address(r, in, code_size);
+	if (!read_operands(r, in) || (unlikely(in->info->special) && !special_rules(in)))
+		return false;
+	return likely(!in->lock) || (in->row->attr & A_LOCK && in->mem);
 }
 
 enum insn_result x86_decode(struct insn *in, const uint8_t *bytes, size_t n, unsigned code_size)
 {
-	struct reader r = { .at = 0 };
-	unsigned map = MAP_1, vex_prefix = 0;
-	unsigned most = (unsigned)MIN_OF(n, (size_t)LONGEST);
+	_Alignas(uint64_t) uint8_t copy[READ_AHEAD];
+	struct reader r = { .at = copy };
+	const uint8_t *end = copy + MIN_OF(n, (size_t)LONGEST);
+	unsigned map = MAP_1, prefix = 0;
+	struct slot slot; /* a copy: stores to `in` might change the table, for all that the
+			     compiler knows */
 	bool good = true;
 	uint8_t opcode;
 
-	memset(in, 0, sizeof(*in));
-	if (n > LONGEST) {
-		memcpy(r.bytes, bytes, LONGEST + 1);
-		r.bytes[LONGEST] = 0;
+	clear_words(in, sizeof(*in));
+	clear_words(copy, sizeof(copy));
+	if (likely(n > LONGEST)) {
+		memcpy(copy, bytes, LONGEST + 1);
+		copy[LONGEST] = 0;
 	} else {
-		memcpy(r.bytes, bytes, most);
+		/* Not by memcpy, which uses vector registers. */
+		for (size_t i = 0; i < n; i++)
+			copy[i] = bytes[i];
 	}
 	in->segment_override = 0xff;
-	opcode = read_prefixes(&r, in, code_size);
-	if ((opcode == 0xc4 || opcode == 0xc5) && r.at <= most &&
-	    (code_size == 8 || (r.at < most && r.bytes[r.at] >= 0xc0))) {
-		good = read_vex(&r, in, opcode, code_size, &map, &vex_prefix);
+	opcode = next(&r);
+	if (code_size == 8 && (opcode & 0xf0) == 0x40) {
+		in->rex = opcode & 15;
+		in->has_rex = true;
 		opcode = next(&r);
-	} else if (opcode == 0x0f) {
+	}
+	slot = slots[0][MAP_1][opcode];
+	if (slot.how & SLOT_PREFIX) {
+		opcode = read_prefixes(&r, in, opcode, code_size, copy + LONGEST);
+		slot = slots[0][MAP_1][opcode];
+	}
+	prefix = BIT(prefixes_of(in->rep, in->opsize));
+	if (opcode == 0x0f) {
 		opcode = next(&r);
 		map = MAP_0F;
 		if (opcode == 0x38 || opcode == 0x3a) {
 			map = opcode == 0x38 ? MAP_0F38 : MAP_0F3A;
 			opcode = next(&r);
 		}
+		slot = slots[0][map][opcode];
+	} else if (unlikely((opcode == 0xc4 || opcode == 0xc5) && r.at <= end &&
+			    (code_size == 8 || (r.at < end && *r.at >= 0xc0)))) {
+		good = read_vex(&r, in, opcode, code_size, &map, &prefix);
+		prefix = BIT(prefix);
+		opcode = next(&r);
+		slot = slots[1][map & (MAPS - 1)][opcode];
 	}
 	in->opcode = opcode;
-	if (code_size == 8)
-		in->address_size = in->addrsize ? 4 : 8;
-	else
-		in->address_size = in->addrsize ? (uint8_t)(6 - code_size) : (uint8_t)code_size;
-	if (good && r.at <= most) {
-		/* A copy, as stores to `in` might change the table for all that the compiler knows.
-		 */
-		const struct slot slot = slots[in->vex][map][opcode];
-
-		if (slot.has_modrm)
-			read_modrm(&r, in);
-		good = find_row(in, slot, vex_prefix, code_size);
-		if (good) {
-			set_sizes(in, code_size);
-			if (in->has_modrm && in->mod != 3)
-				read_address(&r, in, code_size);
-			good = read_operands(&r, in) && special_rules(in);
-		}
+	in->address_size = (uint8_t)(in->addrsize ? (code_size == 4 ? 2 : 4) : code_size);
+	if (good && r.at <= end)
+		good = decode_operands(&r, in, slot, prefix, code_size);
+	if (unlikely(r.at > end)) {
+		in->len = (uint8_t)(end - copy);
+		return in->len == LONGEST ? INSN_TOO_LONG : INSN_NEED_MORE;
 	}
-	if (r.at > most) {
-		in->len = (uint8_t)most;
-		return most == LONGEST ? INSN_TOO_LONG : INSN_NEED_MORE;
-	}
-	in->len = (uint8_t)r.at;
+	in->len = (uint8_t)(r.at - copy);
 	if (!good || in->row->kind == K_UD)
 		return INSN_UNDEFINED;
 	take_memory(in);

@@ -85,32 +85,6 @@ static struct flag_source flag_source(const struct insn *in)
 	return f;
 }
 
-bool may_fault_on_host(const struct insn *in)
-{
-	return in->row->flags == FL_DIV || in->row->attr & A_FPU || in->row->kind == K_FWAIT ||
-	       (in->row->feature >= FEAT_MMX && in->row->feature <= FEAT_GFNI);
-}
-
-/* Instructions of which written_registers tells all, and that do nothing else of interest. */
-static bool plain(const struct insn *in)
-{
-	switch (in->row->kind) {
-	case K_T:
-	case K_MOVSXD:
-	case K_INCDEC:
-	case K_LEA:
-	case K_XCHG:
-	case K_MOVBE:
-	case K_BSWAP:
-	case K_PUSH:
-	case K_POP:
-	case K_NOP:
-		return true;
-	default:
-		return false;
-	}
-}
-
 /* What becomes of flags that are described by registers. */
 struct flags_watch {
 	unsigned watched, written; /* registers */
@@ -123,7 +97,7 @@ static void watch_flags(const struct insn *in, bool told, struct flags_watch *w)
 	struct flag_class f = insn_flags(in);
 	bool faults = may_fault_on_host(in);
 
-	w->over = !plain(in) || f.use || (faults && !told) || in->refused >= 0;
+	w->over = !in->info->plain || f.use || (faults && !told) || in->refused >= 0;
 	/* POP to memory and PUSH from memory have two accesses, but change nothing between them. */
 	if ((faults || insn_mem_bytes(in) || in->row->kind == K_PUSH || in->row->kind == K_POP) &&
 	    w->written & w->watched)
@@ -145,7 +119,7 @@ static bool described(const struct tr *t, struct flags_watch *w)
 	*w = (struct flags_watch) { .watched = BIT(f->dst) |
 					       (f->src == FLAGS_IMMEDIATE ? 0 : BIT(f->src)) };
 	for (unsigned j = t->source_insn + 1; j < t->i; j++) {
-		if (!plain(&t->insn[j]) && t->insn[j].row->kind != K_JCC)
+		if (!t->insn[j].info->plain && t->insn[j].row->kind != K_JCC)
 			return false;
 		w->written |= written_registers(&t->insn[j]);
 	}

@@ -232,35 +232,39 @@ void go_to(struct tr *t, uint64_t target)
 	jump_to_block(t, target);
 }
 
-/* T0 is the address of an access that failed its check. */
-static void slow_access(struct tr *t, struct stub *s)
+/* Calls C for an access whose address, T0, failed its check. With a constant for `store` nearly all
+ * of the bytes are known. */
+static ALWAYS_INLINE void call_access(struct tr *t, const struct stub *s, bool store)
 {
-	struct emit *e = &t->e;
-	bool store = s->kind == STUB_STORE;
+	struct emit e = t->e;
 	uint8_t *call = NULL, *from;
 
-	if (s->jumps[1]) {
-		e_here(e, s->jumps[1]);
-		e_mov_imm(e, T1, s->site | SITE_OFFSET);
-		call = e_jump(e, E_JMP);
+	if (unlikely(s->jumps[1] != NULL)) {
+		e_here(&e, s->jumps[1]);
+		e_mov_imm(&e, T1, s->site | SITE_OFFSET);
+		call = e_jump(&e, E_JMP);
 	}
-	e_here(e, s->jumps[0]);
+	e_here(&e, s->jumps[0]);
 	if (s->xored)
-		e_alu_load(e, 6, 8, T0, tlb_tag(s->tlb));
-	e_mov_imm(e, T1, s->site);
-	if (call)
-		e_here(e, call);
-	e_jump_to(e, E_CALL, thunk(t, store ? THUNK_store : THUNK_load));
-	from = e->at;
-	e_le(e, (uint64_t)(s->retry - from), 4);
-	if (!store) {
-		e_le(e, (uint64_t)(s->after - from), 4);
-		return;
-	}
-	tcg_cold_add(t->env->cache, e->at, s->site);
+		e_alu_load(&e, 6, 8, T0, tlb_tag(store ? STORE_TLB : LOAD_TLB));
+	e_mov_imm(&e, T1, s->site);
+	if (unlikely(call != NULL))
+		e_here(&e, call);
+	e_jump_to(&e, E_CALL, thunk(t, store ? THUNK_store : THUNK_load));
+	from = e.at;
+	e_le(&e, (uint64_t)(s->retry - from), 4);
+	if (!store)
+		e_le(&e, (uint64_t)(s->after - from), 4);
+	t->e = e;
+}
+
+static void slow_store(struct tr *t, struct stub *s)
+{
+	call_access(t, s, true);
+	tcg_cold_add(t->env->cache, t->e.at, s->site);
 	s->op(t, s->in, s->arg);
-	e_jump_to(e, E_CALL, thunk(t, THUNK_commit));
-	e_jump_to(e, E_JMP, s->after);
+	e_jump_to(&t->e, E_CALL, thunk(t, THUNK_commit));
+	e_jump_to(&t->e, E_JMP, s->after);
 }
 
 /* Emits what jumps out of line. */
@@ -273,8 +277,12 @@ void emit_stubs(struct tr *t)
 		struct stub *s = &t->stub[i];
 
 		forget_held(t);
-		if (s->kind == STUB_LOAD || s->kind == STUB_STORE) {
-			slow_access(t, s);
+		if (s->kind == STUB_LOAD) {
+			call_access(t, s, false);
+			continue;
+		}
+		if (s->kind == STUB_STORE) {
+			slow_store(t, s);
 			continue;
 		}
 		if (s->kind == STUB_MEMBER)
@@ -364,7 +372,7 @@ void translate_jcc(struct tr *t, const struct insn *in)
 		s->jumps[0] = e_jump(&t->e, (int)cc);
 		s->rip = target;
 		s->save = !in_memory;
-		s->done = t->i + 1;
+		s->done = (uint8_t)(t->i + 1);
 		return;
 	}
 	if (target == t->b->rip && translate_rounds(t, cc, in_memory))
@@ -391,7 +399,7 @@ void translate_jcc(struct tr *t, const struct insn *in)
 		s->jumps[0] = e_jump(&t->e, (int)cc);
 		s->rip = target;
 		s->save = !in_memory && !described;
-		s->done = t->i + 1;
+		s->done = (uint8_t)(t->i + 1);
 	}
 }
 

@@ -282,25 +282,35 @@ enum insn_join { JOIN_NOT, JOIN_TEMPLATE, JOIN_CMPXCHG, JOIN_LEA, JOIN_NOP, JOIN
 
 /* What follows from a row. */
 struct insn_row_info {
-	bool mmx, simd;	   /* such registers are among its operands */
-	bool by_prefix;	   /* an operand's size depends on 66h */
-	bool by_w;	   /* or on REX.W or VEX.W only */
-	bool fits;	   /* its prefixes alone tell it from others of its opcode */
-	bool has_e, has_g; /* such operands */
-	bool simple;	   /* there are no registers of other kinds, nor bytes */
-	bool anywhere;	   /* CPUID alone says whether it can be used */
-	uint8_t prefixes;  /* which fit, if it is not VEX: a bit for each (decode.c) */
-	uint8_t operands;  /* beside those in ModRM (decode.c) */
-	uint8_t imm;	   /* the immediate's size code */
-	uint8_t mem;	   /* that of an operand that can be memory; SZ_0: not touched */
-	bool mem_read, mem_written;
+	bool mmx : 1, simd : 1;	   /* such registers are among its operands */
+	bool by_prefix : 1;	   /* an operand's size depends on 66h */
+	bool by_w : 1;		   /* or on REX.W or VEX.W only */
+	bool fits : 1;		   /* its prefixes alone tell it from others of its opcode */
+	bool special : 1;	   /* not all operands can be together (decode.c) */
+	bool has_e : 1, has_g : 1; /* such operands */
+	bool simple : 1;	   /* there are no registers of other kinds, nor bytes */
+	bool anywhere : 1;	   /* CPUID alone says whether it can be used */
+	bool mem_read : 1, mem_written : 1;
+	bool flags_vary : 1;  /* not only with the row */
+	bool fpu_waits : 1;   /* a pending x87 exception comes first */
+	bool ends : 1;	      /* it is over when its memory has been accessed */
+	bool always : 1;      /* it can be used everywhere */
+	bool fpu : 1;	      /* CR0 and CR4 may refuse it */
+	bool host_faults : 1; /* the host's instruction may fault on its own */
+	bool plain : 1;	      /* `written` tells all that it does, beside flags and operands */
+	bool ends_block : 1;  /* nothing after it is part of the block */
+	uint8_t prefixes;     /* which fit: a bit for each; with VEX, for each of PFX_ (decode.c) */
+	uint8_t operands;     /* beside those in ModRM (decode.c) */
+	uint8_t imm;	      /* the immediate's size code */
+	uint8_t mem;	      /* that of an operand that can be memory; SZ_0: not touched */
 	uint8_t names, names_written, names_bytes; /* NAMES_ bits */
 	uint16_t written;			   /* general registers that are no operands */
-	bool flags_vary;			   /* not only with the row */
 	uint8_t join;				   /* enum insn_join */
 	uint8_t wide;				   /* in 64-bit code: 0, or A_D64 is 1, A_F64 2 */
-	bool fpu_waits;				   /* a pending x87 exception comes first */
-	bool ends; /* it is over when its memory has been accessed */
+	uint8_t host_prefix;			   /* the row's 66h, F2h or F3h, or 0 */
+	/* The escape bytes and the opcode, the first lowest. */
+	uint8_t opcode_bytes;
+	uint32_t opcode_word;
 	struct flag_class flags;
 };
 
@@ -321,6 +331,7 @@ struct insn {
 	bool vex_w; /* VEX.W in every mode; general registers have 64 bits only by `rex` */
 	bool has_modrm;
 	uint8_t mod, reg, rm; /* reg and rm without REX */
+	uint8_t reg4, rm4;    /* with it */
 	/* The memory operand: registers are numbers, -1 for none. */
 	bool mem, rip_relative;
 	int8_t base, index;

@@ -149,7 +149,7 @@ struct stub *new_stub(struct tr *t, enum stub_kind kind)
 
 	assert(t->stubs < MOST_STUBS);
 	/* Not all of it: there are many, and each kind has its own fields. */
-	s->kind = kind;
+	s->kind = (uint8_t)kind;
 	s->jumps[0] = s->jumps[1] = NULL;
 	s->done = 0;
 	s->xored = s->save = s->described = false;
@@ -199,11 +199,11 @@ uint32_t branch_site(struct tr *t, int32_t moved)
 }
 
 /* T1 = the index of the TLB entry for T0. */
-static void tlb_index(struct emit *e, int tlb)
+static ALWAYS_INLINE void tlb_index(struct emit *e, int tlb, bool pext)
 {
 	struct host_op op = { .opcode = OPC_0F38 | 0xf7, .vex = true, .vvvv = (uint8_t)tlb };
 
-	if (tcg_pext_is_fast) {
+	if (pext) {
 		op.opcode = OPC_0F38 | 0xf5;
 		op.prefix = 0xf3;
 		op.vvvv = T0;
@@ -218,16 +218,33 @@ struct host_mem tlb_tag(int tlb)
 	return mem_index(tlb, T1, 3, -tcg_tlb_bias());
 }
 
+/* With constants for `tlb` and `pext` nearly all of the bytes are known. */
+static ALWAYS_INLINE uint8_t *emit_check(struct emit *at, int tlb, bool pext, unsigned size)
+{
+	int32_t bias = pext ? 0 : TLB_BEXTR_BIAS;
+	struct emit e = *at;
+	uint8_t *jump;
+
+	tlb_index(&e, tlb, pext);
+	e_alu_load(&e, 6, 8, T0, mem_index(tlb, T1, 3, -bias));
+	e_alu_imm(&e, 7, 8, T0, (int32_t)(4096 - size));
+	jump = e_jump(&e, 7); /* above */
+	e_load(&e, 8, T1, mem_index(tlb, T1, 3, TLB_ENTRIES * 8 - bias));
+	*at = e;
+	return jump;
+}
+
 void check_access(struct tr *t, struct stub *s, int tlb, unsigned size)
 {
 	struct emit *e = &t->e;
 
-	tlb_index(e, tlb);
-	e_alu_load(e, 6, 8, T0, tlb_tag(tlb));
-	e_alu_imm(e, 7, 8, T0, (int32_t)(4096 - size));
-	s->jumps[0] = e_jump(e, 7); /* above */
-	e_load(e, 8, T1, mem_index(tlb, T1, 3, TLB_ENTRIES * 8 - tcg_tlb_bias()));
 	s->xored = true;
+	if (tcg_pext_is_fast)
+		s->jumps[0] = tlb == LOAD_TLB ? emit_check(e, LOAD_TLB, true, size)
+					      : emit_check(e, STORE_TLB, true, size);
+	else
+		s->jumps[0] = tlb == LOAD_TLB ? emit_check(e, LOAD_TLB, false, size)
+					      : emit_check(e, STORE_TLB, false, size);
 }
 
 void access_memory(struct tr *t, const struct insn *in, unsigned segment, unsigned size, bool read,
@@ -248,7 +265,6 @@ void access_memory(struct tr *t, const struct insn *in, unsigned segment, unsign
 		check_access(t, s, tlb, size);
 	}
 	s->after = e->at;
-	s->tlb = tlb;
 	s->site = new_site(t, segment, size, read, write, in && in->mem && insn_mem_aligned(in));
 	s->op = op;
 	s->in = in;
@@ -413,56 +429,85 @@ static bool template_w(const struct tr *t, const struct insn *in, bool by_prefix
 static ALWAYS_INLINE struct host_op template(const struct tr *t, const struct insn *in)
 {
 	static const uint16_t maps[] = { OPC_1, OPC_0F, OPC_0F38, OPC_0F3A };
-	static const uint8_t prefixes[] = {
-		[PFX_66] = 0x66, [PFX_F3] = 0xf3, [PFX_F2] = 0xf2, [PFX_NF] = 0
-	};
-	const struct insn_row *row = in->row;
 	bool by_prefix = in->info->by_prefix;
-	struct host_op op = {
-		.opcode = (uint16_t)(maps[row->map] | in->opcode),
-		.prefix = prefixes[row->prefix],
+
+	return (struct host_op) {
+		.opcode = (uint16_t)(maps[in->row->map] |
+				     (uint8_t)(in->info->opcode_word >>
+					       8 * (in->info->opcode_bytes - 1))),
+		.prefix = in->info->host_prefix,
 		.lock = keeps_lock(t, in),
 		.opsize16 = by_prefix && in->operand_size == 2,
 		.w = template_w(t, in, by_prefix),
 		.vex = in->vex,
 		.l = in->l,
 	};
+}
 
-	if (row->map == MAP_1 && in->opcode == 0x82)
-		op.opcode = 0x80; /* the alias that 64-bit mode lacks */
-	return op;
+/* The same as bytes, up to ModRM; no VEX. */
+static ALWAYS_INLINE struct e_word template_bytes(const struct tr *t, const struct insn *in,
+						  unsigned rex)
+{
+	const struct insn_row_info *info = in->info;
+	bool opsize16 = info->by_prefix && in->operand_size == 2;
+	struct e_word w = { 0 };
+
+	if (unlikely(in->lock) && keeps_lock(t, in))
+		e_add(&w, 0xf0);
+	if (opsize16)
+		e_add(&w, 0x66);
+	if (info->host_prefix && !(info->host_prefix == 0x66 && opsize16))
+		e_add(&w, info->host_prefix);
+	if (info->by_prefix ? in->operand_size == 8 : in->rex & INSN_REX_W && t->code_size == 8)
+		rex |= 8;
+	if (rex)
+		e_add(&w, 0x40 | rex);
+	w.bits |= (uint64_t)info->opcode_word << w.shift;
+	w.shift += 8 * info->opcode_bytes;
+	return w;
 }
 
 /* Most instructions have operands that ModRM names and the host's registers hold; false: this has
  * others. */
 static bool simple_op(struct tr *t, const struct insn *in, bool with_flags)
 {
-	unsigned reg = modrm_reg(in), rm = modrm_rm(in);
-	bool held = t->held_at == t->e.at && (!insn_mem_bytes(in) || t->joined);
+	const struct insn_row_info *info = in->info;
+	unsigned reg = in->reg, rm = in->rm;
+	bool memory = insn_mem_bytes(in), held = t->held_at == t->e.at && (!memory || t->joined);
 	struct emit *e = &t->e;
-	struct host_op op;
+	struct e_word w;
 
-	if (!in->info->simple || !in->has_modrm)
+	if (!info->simple || !in->has_modrm || in->vex)
 		return false;
-	if (in->info->has_g && host_of[reg] == HOST_NONE)
-		return false;
-	if (in->info->has_e && !in->mem && host_of[rm] == HOST_NONE)
-		return false;
-	op = template(t, in);
-	reg = in->info->has_g ? (unsigned)host_of[reg] : in->reg;
-	if (insn_mem_bytes(in)) {
+	if (info->has_g) {
+		if (host_of[in->reg4] == HOST_NONE)
+			return false;
+		reg = (unsigned)host_of[in->reg4];
+	}
+	if (info->has_e && !in->mem) {
+		if (host_of[in->rm4] == HOST_NONE)
+			return false;
+		rm = (unsigned)host_of[in->rm4];
+	}
+	if (memory) {
 		/* Processors recognize stores that are read again by a base register alone. */
 		bool joined = !t->grouped && (with_flags || insn_mem_written(in));
+		struct host_mem m = mem_at(T0, 0);
 
 		if (joined)
 			e_lea(e, 8, T0, mem_index(T0, T1, 0, 0));
+		else
+			m = checked_memory(t);
 		if (with_flags)
 			restore_flags(e);
-		e_op_mem(e, &op, reg, joined ? mem_at(T0, 0) : checked_memory(t));
+		e_put(e, template_bytes(t, in, e_mem_rex(reg, m)));
+		e_modrm_mem(e, reg, m);
 	} else {
 		if (with_flags)
 			restore_flags(e);
-		e_op_reg(e, &op, reg, in->info->has_e ? (unsigned)host_of[rm] : in->rm);
+		w = template_bytes(t, in, (reg & 8) >> 1 | (rm & 8) >> 3);
+		e_add(&w, 0xc0 | (reg & 7) << 3 | (rm & 7));
+		e_put(e, w);
 	}
 	e_le(e, in->imm, in->imm_bytes);
 	if (held && !with_flags)
@@ -470,7 +515,7 @@ static bool simple_op(struct tr *t, const struct insn *in, bool with_flags)
 	return true;
 }
 
-void template_op(struct tr *t, const struct insn *in, int with_flags)
+static __attribute__((noinline)) void other_op(struct tr *t, const struct insn *in, int with_flags)
 {
 	struct emit *e = &t->e;
 	const struct insn_row *row = in->row;
@@ -479,8 +524,6 @@ void template_op(struct tr *t, const struct insn *in, int with_flags)
 	struct layout l;
 	int swapped = 0, held = t->held_at == e->at && (!memory || t->joined) ? (int)t->held : -1;
 
-	if (simple_op(t, in, with_flags))
-		return;
 	op = template(t, in);
 	lay_out(in, t->grouped, &l);
 	/* Processors recognize stores that are read again by a base register alone. */
@@ -549,6 +592,12 @@ void template_op(struct tr *t, const struct insn *in, int with_flags)
 		t->held = (unsigned)held;
 		t->held_at = e->at;
 	}
+}
+
+void template_op(struct tr *t, const struct insn *in, int with_flags)
+{
+	if (!simple_op(t, in, with_flags))
+		other_op(t, in, with_flags);
 }
 
 void translate_template(struct tr *t, const struct insn *in)

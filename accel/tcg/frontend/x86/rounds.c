@@ -220,8 +220,8 @@ bool translate_rounds(struct tr *t, unsigned cc, bool in_memory)
 		describe_flags(t);
 	else
 		save_flags(t);
-	s->done = t->i;
-	s->cc = cc;
+	s->done = (uint8_t)t->i;
+	s->cc = (uint8_t)cc;
 	s->jumps[0] = e_jump(&t->e, (int)cc);
 	s->after = t->e.at;
 	return true;

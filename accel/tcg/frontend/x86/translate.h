@@ -70,28 +70,38 @@ enum stub_kind {
 	STUB_ROUNDS,	/* the rest of a loop's rounds (rounds.c): the first `done` instructions */
 };
 
-/* new_stub sets the kind, jumps, done and the flags; the others are its kind's. */
+/* new_stub sets the kind, jumps, done and the flags; the others are its kind's. A line of the
+ * host's cache: blocks have many. */
 struct stub {
-	enum stub_kind kind;
+	uint8_t kind;	   /* enum stub_kind */
+	bool xored;	   /* T0 holds the address xor the tag */
+	bool save;	   /* the flags first */
+	bool described;	   /* so are the flags, at the jump */
+	bool recover;	   /* as in struct tr, at its check */
+	uint8_t cc;	   /* the condition of the jump back */
+	uint8_t done;	   /* instructions of the block that were executed */
 	uint8_t *jumps[2]; /* to the stub; NULL for none */
-	uint8_t *retry, *after;
-	int tlb;
-	uint32_t site;
-	memory_op op;
-	const struct insn *in;
+	uint8_t *after;
+	union {
+		uint8_t *retry;
+		uint64_t rip;
+		struct block_exit *exit;
+		const struct group *group;
+	};
+	union {
+		struct { /* of accesses */
+			memory_op op;
+			const struct insn *in;
+		};
+		struct {		 /* of a group's checks */
+			unsigned member; /* the instruction */
+			int32_t moved;	 /* what the group has added to the stack pointer so far */
+		};
+	};
 	int arg;
-	bool xored; /* T0 holds the address xor the tag */
-	uint64_t rip;
-	bool save;
-	unsigned done; /* instructions of the block that were executed */
-	const struct group *group;
-	unsigned member; /* the instruction */
-	int32_t moved;	 /* what the group has added to the stack pointer so far */
-	bool recover;	 /* as in struct tr, at its check */
-	struct block_exit *exit;
-	unsigned cc;	/* the condition of the jump back */
-	bool described; /* so are the flags, at the jump */
+	uint32_t site;
 };
+static_assert(sizeof(struct stub) == 64, "a line");
 
 /* An instruction has two at most, in line or as one of a group that has its own; exits more. */
 #define MOST_STUBS (2 * BLOCK_INSNS + BLOCK_INSNS / 2 + 32)
@@ -135,6 +145,7 @@ struct tr {
 	bool ended, no_room;
 	bool called;	/* the current instruction goes to C */
 	uint8_t *start; /* of the code */
+	const uint8_t *thunks;
 	struct insn_place place[BLOCK_INSNS + 1];
 	struct stub stub[MOST_STUBS];
 	unsigned stubs;
@@ -147,7 +158,7 @@ struct tr {
 void set_place(struct tr *t, unsigned i);
 static inline const uint8_t *thunk(const struct tr *t, unsigned n)
 {
-	return tcg_code_thunk(t->env->cache, n);
+	return t->thunks + n * TCG_THUNK_SIZE;
 }
 /* The host register that holds a guest register, or HOST_NONE. */
 int host_reg(unsigned guest);
@@ -199,7 +210,10 @@ void stack_address(struct tr *t, int32_t disp);
 void move_stack(struct tr *t, int32_t by);
 unsigned stack_size(const struct tr *t);
 /* What instructions do, by their rows. */
-bool may_fault_on_host(const struct insn *in);
+static inline bool may_fault_on_host(const struct insn *in)
+{
+	return in->info->host_faults;
+}
 int refused(const struct tr *t, const struct insn *in);
 /* What is added to its memory operand's registers; all of the address where it has none. */
 int64_t displacement(const struct insn *in, uint64_t next_rip);
