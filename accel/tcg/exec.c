@@ -239,6 +239,7 @@ void tcg_select(struct tcg_env *env, bool user, bool ac)
 /* Where an instruction's bytes lie: on one page, or on two. */
 struct fetch {
 	uint64_t rip;
+	unsigned mode;
 	uint8_t *host;
 	size_t here; /* bytes to the page's end */
 	bool crosses, global, device;
@@ -287,7 +288,7 @@ translate(struct tcg_env *env, const struct fetch *f, struct block **block)
 	if (b) {
 		b->rip = f->rip;
 		b->phys = (uint64_t)(uintptr_t)f->host;
-		b->mode = env->mode;
+		b->mode = f->mode;
 		b->device = f->device;
 		result = tcg_translate(env, b, bytes, single ? 0 : PAGE_SIZE_4K - f->here, n,
 				       single ? 1 : BLOCK_INSNS);
@@ -298,6 +299,8 @@ translate(struct tcg_env *env, const struct fetch *f, struct block **block)
 		if (!b->uses_fpu && makes_early(env))
 			b->mode &= ~MODE_EARLY;
 		tcg_block_finish(env->cache, b);
+		if (b->mode & MODE_APART)
+			tcg_count(env->cache, TCG_COUNT_APART, 1);
 		tcg_block_part(env->cache, b, f->host + b->look_first,
 			       (size_t)((int64_t)end - b->look_first));
 		if (f->second && b->bytes > f->here) {
@@ -336,9 +339,9 @@ static struct block *find(struct tcg_env *env, const struct fetch *f)
 	struct block *b = NULL;
 
 	if (makes_early(env))
-		b = tcg_block_find(env->cache, at, f->rip, env->mode & ~MODE_EARLY);
+		b = tcg_block_find(env->cache, at, f->rip, f->mode & ~MODE_EARLY);
 	if (!b)
-		b = tcg_block_find(env->cache, at, f->rip, env->mode);
+		b = tcg_block_find(env->cache, at, f->rip, f->mode);
 	if (!b || !(b->device || (f->crosses && b->second && b->second != f->second)))
 		return b;
 	tcg_block_kill(env->cache, b);
@@ -414,13 +417,15 @@ static void device_code_alone(struct tcg_env *env)
 }
 
 /*
- * The block at rip in the current mode, made if it is not there, and whether it is on a global
- * page. From RUNNING. May raise.
+ * The block at rip in the current mode, and in `apart` (MODE_APART or 0), made if it is not there,
+ * and whether it is on a global page. From RUNNING. May raise.
  */
-static struct block *block_at(struct tcg_env *env, uint64_t rip, bool *global)
+static struct block *block_in(struct tcg_env *env, uint64_t rip, unsigned apart, bool *global)
 {
 	uint64_t linear = code_linear(env, rip);
-	struct fetch f = { .rip = rip, .here = PAGE_SIZE_4K - (linear & (PAGE_SIZE_4K - 1)) };
+	struct fetch f = { .rip = rip,
+			   .mode = env->mode | apart,
+			   .here = PAGE_SIZE_4K - (linear & (PAGE_SIZE_4K - 1)) };
 	struct tcg_page page;
 	struct block *b;
 
@@ -472,6 +477,11 @@ static struct block *block_at(struct tcg_env *env, uint64_t rip, bool *global)
 	}
 }
 
+static struct block *block_at(struct tcg_env *env, uint64_t rip, bool *global)
+{
+	return block_in(env, rip, 0, global);
+}
+
 int tcg_must_stop(const struct tcg_env *env)
 {
 	return env->eflags & (FLAG_TRAP | FLAG_RESUME) || env->shadow || env->debug.code ||
@@ -509,6 +519,7 @@ void *tcg_exit_direct(struct tcg_env *env, uint32_t exit)
 	const struct block *from = tcg_block(env->cache, x->from);
 	uint64_t target = from->rip + (uint64_t)(int64_t)x->target;
 	uint64_t generation = tcg_cache_generation(env->cache);
+	unsigned apart = x->apart ? MODE_APART : 0;
 	struct block *b;
 	bool global;
 
@@ -517,11 +528,12 @@ void *tcg_exit_direct(struct tcg_env *env, uint32_t exit)
 	tcg_cc_settle(env);
 	if (must_leave(env))
 		return NULL;
-	b = block_at(env, target, &global);
+	b = block_in(env, target, apart, &global);
 	tcg_lock(env->world);
-	/* A flush in between took the way out with it. */
-	if (tcg_cache_generation(env->cache) == generation && !log_enabled(EXEC) &&
-	    from->mode == b->mode)
+	/* A flush in between took the way out with it. A block's second page may be another next
+	 * time. */
+	if (tcg_cache_generation(env->cache) == generation && !log_enabled(EXEC) && !b->second &&
+	    (from->mode & ~MODE_APART) == (b->mode & ~MODE_APART))
 		tcg_link(env->cache, x, b);
 	tcg_unlock(env->world);
 	env->place = PLACE_BLOCK;

@@ -326,6 +326,7 @@ struct tcg_env {
 #define MODE_REFERENCE BIT(10)
 #define MODE_V86 BIT(11)
 #define MODE_COUNT BIT(12) /* counted execution */
+#define MODE_APART BIT(13) /* of blocks only: each operand has a check of its own (group.c) */
 /* Blocks that go back to C at every exit. */
 #define MODE_ALONE (MODE_STEP | MODE_REFERENCE)
 /* What does not follow from the vCPU's state. */
@@ -338,7 +339,7 @@ static inline unsigned mode_segment(unsigned mode, unsigned seg)
 }
 
 #define BLOCK_INSNS 64
-#define BLOCK_EXITS 6
+#define BLOCK_EXITS (6 + BLOCK_INSNS) /* branches, and a way out of groups for each operand */
 
 /*
  * A direct way out of a block, known by its name; places in the code cache by their distance from
@@ -352,6 +353,7 @@ struct block_exit {
 	uint32_t jump;	   /* after the displacement of the jump, condition or call */
 	uint32_t stub;
 	int16_t target; /* from the rip of the block it leaves */
+	bool apart;	/* leads to one in MODE_APART */
 };
 static_assert(sizeof(struct block_exit) == 24, "every block has some");
 
@@ -411,6 +413,7 @@ extern const bool tcg_frontend_is_plain;
 	X(INSNS, "guest instructions in them")                                                     \
 	X(GUEST_BYTES, "guest bytes in them")                                                      \
 	X(HOST_BYTES, "host bytes made of them")                                                   \
+	X(APART, "blocks made where a group's check failed")                                       \
 	X(ROUNDS, "loops whose rounds share a check")                                              \
 	X(LINKS, "links between blocks")                                                           \
 	X(KILLS, "blocks killed by writes to their code")                                          \

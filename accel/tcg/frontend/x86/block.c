@@ -86,7 +86,7 @@ static unsigned emit_block(struct tr *t, uint8_t *start, enum insn_result r, boo
 	unsigned i;
 
 	t->e.at = t->start = start;
-	t->stubs = t->groups = 0;
+	t->stubs = 0;
 	t->grouped = t->joined = t->placed = t->looped = false;
 	t->offset = 0;
 	t->no_room = t->ended = t->recover = false;
@@ -162,7 +162,7 @@ enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const ui
 	emit_head(&t, b->rip);
 	start = t.e.at;
 	t.neighbours = 0;
-	if (t.operands > 1 && !(t.mode & (MODE_STEP | MODE_REFERENCE)))
+	if (t.operands > 1 && !(t.mode & (MODE_STEP | MODE_REFERENCE | MODE_APART)))
 		find_neighbours(&t);
 	insns = emit_block(&t, start, r, false);
 	if (one_byte(*start))

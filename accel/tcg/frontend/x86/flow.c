@@ -44,8 +44,7 @@ static void change_budget(struct tr *t, unsigned op, unsigned by)
 	e_le(&t->e, by, 4);
 }
 
-/* At an exit after `done` instructions. */
-static void give_back(struct tr *t, unsigned done)
+void give_back(struct tr *t, unsigned done)
 {
 	change_budget(t, 0, t->n - MIN_OF(done, t->n));
 }
@@ -154,7 +153,7 @@ static bool links(const struct tr *t, uint64_t target)
 {
 	int64_t at = (int64_t)((t->b->phys & (PAGE_SIZE_4K - 1)) + (target - t->b->rip));
 
-	return at >= 0 && at < (int64_t)(PAGE_SIZE_4K - CROSSING) && t->b->exits < BLOCK_EXITS;
+	return at >= 0 && at < (int64_t)(PAGE_SIZE_4K - CROSSING);
 }
 
 /* Compares what says whether somebody wants the guest to leave; equal: nobody. */
@@ -181,15 +180,16 @@ static bool polls(const struct tr *t, uint64_t target)
 	return target <= t->rip;
 }
 
-/* The jump, condition or call `cc` to another block on the page. */
-static void exit_block(struct tr *t, uint64_t target, int cc)
+void exit_block(struct tr *t, uint64_t target, int cc, bool apart)
 {
 	struct block_exit *x = &t->b->exit[t->b->exits++];
 	struct stub *s = new_stub(t, STUB_EXIT);
 
 	*x = (struct block_exit) { .from = t->b->index,
 				   .to = NO_BLOCK,
-				   .target = (int16_t)(target - t->b->rip) };
+				   .target = (int16_t)(target - t->b->rip),
+				   .apart = apart };
+	assert(t->b->exits <= BLOCK_EXITS);
 	s->exit = x;
 	s->jumps[0] = e_patchable_jump(&t->e, cc);
 	x->jump = tcg_code_offset(t->env->cache, s->jumps[0]);
@@ -198,11 +198,11 @@ static void exit_block(struct tr *t, uint64_t target, int cc)
 void jump_to_block(struct tr *t, uint64_t target)
 {
 	if (!polls(t, target)) {
-		exit_block(t, target, E_JMP);
+		exit_block(t, target, E_JMP, false);
 		return;
 	}
 	ask_exit(&t->e);
-	exit_block(t, target, 4); /* equal */
+	exit_block(t, target, 4, false); /* equal */
 	leave_for(t, target, E_JMP);
 }
 
@@ -285,8 +285,6 @@ void emit_stubs(struct tr *t)
 			slow_store(t, s);
 			continue;
 		}
-		if (s->kind == STUB_MEMBER)
-			continue; /* with its group's */
 		e_here(e, s->jumps[0]);
 		switch (s->kind) {
 		case STUB_EXIT:
@@ -327,14 +325,13 @@ void emit_stubs(struct tr *t)
 			if (s->save)
 				emit_save(e);
 			give_back(t, s->done);
-			exit_block(t, s->rip, E_JMP);
+			exit_block(t, s->rip, E_JMP, false);
 			break;
 		case STUB_ROUNDS:
 			emit_rounds(t, s);
 			break;
-		case STUB_GROUP:
-			translate_ungrouped(t, s->group);
-			e_jump_to(e, E_JMP, s->after);
+		case STUB_APART:
+			leave_group(t, s);
 			break;
 		default: /* STUB_FAR */
 			if (s->save)
@@ -375,7 +372,7 @@ void translate_jcc(struct tr *t, const struct insn *in)
 		s->done = (uint8_t)(t->i + 1);
 		return;
 	}
-	if (target == t->b->rip && translate_rounds(t, cc, in_memory))
+	if (target == t->b->rip && !(t->mode & MODE_APART) && translate_rounds(t, cc, in_memory))
 		return;
 	described = !in_memory && recoverable_at(t, target);
 	if (target <= t->rip) {
@@ -392,7 +389,7 @@ void translate_jcc(struct tr *t, const struct insn *in)
 		if (described)
 			describe_flags(t);
 		if ((in_memory || described) && !(t->mode & MODE_COUNT)) {
-			exit_block(t, target, (int)cc);
+			exit_block(t, target, (int)cc, false);
 			return;
 		}
 		s = new_stub(t, STUB_SAVE_EXIT);
@@ -466,7 +463,7 @@ void translate_call(struct tr *t, const struct insn *in)
 			leave_for(t, target, 5);
 		}
 		predict_return(t, back);
-		exit_block(t, target, E_CALL);
+		exit_block(t, target, E_CALL, false);
 	} else {
 		int32_t entry;
 		struct stub *s;

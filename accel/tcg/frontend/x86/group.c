@@ -3,8 +3,9 @@
  * Groups: instructions whose memory operands lie a known distance apart (a structure's members,
  * registers pushed or popped) share one check of the whole range. Others may come between them,
  * with ranges of their own. Where a check fails, because the range crosses a page's end or the page
- * is not in the TLB, the same instructions follow out of line from there on with a check each; so
- * exceptions come where they belong, and no address that was checked is used after C has run.
+ * is not in the TLB, control goes to another block, made then, which begins with the instruction
+ * and has a check for each operand (MODE_APART); so exceptions come where they belong, and no
+ * address that was checked is used after C has run.
  *
  * T0, or T0 and T1 together, point to the operands of the range that was used last; env->kept to
  * those of ranges that come again after another. Whatever would need T0 ends the group; what writes
@@ -367,38 +368,34 @@ static void emit_member(struct tr *t, const struct insn *in, int64_t low, int64_
 	finish_flags(t, in);
 }
 
-static struct group *start_group(struct tr *t, const struct plan *p)
-{
-	struct group *g = &t->group[t->groups++];
-
-	*g = (struct group) {
-		.first = t->i,
-		.end = t->i + p->end,
-		.rip = t->rip,
-		.flags = t->flags,
-		.source = t->source,
-		.source_insn = t->source_insn,
-		.recover = t->recover,
-		.stub = t->stubs,
-	};
-	return g;
-}
-
 /* The check of the range that begins with the current instruction. */
-static void check_range(struct tr *t, const struct range *r, const struct group *g, int64_t stack)
+static void check_range(struct tr *t, const struct range *r, int64_t stack)
 {
 	const struct insn *in = &t->insn[t->i];
-	struct stub *s = new_stub(t, t->i == g->first ? STUB_GROUP : STUB_MEMBER);
+	struct stub *s = new_stub(t, STUB_APART);
 
-	s->group = g;
-	s->member = t->i;
+	s->rip = t->rip;
+	s->done = (uint8_t)t->i;
 	s->recover = t->recover;
+	s->source = t->source;
 	s->moved = (int32_t)stack;
 	if (is_stack(in))
 		stack_address(t, (int32_t)r->low);
 	else
 		effective_address(t, in, T0, r->low - displacement(in, t->next_rip));
 	check_access(t, s, r->written ? STORE_TLB : LOAD_TLB, (unsigned)(r->high - r->low));
+}
+
+void leave_group(struct tr *t, struct stub *s)
+{
+	if (s->moved)
+		move_stack(t, s->moved);
+	if (s->recover) {
+		t->source = s->source;
+		describe_flags(t);
+	}
+	give_back(t, s->done);
+	exit_block(t, s->rip, E_JMP, true);
 }
 
 /* The only operand of its range. */
@@ -419,8 +416,7 @@ static struct host_mem kept(unsigned range)
 }
 
 /* T0 = where the instruction's range begins. True: all is done. */
-static bool reach_range(struct tr *t, const struct plan *p, unsigned member, int *at,
-			const struct group *g, int64_t stack)
+static bool reach_range(struct tr *t, const struct plan *p, unsigned member, int *at, int64_t stack)
 {
 	int of = p->of[member];
 	const struct range *r = &p->range[of < 0 ? 0 : of];
@@ -435,7 +431,7 @@ static bool reach_range(struct tr *t, const struct plan *p, unsigned member, int
 	}
 	if (member)
 		spend_flags(t);
-	check_range(t, r, g, stack);
+	check_range(t, r, stack);
 	if (r->operands == 1 && !is_stack(in)) {
 		if (may_fault_on_host(in))
 			save_flags(t);
@@ -451,25 +447,24 @@ static bool reach_range(struct tr *t, const struct plan *p, unsigned member, int
 
 unsigned translate_group(struct tr *t)
 {
+	unsigned first = t->i;
 	int64_t stack = 0;
-	struct group *g;
 	struct plan p;
 	int at = -1;
 
-	if (t->groups == MOST_GROUPS || !make_plan(t, &p))
+	if (!make_plan(t, &p))
 		return 0;
 	keep_addresses(&p);
 	spend_flags(t);
-	g = start_group(t, &p);
 	t->joined = !spares_t1(t, &p);
 	t->grouped = true;
 	for (unsigned n = 0; n < p.end; n++) {
-		const struct insn *in = &t->insn[g->first + n];
+		const struct insn *in = &t->insn[first + n];
 
-		t->i = g->first + n;
+		t->i = first + n;
 		t->next_rip = t->rip + in->len;
 		set_place(t, t->i);
-		if (!reach_range(t, &p, n, &at, g, stack))
+		if (!reach_range(t, &p, n, &at, stack))
 			emit_member(t, in, p.of[n] < 0 ? 0 : p.range[p.of[n]].low, &stack);
 		t->rip = t->next_rip;
 	}
@@ -477,64 +472,6 @@ unsigned translate_group(struct tr *t)
 	t->offset = 0;
 	if (stack)
 		move_stack(t, (int32_t)stack);
-	t->stub[g->stub].after = t->e.at;
 	forget_held(t);
-	g->flags_after = t->flags;
-	g->checks = t->stubs - g->stub;
 	return p.end;
-}
-
-/*
- * Where a member's check has failed the rest of the group follows here, too. The flags are in
- * env->cc, or a description finds them: the one that the check's code had holds here as well.
- */
-static void enter_ungrouped(struct tr *t, struct stub *s)
-{
-	struct emit *e = &t->e;
-
-	spend_flags(t);
-	if (s->recover && !t->recover) {
-		t->recover = true;
-		t->flags = FLAGS_HOST;
-	}
-	if (s->moved) {
-		uint8_t *over = e_short_jump(e, E_JMP);
-
-		e_here(e, s->jumps[0]);
-		move_stack(t, s->moved);
-		e_here_short(e, over);
-	} else {
-		e_here(e, s->jumps[0]);
-	}
-	forget_held(t);
-}
-
-void translate_ungrouped(struct tr *t, const struct group *g)
-{
-	unsigned check = 1;
-
-	t->rip = g->rip;
-	t->flags = g->flags;
-	t->source = g->source;
-	t->source_insn = g->source_insn;
-	t->recover = g->recover;
-	for (unsigned i = g->first; i < g->end; i++) {
-		const struct insn *in = &t->insn[i];
-
-		t->i = i;
-		t->next_rip = t->rip + in->len;
-		if (check < g->checks && t->stub[g->stub + check].member == i)
-			enter_ungrouped(t, &t->stub[g->stub + check++]);
-		if (may_fault_on_host(in))
-			tcg_cold_add(t->env->cache, t->e.at,
-				     new_site(t, SEG_DS, 0, false, false, false));
-		translate_one(t, in);
-		t->rip = t->next_rip;
-	}
-	if (t->recover)
-		return;
-	if (g->flags_after & FLAGS_SAVED)
-		save_flags(t);
-	if (g->flags_after & FLAGS_HOST)
-		need_flags(t);
 }

@@ -34,18 +34,6 @@ static inline unsigned opcode_reg(const struct insn *in)
 /* Where the guest's arithmetic flags are. */
 enum flags_at { FLAGS_HOST = 1, FLAGS_SAVED = 2, FLAGS_BOTH = 3 };
 
-/* Instructions of a block whose memory operands lie together (group.c). */
-struct group {
-	unsigned first, end; /* their numbers */
-	uint64_t rip;	     /* of the first */
-	/* The flags before them, and after. */
-	enum flags_at flags, flags_after;
-	struct flag_source source;
-	unsigned source_insn;
-	bool recover;
-	unsigned stub, checks; /* the first of its checks', how many follow each other */
-};
-#define MOST_GROUPS (BLOCK_INSNS / 2)
 static_assert(BLOCK_INSNS <= 64, "a bit for each instruction");
 
 struct tr;
@@ -65,8 +53,7 @@ enum stub_kind {
 	STUB_SAVE_EXIT, /* saves the flags if `save`, then goes to `rip` */
 	STUB_FAR,	/* to `rip` on another page; saves the flags first if `save` */
 	STUB_BUDGET,	/* no room for the block in the budget: leaves for `rip` */
-	STUB_GROUP,	/* a group whose first check failed: one by one; `group` */
-	STUB_MEMBER,	/* the check of a later member's range failed: the rest one by one */
+	STUB_APART,	/* a group's check failed: on at `rip` with a check for each operand */
 	STUB_ROUNDS,	/* the rest of a loop's rounds (rounds.c): the first `done` instructions */
 };
 
@@ -86,16 +73,15 @@ struct stub {
 		uint8_t *retry;
 		uint64_t rip;
 		struct block_exit *exit;
-		const struct group *group;
 	};
 	union {
 		struct { /* of accesses */
 			memory_op op;
 			const struct insn *in;
 		};
-		struct {		 /* of a group's checks */
-			unsigned member; /* the instruction */
-			int32_t moved;	 /* what the group has added to the stack pointer so far */
+		struct { /* of a group's checks */
+			struct flag_source source;
+			int32_t moved; /* what the group has added to the stack pointer so far */
 		};
 	};
 	int arg;
@@ -103,13 +89,13 @@ struct stub {
 };
 static_assert(sizeof(struct stub) == 64, "a line");
 
-/* An instruction has two at most, in line or as one of a group that has its own; exits more. */
-#define MOST_STUBS (2 * BLOCK_INSNS + BLOCK_INSNS / 2 + 32)
+/* An instruction has two at most, or a group's check, whose way out is another; exits more. */
+#define MOST_STUBS (2 * BLOCK_INSNS + 32)
 
 /* Conditional branches in a block; what follows them may never run, and a third costs an eighth of
  * all translating for no gain. Each has an exit, and the end has two. */
 #define MOST_BRANCHES 2
-static_assert(MOST_BRANCHES + 2 <= BLOCK_EXITS, "exits of a block");
+static_assert(MOST_BRANCHES + 2 + BLOCK_INSNS <= BLOCK_EXITS, "exits of a block");
 
 /* A translation in progress. */
 struct tr {
@@ -150,8 +136,6 @@ struct tr {
 	struct stub stub[MOST_STUBS];
 	unsigned stubs;
 	uint64_t neighbours; /* instructions whose operands may begin, or be in, a group */
-	struct group group[MOST_GROUPS];
-	unsigned groups;
 };
 
 /* Instruction i is the one that is emitted next. */
@@ -290,8 +274,8 @@ void find_neighbours(struct tr *t);
 /* Emits the group that begins here, at one of `neighbours`, if there is one; how many instructions.
  */
 unsigned translate_group(struct tr *t);
-/* Its instructions with checks of their own. */
-void translate_ungrouped(struct tr *t, const struct group *g);
+/* Emits the way out where a check of its failed. */
+void leave_group(struct tr *t, struct stub *s);
 void emit_stubs(struct tr *t);
 /*
  * The jump back to the block's beginning, if the block is a loop whose rounds need no checks;
@@ -299,6 +283,10 @@ void emit_stubs(struct tr *t);
  */
 bool translate_rounds(struct tr *t, unsigned cc, bool in_memory);
 void emit_rounds(struct tr *t, const struct stub *s);
+/* The jump, condition or call `cc` to another block on the page; `apart`: in MODE_APART. */
+void exit_block(struct tr *t, uint64_t target, int cc, bool apart);
+/* At an exit after `done` instructions: counted execution's others have not run. */
+void give_back(struct tr *t, unsigned done);
 /* The end of a way out to another block on the page; the flags are in env->cc. */
 void jump_to_block(struct tr *t, uint64_t target);
 static inline uint64_t mask_rip(unsigned size, uint64_t rip)
