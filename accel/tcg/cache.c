@@ -151,7 +151,8 @@ struct tcg_cache *tcg_cache_new(size_t bytes, GError **err)
 		return NULL;
 	}
 	c->area[AREA_CODE] = (struct area) { c->write, c->size };
-	c->area[AREA_BLOCKS] = (struct area) { (uint8_t *)c->blocks, MOST_BLOCKS * sizeof(*c->blocks) };
+	c->area[AREA_BLOCKS] =
+		(struct area) { (uint8_t *)c->blocks, MOST_BLOCKS * sizeof(*c->blocks) };
 	c->area[AREA_NOTES] = (struct area) { c->notes, NOTES_SIZE };
 	c->area[AREA_SITES] = (struct area) { (uint8_t *)c->sites, MOST_SITES * sizeof(*c->sites) };
 	c->area[AREA_COLD] = (struct area) { (uint8_t *)c->cold, MOST_SITES * sizeof(*c->cold) };

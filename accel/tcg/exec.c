@@ -365,8 +365,6 @@ static enum tcg_translated find_or_translate(struct tcg_env *env, const struct f
 		tcg_unlock(env->world);
 		return TRANSLATE_MORE;
 	}
-	if (!*block)
-		__builtin_prefetch(f->host);
 	if (!*block && !watched(env, f)) {
 		tcg_unlock(env->world);
 		tcg_stop_pages(env);
@@ -441,6 +439,7 @@ static struct block *block_in(struct tcg_env *env, uint64_t rip, unsigned apart,
 		device_code_alone(env);
 	f.host = page.host ? page.host : fetch_device(env, &f, page.phys, linear & 4095, f.here);
 	f.global = page.global;
+	__builtin_prefetch(f.host);
 	tcg_page_kept(env, linear, &page);
 	for (;;) {
 		enum tcg_translated result = find_or_translate(env, &f, &b);

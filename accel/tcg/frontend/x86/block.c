@@ -4,7 +4,8 @@
 #include "accel/tcg/frontend/x86/translate.h"
 #include "accel/tcg/inspect.h"
 
-enum insn_result decode_one(struct tr *t, struct insn *in, const uint8_t *bytes, size_t n)
+static ALWAYS_INLINE enum insn_result decode(struct tr *t, struct insn *in, const uint8_t *bytes,
+					     size_t n)
 {
 	enum insn_result r = x86_decode(in, bytes, n, t->code_size);
 
@@ -19,26 +20,34 @@ enum insn_result decode_one(struct tr *t, struct insn *in, const uint8_t *bytes,
 	return r;
 }
 
+enum insn_result decode_one(struct tr *t, struct insn *in, const uint8_t *bytes, size_t n)
+{
+	return decode(t, in, bytes, n);
+}
+
 /* Decodes the block; the last instruction may be one that does not decode. */
 static enum insn_result decode_block(struct tr *t, const uint8_t *bytes, size_t n, unsigned most)
 {
 	size_t at = 0;
 	enum insn_result r = INSN_OK;
-	unsigned branches = 0;
+	unsigned i, operands = 0, branches = 0;
 
-	while (t->n < most) {
-		struct insn *in = &t->insn[t->n];
+	for (i = 0; i < most; i++) {
+		struct insn *in = &t->insn[i];
 
-		r = decode_one(t, in, bytes + at, n - at);
+		r = decode(t, in, bytes + at, n - at);
 		if (r != INSN_OK)
 			break;
 		at += in->len;
-		t->n++;
-		t->operands += (in->mem_bytes != 0) | (in->info->join >= JOIN_PUSH);
+		operands += (in->mem_bytes != 0) | (in->info->join >= JOIN_PUSH);
 		branches += in->row->kind == K_JCC;
-		if (at >= n || in->info->ends_block || branches == MOST_BRANCHES)
+		if (at >= n || in->info->ends_block || branches == MOST_BRANCHES) {
+			i++;
 			break;
+		}
 	}
+	t->n = i;
+	t->operands = operands;
 	return r;
 }
 
@@ -148,7 +157,6 @@ enum tcg_translated tcg_translate(struct tcg_env *env, struct block *b, const ui
 	t.b = b;
 	t.mode = b->mode;
 	t.code_size = b->mode & MODE_CODE64 ? 8 : b->mode & MODE_CODE32 ? 4 : 2;
-	t.n = t.operands = 0;
 	if (b->mode & MODE_COUNT)
 		most = MIN_OF(most, MOST_COUNTED); /* it must end where it was decoded to */
 	t.bytes = bytes;

@@ -331,6 +331,7 @@ static struct insn_row_info find_info(const struct insn_row *row)
 	if (row->vex)
 		info.prefixes = (uint8_t)BIT(row->prefix);
 	find_registers(row, &info);
+	info.writes_bytes = info.names_bytes & info.names_written;
 	find_memory(row, &info);
 	find_opcode(row, &info);
 	info.fits = !(row->attr & (A_I64 | A_O64)) && !row->ext && !row->rm &&
@@ -464,10 +465,24 @@ static uint8_t next(struct reader *r)
 	return *r->at++;
 }
 
+static int32_t next_4(struct reader *r)
+{
+	int32_t v;
+
+	memcpy(&v, r->at, sizeof(v));
+	r->at += sizeof(v);
+	return v;
+}
+
+/* Not wider than need be: the processor finds two stores in one load only when they are done. */
 static uint64_t next_le(struct reader *r, unsigned size)
 {
 	uint64_t v;
 
+	if (likely(size == 1))
+		return next(r);
+	if (likely(size == 4))
+		return (uint32_t)next_4(r);
 	memcpy(&v, r->at, sizeof(v));
 	r->at += size;
 	return v & ones(size);
@@ -477,6 +492,10 @@ static int64_t next_signed(struct reader *r, unsigned size)
 {
 	unsigned shift = 64 - 8 * size;
 
+	if (likely(size == 1))
+		return (int8_t)next(r);
+	if (likely(size == 4))
+		return next_4(r);
 	return size ? (int64_t)(next_le(r, size) << shift) >> shift : 0;
 }
 
@@ -628,10 +647,10 @@ static void read_address(struct reader *r, struct insn *in, unsigned code_size)
 		if (mod == 1) {
 			in->disp = (int8_t)next(r);
 		} else if (mod == 2) {
-			in->disp = next_signed(r, 4);
+			in->disp = next_4(r);
 		} else if ((base & 7) == 5) {
 			in->base = -1;
-			in->disp = next_signed(r, 4);
+			in->disp = next_4(r);
 		}
 	}
 	in->segment = in->base == RSP || in->base == RBP ? SEG_SS : SEG_DS;
@@ -646,6 +665,14 @@ static void set_sizes(struct insn *in, unsigned code_size)
 
 	in->operand_size = w.size;
 	in->sizes = sizes_of[w.sizes + in->l];
+}
+
+/* How much of the memory operand is accessed. */
+static void take_memory(struct insn *in)
+{
+	in->mem_bytes = in->sizes[in->info->mem];
+	in->mem_written = in->info->mem_written;
+	in->mem_read = in->info->mem_read;
 }
 
 static bool read_operands(struct reader *r, struct insn *in)
@@ -701,6 +728,7 @@ static bool read_operands(struct reader *r, struct insn *in)
 			in->mem = true;
 			in->base = in->index = -1;
 			in->disp = (int64_t)next_le(r, in->address_size);
+			take_memory(in);
 			in->segment = in->segment_override != 0xff ? in->segment_override : SEG_DS;
 			break;
 		case OPK_X:
@@ -742,14 +770,6 @@ static bool special_rules(const struct insn *in)
 	return !in->l;
 }
 
-static void take_memory(struct insn *in)
-{
-	/* Without branches, which nobody could predict. */
-	in->mem_bytes = (uint16_t)(insn_size(in, in->info->mem) & -(unsigned)in->mem);
-	in->mem_written = in->mem & in->info->mem_written;
-	in->mem_read = in->mem & in->info->mem_read;
-}
-
 /* `bytes`: which are bytes that may be AH to BH, numbered from 4 on. */
 static unsigned all_named(const struct insn *in, unsigned names, unsigned bytes)
 {
@@ -772,14 +792,18 @@ unsigned operand_registers(const struct insn *in)
 static unsigned find_written(const struct insn *in)
 {
 	unsigned names = in->info->names_written & ~(in->mem * (unsigned)NAMES_RM);
-	unsigned bytes = in->info->names_bytes & names & ((unsigned)(in->has_rex | in->vex) - 1);
 	unsigned written = in->info->written;
 
-	if (likely(!bytes && names == NAMES_REG))
-		return written | 1u << in->reg4;
-	if (likely(!bytes && names == NAMES_RM))
-		return written | 1u << in->rm4;
-	return names ? written | all_named(in, names, bytes) : written;
+	if (likely(!in->info->writes_bytes)) {
+		if (likely(names == NAMES_REG))
+			return written | 1u << in->reg4;
+		if (likely(names == NAMES_RM))
+			return written | 1u << in->rm4;
+		if (!names)
+			return written;
+	}
+	return written |
+	       all_named(in, names, in->has_rex | in->vex ? 0 : in->info->names_bytes & names);
 }
 
 bool insn_mem_aligned(const struct insn *in)
@@ -892,8 +916,10 @@ static bool decode_operands(struct reader *r, struct insn *in, struct slot slot,
 	if (!find_row(in, slot, prefix, code_size))
 		return false;
 	set_sizes(in, code_size);
-	if (in->has_modrm && in->mod != 3)
+	if (in->has_modrm && in->mod != 3) {
 		read_address(r, in, code_size);
+		take_memory(in);
+	}
 	if (!read_operands(r, in) || (unlikely(in->info->special) && !special_rules(in)))
 		return false;
 	return likely(!in->lock) || (in->row->attr & A_LOCK && in->mem);
@@ -959,7 +985,6 @@ enum insn_result x86_decode(struct insn *in, const uint8_t *bytes, size_t n, uns
 	in->len = (uint8_t)(r.at - copy);
 	if (!good || in->row->kind == K_UD)
 		return INSN_UNDEFINED;
-	take_memory(in);
 	in->written = (uint16_t)find_written(in);
 	in->flags = find_flags(in);
 	return INSN_OK;

@@ -196,11 +196,8 @@ void describe_flags(struct tr *t)
 	e_store_imm(&t->e, 4, ENV(cc), (int32_t)cc);
 }
 
-/* Before code that destroys the host's flags for its own purposes. */
-void spend_flags(struct tr *t)
+void spend_live_flags(struct tr *t)
 {
-	if (t->recover)
-		return;
 	if (recoverable(t)) {
 		t->recover = true;
 		return;
@@ -209,19 +206,8 @@ void spend_flags(struct tr *t)
 	t->flags = FLAGS_SAVED;
 }
 
-void flags_before(struct tr *t, const struct insn *in)
+void set_flags(struct tr *t, const struct insn *in)
 {
-	struct flag_class f = insn_flags(in);
-
-	if (f.use || (f.def && f.def != FLAGS_ALL))
-		need_flags(t);
-}
-
-/* The instruction's flags are the host's after it. */
-void finish_flags(struct tr *t, const struct insn *in)
-{
-	if (!insn_flags(in).def)
-		return;
 	t->flags = FLAGS_HOST;
 	t->recover = false;
 	t->source = flag_source(in);

@@ -59,6 +59,9 @@ static bool can_join(const struct insn *in, int64_t stack)
 {
 	if (in->refused >= 0 || (stack && may_fault_on_host(in)))
 		return false;
+	/* Most are. */
+	if (in->info->join == JOIN_TEMPLATE)
+		return !(stack && operand_registers(in) & BIT(RSP));
 	switch (in->info->join) {
 	case JOIN_NOP:
 		return true;
@@ -71,8 +74,6 @@ static bool can_join(const struct insn *in, int64_t stack)
 	case JOIN_CMPXCHG:
 		if (in->opcode == 0xb0 && !in->has_rex && in->reg >= 4)
 			return false;
-		/* Fall through. */
-	case JOIN_TEMPLATE:
 		return !(stack && operand_registers(in) & BIT(RSP));
 	case JOIN_PUSH:
 		return in->operand_size == 8 && !in->mem &&
@@ -157,16 +158,19 @@ void find_neighbours(struct tr *t)
 
 	for (unsigned i = 0; i < t->n; i++) {
 		const struct insn *in = &t->insn[i];
-		bool joins = can_join(in, 0);
+		unsigned join = in->info->join;
 		struct operand o;
+		bool joins;
 
 		rip += in->len;
-		apart |= (in->info->join == JOIN_NOT) | (in->refused >= 0);
-		apart |= in->info->join == JOIN_LEA && !joins;
-		if (!in->mem_bytes && !is_stack(in)) {
+		apart |= (join == JOIN_NOT) | (in->refused >= 0);
+		if (join == JOIN_LEA)
+			apart |= !can_join(in, 0);
+		if (!in->mem_bytes && join < JOIN_PUSH) {
 			written |= in->written;
 			continue;
 		}
+		joins = can_join(in, 0);
 		if (apart || !joins) {
 			opened = 0;
 			stack = 0;

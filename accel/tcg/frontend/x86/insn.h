@@ -291,18 +291,19 @@ struct insn_row_info {
 	bool simple : 1;	   /* there are no registers of other kinds, nor bytes */
 	bool anywhere : 1;	   /* CPUID alone says whether it can be used */
 	bool mem_read : 1, mem_written : 1;
-	bool flags_vary : 1;  /* not only with the row */
-	bool fpu_waits : 1;   /* a pending x87 exception comes first */
-	bool ends : 1;	      /* it is over when its memory has been accessed */
-	bool always : 1;      /* it can be used everywhere */
-	bool fpu : 1;	      /* CR0 and CR4 may refuse it */
-	bool host_faults : 1; /* the host's instruction may fault on its own */
-	bool plain : 1;	      /* `written` tells all that it does, beside flags and operands */
-	bool ends_block : 1;  /* nothing after it is part of the block */
-	uint8_t prefixes;     /* which fit: a bit for each; with VEX, for each of PFX_ (decode.c) */
-	uint8_t operands;     /* beside those in ModRM (decode.c) */
-	uint8_t imm;	      /* the immediate's size code */
-	uint8_t mem;	      /* that of an operand that can be memory; SZ_0: not touched */
+	bool flags_vary : 1;   /* not only with the row */
+	bool fpu_waits : 1;    /* a pending x87 exception comes first */
+	bool ends : 1;	       /* it is over when its memory has been accessed */
+	bool always : 1;       /* it can be used everywhere */
+	bool fpu : 1;	       /* CR0 and CR4 may refuse it */
+	bool host_faults : 1;  /* the host's instruction may fault on its own */
+	bool plain : 1;	       /* `written` tells all that it does, beside flags and operands */
+	bool writes_bytes : 1; /* and they may be AH to BH */
+	bool ends_block : 1;   /* nothing after it is part of the block */
+	uint8_t prefixes; /* which fit: a bit for each; with VEX, for each of PFX_ (decode.c) */
+	uint8_t operands; /* beside those in ModRM (decode.c) */
+	uint8_t imm;	  /* the immediate's size code */
+	uint8_t mem;	  /* that of an operand that can be memory; SZ_0: not touched */
 	uint8_t names, names_written, names_bytes; /* NAMES_ bits */
 	uint16_t written;			   /* general registers that are no operands */
 	uint8_t join;				   /* enum insn_join */

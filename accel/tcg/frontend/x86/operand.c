@@ -469,7 +469,7 @@ static ALWAYS_INLINE struct e_word template_bytes(const struct tr *t, const stru
 
 /* Most instructions have operands that ModRM names and the host's registers hold; false: this has
  * others. */
-static bool simple_op(struct tr *t, const struct insn *in, bool with_flags)
+static ALWAYS_INLINE bool simple_op(struct tr *t, const struct insn *in, bool with_flags)
 {
 	const struct insn_row_info *info = in->info;
 	unsigned reg = in->reg, rm = in->rm;

@@ -327,7 +327,7 @@ static void translate_vzero(struct tr *t, const struct insn *in)
 	}
 }
 
-static void translate_plain(struct tr *t, const struct insn *in)
+static ALWAYS_INLINE void translate_plain(struct tr *t, const struct insn *in)
 {
 	/* What may fault has the old flags in memory; with memory, so has the address check. */
 	if (insn_mem_bytes(in)) {

@@ -204,7 +204,12 @@ int64_t displacement(const struct insn *in, uint64_t next_rip);
 /* Whether it is done by a copy of itself whose memory operand was checked before. */
 bool can_copy(const struct insn *in);
 /* Before code that destroys the host's flags for its own purposes. */
-void spend_flags(struct tr *t);
+void spend_live_flags(struct tr *t);
+static inline void spend_flags(struct tr *t)
+{
+	if (!t->recover && t->flags != FLAGS_SAVED)
+		spend_live_flags(t);
+}
 /*
  * Whether the flags that the host holds are overwritten at `target`, on the block's page, before
  * anything but an exception can see them; then the block depends on the bytes there. describe_flags
@@ -213,8 +218,20 @@ void spend_flags(struct tr *t);
 bool recoverable_at(struct tr *t, uint64_t target);
 void describe_flags(struct tr *t);
 /* The flags that an instruction reads, or leaves as they are, are in the host's register. */
-void flags_before(struct tr *t, const struct insn *in);
-void finish_flags(struct tr *t, const struct insn *in);
+static inline void flags_before(struct tr *t, const struct insn *in)
+{
+	struct flag_class f = insn_flags(in);
+
+	if (f.use || (f.def && f.def != FLAGS_ALL))
+		need_flags(t);
+}
+/* The instruction's flags are the host's after it. */
+void set_flags(struct tr *t, const struct insn *in);
+static inline void finish_flags(struct tr *t, const struct insn *in)
+{
+	if (insn_flags(in).def)
+		set_flags(t, in);
+}
 /* The register of a PUSH or POP by its opcode or ModRM. */
 unsigned pushed_register(const struct insn *in);
 /* Memory operations: an immediate; a register (size << 8 | guest register); into T0. */
