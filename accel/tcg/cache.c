@@ -20,16 +20,8 @@
 #define NOTES_ROOM 8192 /* for one block */
 #define THUNKS_SIZE (THUNKS * TCG_THUNK_SIZE)
 
-/* What the cache is made of grows to the end of one that is reserved, and is never given back. */
-enum { AREA_CODE, AREA_BLOCKS, AREA_NOTES, AREA_SITES, AREA_COLD, AREAS };
-struct area {
-	uint8_t *start;
-	size_t size, ready; /* `ready` bytes have memory */
-};
-
 struct tcg_cache {
 	struct tcg_world world;
-	struct area area[AREAS];
 	struct jump_cache_entry *no_jumps;
 	uint8_t *write, *run;
 	size_t size, used;
@@ -150,12 +142,6 @@ struct tcg_cache *tcg_cache_new(size_t bytes, GError **err)
 		tcg_cache_free(c);
 		return NULL;
 	}
-	c->area[AREA_CODE] = (struct area) { c->write, c->size };
-	c->area[AREA_BLOCKS] =
-		(struct area) { (uint8_t *)c->blocks, MOST_BLOCKS * sizeof(*c->blocks) };
-	c->area[AREA_NOTES] = (struct area) { c->notes, NOTES_SIZE };
-	c->area[AREA_SITES] = (struct area) { (uint8_t *)c->sites, MOST_SITES * sizeof(*c->sites) };
-	c->area[AREA_COLD] = (struct area) { (uint8_t *)c->cold, MOST_SITES * sizeof(*c->cold) };
 	memset(c->hash, 0xff, sizeof(c->hash));
 	memset(c->pages, 0xff, sizeof(c->pages));
 	for (unsigned i = 0; i < JUMP_CACHE_ENTRIES; i++)
@@ -238,31 +224,10 @@ bool tcg_cache_early(struct tcg_cache *c, bool early)
 	return c->early;
 }
 
-/* Memory comes in pieces: a page fault for every page was a quarter of all translating. */
-#define PIECE (128 * KIB)
-static void make_ready(struct area *a, size_t used)
-{
-	if (likely(used < a->ready))
-		return;
-	/* Where the kernel has no such advice, or no memory, page faults do it. */
-	madvise(a->start + a->ready, MIN_OF(PIECE, a->size - a->ready), MADV_POPULATE_WRITE);
-	a->ready = MIN_OF(a->ready + PIECE, a->size);
-}
-
-static void make_all_ready(struct tcg_cache *c)
-{
-	make_ready(&c->area[AREA_CODE], c->used + 4 * KIB);
-	make_ready(&c->area[AREA_BLOCKS], c->nblocks * sizeof(*c->blocks));
-	make_ready(&c->area[AREA_NOTES], c->notes_used + KIB);
-	make_ready(&c->area[AREA_SITES], c->nsites * sizeof(*c->sites) + KIB);
-	make_ready(&c->area[AREA_COLD], c->ncold * sizeof(*c->cold) + KIB);
-}
-
 struct block *tcg_block_begin(struct tcg_cache *c)
 {
 	struct block *b;
 
-	make_all_ready(c);
 	if (c->nblocks == MOST_BLOCKS || c->size - c->used < TCG_BLOCK_ROOM ||
 	    NOTES_SIZE - c->notes_used < NOTES_ROOM)
 		return NULL;

@@ -577,6 +577,7 @@ TEST(instructions_do_what_the_bare_cpu_does)
 		cases = 1;
 	wanted_of_each = each ? atol(each) : 0;
 	make_loops = getenv("MOA_LOOPS") != NULL;
+	make_neighbours = getenv("MOA_NEIGHBOURS") != NULL;
 	set_up();
 	list_rows(only, extensions_named(ext));
 	for (; (each && !this) || done < cases; done += BATCH) {

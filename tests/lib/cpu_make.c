@@ -581,7 +581,7 @@ struct draft {
 	struct loop loop;
 };
 
-bool make_loops;
+bool make_loops, make_neighbours;
 
 /* What kind of case it becomes. */
 static void begin(struct draft *d)
@@ -594,9 +594,9 @@ static void begin(struct draft *d)
 	choose_segments();
 	near_bases[0] = near_bases[1] = near_index = -1;
 	near_absolute = false;
-	if (d->many && !make_loops && test_below(8)) {
+	if (d->many && !make_loops && !make_neighbours && test_below(8)) {
 		d->want = 4 + test_below(9);
-	} else if (make_loops || test_below(3) == 0) {
+	} else if (make_loops || make_neighbours || test_below(3) == 0) {
 		near_bases[0] = choose_base();
 		near_bases[1] = near_bases[0] < 0 || test_below(3) == 0 ? -1 : choose_base();
 		if (near_bases[0] >= 0)

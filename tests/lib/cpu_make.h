@@ -31,8 +31,8 @@ struct made_case {
 	bool any_address, has_mask, has_byte_mask, has_mmx, has_half, has_rep, x87_store;
 };
 extern struct made_case made;
-/* Every case that can be a loop is one. */
-extern bool make_loops;
+/* Every case that can be a loop, or one of operands that lie together, is one. */
+extern bool make_loops, make_neighbours;
 
 /* stack_half is one of these. */
 extern const uint32_t case_stack_halves[6];

@@ -803,7 +803,7 @@ static unsigned find_written(const struct insn *in)
 			return written;
 	}
 	return written |
-	       all_named(in, names, in->has_rex | in->vex ? 0 : in->info->names_bytes & names);
+	       all_named(in, names, (in->has_rex | in->vex) ? 0 : in->info->names_bytes & names);
 }
 
 bool insn_mem_aligned(const struct insn *in)
