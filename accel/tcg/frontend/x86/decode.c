@@ -405,7 +405,6 @@ __attribute__((constructor)) static void sort_rows(void)
 	assert(x86_row_count <= ARRAY_LEN(rows));
 	for (unsigned i = 0; i < x86_row_count; i++) {
 		const struct insn_row *r = &x86_rows[i];
-
 		struct slot *s = &slots[r->vex][r->map][r->opcode];
 
 		s->count++;
@@ -445,7 +444,6 @@ __attribute__((constructor)) static void sort_rows(void)
 	}
 	for (unsigned i = 0; i < 2 * MAPS * 256; i++) {
 		struct slot *s = &slots[i / (MAPS * 256)][i / 256 % MAPS][i % 256];
-
 		bool by_reg = s->count > 1;
 
 		for (unsigned k = 0; k < s->count; k++)
@@ -454,8 +452,9 @@ __attribute__((constructor)) static void sort_rows(void)
 	}
 }
 
-/* What is read beyond the end is 0; whether that happened is asked once, at the end. */
-#define READ_AHEAD 48
+/* What is read beyond the end is 0; whether that happened is asked once, at the end: up to there
+ * an instruction with all that it can have reads so much. */
+#define MOST_READ 48
 struct reader {
 	const uint8_t *at;
 };
@@ -927,7 +926,7 @@ static bool decode_operands(struct reader *r, struct insn *in, struct slot slot,
 
 enum insn_result x86_decode(struct insn *in, const uint8_t *bytes, size_t n, unsigned code_size)
 {
-	_Alignas(uint64_t) uint8_t copy[READ_AHEAD];
+	_Alignas(uint64_t) uint8_t copy[MOST_READ];
 	struct reader r = { .at = copy };
 	const uint8_t *end = copy + MIN_OF(n, (size_t)LONGEST);
 	unsigned map = MAP_1, prefix = 0;
