@@ -166,7 +166,7 @@ void find_neighbours(struct tr *t)
 		apart |= (join == JOIN_NOT) | (in->refused >= 0);
 		if (join == JOIN_LEA)
 			apart |= !can_join(in, 0);
-		if (!in->mem_bytes && join < JOIN_PUSH) {
+		if (!in->mem_bytes && !is_stack(in)) {
 			written |= in->written;
 			continue;
 		}
