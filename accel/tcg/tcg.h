@@ -475,6 +475,7 @@ enum {
 #undef X
 		THUNKS
 };
+/* Where they are written, one after the other. */
 #define TCG_THUNK_SIZE 16
 const uint8_t *tcg_code_thunks(const struct tcg_cache *c);
 /* The out-of-line copy of an instruction, for host faults in it: from `code` on it is site n's. */

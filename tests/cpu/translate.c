@@ -610,7 +610,7 @@ TEST(instructions_do_what_the_bare_cpu_does)
 	if (each)
 		tell_extensions();
 	CHECK(wrong == 0);
-	CHECK(only || ext || this || ways_out_of_groups() > 1000);
+	CHECK(only || ext || done < 400000 || ways_out_of_groups() > 1000);
 	if (each)
 		printf("%ld cases in all\n", done);
 }

@@ -742,7 +742,7 @@ static bool read_operands(struct reader *r, struct insn *in)
 				return false;
 			break;
 		case OPK_C: {
-			unsigned n = in->reg | (in->rex & INSN_REX_R ? 8 : 0);
+			unsigned n = in->reg4;
 
 			if (n != 0 && n != 2 && n != 3 && n != 4 && n != 8)
 				return false;

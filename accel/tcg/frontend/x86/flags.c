@@ -53,8 +53,7 @@ static struct flag_source flag_source(const struct insn *in)
 	static const uint8_t kinds[] = { FLAGS_ADD, FLAGS_RESULT, 0,	    0, FLAGS_RESULT,
 					 FLAGS_SUB, FLAGS_RESULT, FLAGS_CMP };
 	struct flag_source f = { .src = FLAGS_IMMEDIATE, .imm = (int32_t)in->imm };
-	unsigned op = in->opcode, reg = in->reg | (in->rex & INSN_REX_R ? 8u : 0),
-		 rm = modrm_rm(in);
+	unsigned op = in->opcode, reg = in->reg4, rm = in->rm4;
 
 	if (in->row->map != MAP_1 || in->vex || in->mem || in->row->kind != K_T)
 		return f;

@@ -485,7 +485,7 @@ void load_target(struct tr *t, const struct insn *in)
 		access_memory(t, in, in->segment, in->operand_size, true, false, op_load_t0,
 			      in->operand_size);
 	} else {
-		get_reg(t, T0, modrm_rm(in));
+		get_reg(t, T0, in->rm4);
 		if (in->operand_size == 2)
 			e_movzx16(&t->e, T0, T0);
 		else if (in->operand_size == 4)

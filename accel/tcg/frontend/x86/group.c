@@ -67,8 +67,8 @@ static bool can_join(const struct insn *in, int64_t stack)
 		return true;
 	case JOIN_LEA:
 		if (in->operand_size != in->address_size || in->operand_size < 4 ||
-		    !in_host_register(in->reg | (in->rex & INSN_REX_R ? 8 : 0)) ||
-		    !in_host_register(in->base) || !in_host_register(in->index))
+		    !in_host_register(in->reg4) || !in_host_register(in->base) ||
+		    !in_host_register(in->index))
 			return false;
 		return !(stack && (in->base == RSP || operand_registers(in) & BIT(RSP)));
 	case JOIN_CMPXCHG:
@@ -366,7 +366,7 @@ static void emit_member(struct tr *t, const struct insn *in, int64_t low, int64_
 	flags_before(t, in);
 	t->offset = (int32_t)(displacement(in, t->next_rip) + (in->base == RSP ? *stack : 0) - low);
 	if (in->row->kind == K_LEA)
-		effective_address(t, in, host_reg(in->reg | (in->rex & INSN_REX_R ? 8u : 0)), 0);
+		effective_address(t, in, host_reg(in->reg4), 0);
 	else if (in->row->kind != K_NOP)
 		template_op(t, in, 0);
 	finish_flags(t, in);
@@ -380,8 +380,7 @@ static void check_range(struct tr *t, const struct range *r, int64_t stack)
 
 	s->rip = t->rip;
 	s->done = (uint8_t)t->i;
-	s->recover = t->recover;
-	s->source = t->source;
+	s->source = t->recover ? t->source : (struct flag_source) { 0 };
 	s->moved = (int32_t)stack;
 	if (is_stack(in))
 		stack_address(t, (int32_t)r->low);
@@ -394,7 +393,7 @@ void leave_group(struct tr *t, struct stub *s)
 {
 	if (s->moved)
 		move_stack(t, s->moved);
-	if (s->recover) {
+	if (s->source.kind) {
 		t->source = s->source;
 		describe_flags(t);
 	}

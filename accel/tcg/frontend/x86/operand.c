@@ -318,8 +318,6 @@ static void operand_access(const struct insn *in, unsigned i, bool *read, bool *
 static void lay_out(const struct insn *in, bool grouped, struct layout *l)
 {
 	static const int8_t all[] = { T1, T0, STORE_TLB }, not_t0[] = { T1, STORE_TLB, LOAD_TLB };
-	unsigned rex_r = in->rex & INSN_REX_R ? 8 : 0, rex_b = in->rex & INSN_REX_B ? 8 : 0;
-
 	l->reg = l->rm = l->vvvv = l->opcode_reg = -1;
 	l->byte_reg = l->byte_rm = l->high_reg = l->high_rm = l->is4 = false;
 	l->temps = 0;
@@ -339,7 +337,7 @@ static void lay_out(const struct insn *in, bool grouped, struct layout *l)
 				l->high_reg = true;
 				l->reg = in->reg;
 			} else {
-				l->reg = place(l, in->reg | rex_r, read, write);
+				l->reg = place(l, in->reg4, read, write);
 			}
 			break;
 		case OPK_E:
@@ -351,7 +349,7 @@ static void lay_out(const struct insn *in, bool grouped, struct layout *l)
 				l->high_rm = true;
 				l->rm = in->rm;
 			} else {
-				l->rm = place(l, in->rm | rex_b, read, write);
+				l->rm = place(l, in->rm4, read, write);
 			}
 			break;
 		case OPK_B:
@@ -363,11 +361,11 @@ static void lay_out(const struct insn *in, bool grouped, struct layout *l)
 				l->high_rm = true;
 				l->opcode_reg = in->opcode & 7;
 			} else {
-				l->opcode_reg = place(l, (in->opcode & 7) | rex_b, read, write);
+				l->opcode_reg = place(l, opcode_reg(in), read, write);
 			}
 			break;
 		case OPK_V:
-			l->reg = (int)(in->reg | rex_r);
+			l->reg = in->reg4;
 			break;
 		case OPK_P:
 			l->reg = in->reg;
@@ -375,7 +373,7 @@ static void lay_out(const struct insn *in, bool grouped, struct layout *l)
 		case OPK_W:
 		case OPK_U:
 			if (!in->mem)
-				l->rm = (int)(in->rm | rex_b);
+				l->rm = in->rm4;
 			break;
 		case OPK_Q:
 		case OPK_N:
@@ -452,13 +450,13 @@ static ALWAYS_INLINE struct e_word template_bytes(const struct tr *t, const stru
 	bool opsize16 = info->by_prefix && in->operand_size == 2;
 	struct e_word w = { 0 };
 
-	if (unlikely(in->lock) && keeps_lock(t, in))
+	if (unlikely(keeps_lock(t, in)))
 		e_add(&w, 0xf0);
 	if (opsize16)
 		e_add(&w, 0x66);
 	if (info->host_prefix && !(info->host_prefix == 0x66 && opsize16))
 		e_add(&w, info->host_prefix);
-	if (info->by_prefix ? in->operand_size == 8 : in->rex & INSN_REX_W && t->code_size == 8)
+	if (template_w(t, in, info->by_prefix))
 		rex |= 8;
 	if (rex)
 		e_add(&w, 0x40 | rex);

@@ -49,7 +49,7 @@ static bool adds_constant(const struct tr *t, const struct insn *in, unsigned *r
 		return false;
 	*by = (int32_t)in->imm;
 	if (in->row->kind == K_LEA) {
-		*reg = modrm_reg(in);
+		*reg = in->reg4;
 		*by = in->disp;
 		return in->base == (int)*reg && in->index < 0 && in->address_size == t->code_size;
 	}
@@ -58,7 +58,7 @@ static bool adds_constant(const struct tr *t, const struct insn *in, unsigned *r
 		*by = op & 8 ? -1 : 1;
 		return true;
 	}
-	*reg = modrm_rm(in);
+	*reg = in->rm4;
 	if (in->row->kind == K_INCDEC) {
 		*by = in->reg & 1 ? -1 : 1;
 		return op == 0xff && !in->mem;
@@ -402,7 +402,7 @@ static void copy_one(struct tr *t, const struct insn *in, const int64_t *so_far,
 	}
 	flags_before(t, in);
 	if (in->row->kind == K_LEA) {
-		effective_address(t, in, host_reg(modrm_reg(in)), 0);
+		effective_address(t, in, host_reg(in->reg4), 0);
 	} else if (in->row->kind != K_NOP) {
 		t->placed = insn_mem_bytes(in) != 0;
 		if (t->placed)

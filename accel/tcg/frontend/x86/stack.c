@@ -95,7 +95,7 @@ void push_value(struct tr *t, const struct insn *in, uint64_t v)
 
 unsigned pushed_register(const struct insn *in)
 {
-	return OPERAND_KIND(in->row->operand[0]) == OPK_Z ? opcode_reg(in) : modrm_rm(in);
+	return OPERAND_KIND(in->row->operand[0]) == OPK_Z ? opcode_reg(in) : in->rm4;
 }
 
 void translate_push(struct tr *t, const struct insn *in)

@@ -60,7 +60,7 @@ static void translate_xchg(struct tr *t, const struct insn *in)
 
 static void translate_lea(struct tr *t, const struct insn *in)
 {
-	unsigned dst = modrm_reg(in), size = in->operand_size;
+	unsigned dst = in->reg4, size = in->operand_size;
 	int host = host_reg(dst);
 
 	if (host != HOST_NONE && size == in->address_size && size >= 4) {
@@ -163,7 +163,7 @@ static void translate_btm(struct tr *t, const struct insn *in)
 
 	spend_flags(t);
 	/* tmp[0]: the bit in its word; tmp[1]: how far away the word is. */
-	get_reg(t, T0, modrm_reg(in));
+	get_reg(t, T0, in->reg4);
 	e_mov(e, 4, T1, T0);
 	e_alu_imm(e, 4, 4, T1, (int)(8 * size - 1));
 	e_store(e, 8, ENV(tmp[0]), T1);
@@ -242,11 +242,11 @@ static void translate_helper(struct tr *t, const struct insn *in, tcg_helper fn,
 			size = 1;
 	a.kind = in->row->kind;
 	a.opcode = in->opcode;
-	a.reg = modrm_reg(in) & 15;
+	a.reg = in->reg4 & 15;
 	for (unsigned i = 0; i < 2; i++)
 		if (OPERAND_KIND(in->row->operand[i]) == OPK_S)
 			a.reg = in->reg & 7; /* REX.R means nothing */
-	a.rm = modrm_rm(in) & 15;
+	a.rm = in->rm4 & 15;
 	a.ext = in->reg & 3;
 	a.size = (uint8_t)size;
 	a.segment = in->mem || in->row->kind == K_OUTS ? in->segment & 15 : SEG_DS;
@@ -287,8 +287,8 @@ static void translate_vector(struct tr *t, const struct insn *in)
 
 	a.kind = in->row->kind;
 	a.opcode = in->opcode;
-	a.reg = modrm_reg(in) & 15;
-	a.rm = modrm_rm(in) & 15;
+	a.reg = in->reg4 & 15;
+	a.rm = in->rm4 & 15;
 	a.vvvv = in->vvvv & 15;
 	a.l = in->l;
 	a.w = in->vex_w;

@@ -15,17 +15,7 @@
 #define STORE_TLB HOST_R14
 #define GUEST_RSP HOST_R10
 
-/* Registers that ModRM and the opcode name, with REX. */
-static inline unsigned modrm_rm(const struct insn *in)
-{
-	return in->rm | (in->rex & INSN_REX_B ? 8u : 0);
-}
-
-static inline unsigned modrm_reg(const struct insn *in)
-{
-	return in->reg | (in->rex & INSN_REX_R ? 8u : 0);
-}
-
+/* The register that the opcode names, with REX. */
 static inline unsigned opcode_reg(const struct insn *in)
 {
 	return (in->opcode & 7) | (in->rex & INSN_REX_B ? 8u : 0);
@@ -64,7 +54,6 @@ struct stub {
 	bool xored;	   /* T0 holds the address xor the tag */
 	bool save;	   /* the flags first */
 	bool described;	   /* so are the flags, at the jump */
-	bool recover;	   /* as in struct tr, at its check */
 	uint8_t cc;	   /* the condition of the jump back */
 	uint8_t done;	   /* instructions of the block that were executed */
 	uint8_t *jumps[2]; /* to the stub; NULL for none */
@@ -79,8 +68,8 @@ struct stub {
 			memory_op op;
 			const struct insn *in;
 		};
-		struct { /* of a group's checks */
-			struct flag_source source;
+		struct {			   /* of a group's checks */
+			struct flag_source source; /* as in a site */
 			int32_t moved; /* what the group has added to the stack pointer so far */
 		};
 	};
@@ -203,8 +192,8 @@ int refused(const struct tr *t, const struct insn *in);
 int64_t displacement(const struct insn *in, uint64_t next_rip);
 /* Whether it is done by a copy of itself whose memory operand was checked before. */
 bool can_copy(const struct insn *in);
-/* Before code that destroys the host's flags for its own purposes. */
 void spend_live_flags(struct tr *t);
+/* Before code that destroys the host's flags for its own purposes. */
 static inline void spend_flags(struct tr *t)
 {
 	if (!t->recover && t->flags != FLAGS_SAVED)
