@@ -4,15 +4,6 @@ from debian import *
 from moa import *
 
 
-def seen(console):
-    """What the console shows, without its moves of the cursor."""
-    try:
-        console.text += console.socket.recv(65536).decode(errors="replace")
-    except socket.timeout:
-        pass
-    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", console.text)
-
-
 def boot(tmp, engine, limit, *disk):
     """GRUB's rescue system from a disk, or as a floppy image among the firmware's files."""
     image = package_file("grub-rescue-pc", "usr/lib/grub-rescue/grub-rescue-floppy.img")
@@ -32,7 +23,7 @@ def boot(tmp, engine, limit, *disk):
         for command, answer in (("lsmmap", "base_addr = 0x100000, length = 0x"), ("cpuid -l", "grub>"), ("echo $?:a''b", "0:ab")):
             console.text = ""
             console.socket.sendall(command.encode() + b"\r")
-            wait_for(lambda: answer in seen(console) and seen(console).endswith("grub> "), answer, limit)
+            console.expect(answer, limit, last="grub> ")
 
 
 # Each kind of disk that the firmware can boot from; the CD's image is a hard disk's too.

@@ -181,13 +181,21 @@ class Console:
         self.socket.settimeout(0.2)
         self.text = ""
 
-    def expect(self, what, limit=120):
+    def shown(self):
+        """What has come, without moves of the cursor: SeaBIOS makes them within words too, some by way of column 1."""
+        return re.sub(r"\r?\x1b\[[0-9;]*[A-Za-z]", "", self.text)
+
+    def read(self):
+        try:
+            self.text += self.socket.recv(65536).decode(errors="replace")
+        except socket.timeout:
+            pass
+
+    def expect(self, what, limit=120, last=""):
+        """Waits until `what` has been shown, and `last` is what is shown last."""
         end = time.time() + limit
-        while what not in self.text:
-            try:
-                self.text += self.socket.recv(65536).decode(errors="replace")
-            except socket.timeout:
-                pass
+        while not (what in self.shown() and self.shown().endswith(last)):
+            self.read()
             assert time.time() < end, f"no '{what}' in:\n" + self.text[-3000:]
 
     def send(self, line):
