@@ -25,7 +25,7 @@ core := access.c clock.c device.c error.c field.c iothread.c iov.c library.c loc
 cpu := cpu.c
 cpu/x86 := cpu.c disassembler.c features.c models.c pages.c
 accel := accel.c vcpu.c
-accel/tcg := cache.c count.c debug.c engine.c exec.c fpu.c helper.c inspect.c mmu.c msr.c privileged.c pvclock.c run.c segment.c smm.c task.c tlb.c v86.c vector.c world.c
+accel/tcg := cache.c count.c debug.c engine.c exec.c fpu.c helper.c inspect.c mmu.c msr.c prefault.c privileged.c pvclock.c run.c segment.c smm.c task.c tlb.c v86.c vector.c world.c
 accel/tcg/frontend/x86 := block.c decode.c flags.c flow.c group.c operand.c rounds.c stack.c table.c translate.c
 accel/kvm := caps.c chips.c clock.c kvm.c slots.c state_x86.c vcpu.c
 chardev := chardev.c fd.c local.c socket.c
@@ -94,7 +94,7 @@ plain.c: $(FRONTEND_OBJS)
 	$(Q)plain=false; if nm $^ >plain.txt && ! grep -qE ' U (mem|str|bcmp|__asan|__tsan)' plain.txt; then \
 		plain=$(if $(PLAIN_FRONTEND),true,false); fi; \
 	printf '#include "accel/tcg/tcg.h"\nconst bool tcg_frontend_is_plain = %s;\n' $$plain >$@
-$(addprefix accel/tcg/,cache.o debug.o exec.o fpu.o helper.o mmu.o msr.o privileged.o run.o segment.o task.o tlb.o v86.o vector.o world.o): CFLAGS_FILE := $(GENERAL_REGS)
+$(addprefix accel/tcg/,cache.o debug.o exec.o fpu.o helper.o mmu.o msr.o prefault.o privileged.o run.o segment.o task.o tlb.o v86.o vector.o world.o): CFLAGS_FILE := $(GENERAL_REGS)
 
 %.o: %.S | dirs
 	$(Q)echo '  AS   ' $@

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "accel/tcg/host/emit.h"
+#include "accel/tcg/prefault.h"
 #include "accel/tcg/tcg.h"
 #include "core/error.h"
 
@@ -19,9 +20,13 @@
 #define NOTES_SIZE (MOST_BLOCKS * UINT64_C(1024))
 #define NOTES_ROOM 8192 /* for one block */
 #define THUNKS_SIZE (THUNKS * TCG_THUNK_SIZE)
+/* With this much new code `prefault` is told. */
+#define TELL_BYTES (128 * KIB)
 
 struct tcg_cache {
 	struct tcg_world world;
+	struct prefault *prefault;
+	size_t tell_at; /* `used` from which it is told */
 	struct jump_cache_entry *no_jumps;
 	uint8_t *write, *run;
 	size_t size, used;
@@ -142,6 +147,14 @@ struct tcg_cache *tcg_cache_new(size_t bytes, GError **err)
 		tcg_cache_free(c);
 		return NULL;
 	}
+	c->tell_at = TELL_BYTES;
+	c->prefault = prefault_new();
+	/* In the order of tell_prefault. */
+	prefault_add(c->prefault, c->write, bytes);
+	prefault_add(c->prefault, c->blocks, MOST_BLOCKS * sizeof(*c->blocks));
+	prefault_add(c->prefault, c->sites, MOST_SITES * sizeof(*c->sites));
+	prefault_add(c->prefault, c->cold, MOST_SITES * sizeof(*c->cold));
+	prefault_add(c->prefault, c->notes, NOTES_SIZE);
 	memset(c->hash, 0xff, sizeof(c->hash));
 	memset(c->pages, 0xff, sizeof(c->pages));
 	for (unsigned i = 0; i < JUMP_CACHE_ENTRIES; i++)
@@ -153,6 +166,7 @@ struct tcg_cache *tcg_cache_new(size_t bytes, GError **err)
 
 void tcg_cache_free(struct tcg_cache *c)
 {
+	prefault_free(c->prefault);
 	if (c->write)
 		munmap(c->write, c->size);
 	if (c->run)
@@ -224,13 +238,48 @@ bool tcg_cache_early(struct tcg_cache *c, bool early)
 	return c->early;
 }
 
+static void tell_prefault(struct tcg_cache *c)
+{
+	const size_t used[] = {
+		c->used,
+		c->nblocks * sizeof(*c->blocks),
+		c->nsites * sizeof(*c->sites),
+		c->ncold * sizeof(*c->cold),
+		c->notes_used,
+	};
+
+	c->tell_at = c->used + TELL_BYTES;
+	prefault_used(c->prefault, used);
+}
+
+/* `prefault` may have left them in another core's cache. */
+static void prefetch(const void *at, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i += 64)
+		__builtin_prefetch((const uint8_t *)at + i, 1);
+}
+
+/* What most blocks take, at most: it comes while the block is decoded. */
+static void prefetch_next(struct tcg_cache *c)
+{
+	prefetch(c->write + c->used, 512);
+	prefetch(&c->blocks[c->nblocks], 2 * sizeof(*c->blocks));
+	prefetch(&c->sites[c->nsites], 128);
+	prefetch(&c->cold[c->ncold], 64);
+	prefetch(c->notes + c->notes_used, 192);
+}
+
 struct block *tcg_block_begin(struct tcg_cache *c)
 {
 	struct block *b;
 
+	/* After a flush not until there is more than there ever was: its memory is there. */
+	if (unlikely(c->used >= c->tell_at))
+		tell_prefault(c);
 	if (c->nblocks == MOST_BLOCKS || c->size - c->used < TCG_BLOCK_ROOM ||
 	    NOTES_SIZE - c->notes_used < NOTES_ROOM)
 		return NULL;
+	prefetch_next(c);
 	b = &c->blocks[c->nblocks];
 	*b = (struct block) {
 		.index = c->nblocks,

@@ -40,8 +40,8 @@ def address_and_undefined(tmp):
 
 @test
 def threads(tmp):
-    names = ["tests/cpu/kvm", "tests/unit/block", "tests/unit/clock", "tests/unit/memory", "tests/device/drives", "tests/device/p9",
-             "tests/device/virtio"]
+    names = ["tests/cpu/kvm", "tests/unit/block", "tests/unit/clock", "tests/unit/memory", "tests/unit/prefault", "tests/device/drives",
+             "tests/device/p9", "tests/device/virtio"]
     build(tmp, "thread", *names)
     # GLib's slices go from thread to thread in a way that the sanitizer cannot see.
     run_tests(tmp, names, G_SLICE="always-malloc")
