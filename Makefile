@@ -21,7 +21,7 @@ ALL_CFLAGS := -std=gnu17 -D_GNU_SOURCE $(WARN) -g $(CFLAGS_CONF) $(CFLAGS) -fno-
 	-I. -I$(SRC) $(DEPS_CFLAGS)
 LDLIBS := -Wl,--as-needed $(DEPS_LIBS) -lutil -lm
 
-core := access.c clock.c device.c error.c field.c iothread.c iov.c library.c lock.c log.c loop.c machine.c memory.c options.c ram.c state.c
+core := access.c clock.c device.c error.c field.c iothread.c iov.c library.c lock.c log.c loop.c machine.c memory.c options.c ram.c state.c thread.c
 cpu := cpu.c
 cpu/x86 := cpu.c disassembler.c features.c models.c pages.c
 accel := accel.c vcpu.c

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -13,6 +12,7 @@
 #include "block/nbd.h"
 #include "core/device.h"
 #include "core/log.h"
+#include "core/thread.h"
 
 #define POOL_THREADS 16
 
@@ -188,15 +188,11 @@ static void *pool_thread(void *unused)
 static void add_thread(void)
 {
 	pthread_t t;
-	sigset_t all, old;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	if (!pthread_create(&t, NULL, pool_thread, NULL)) {
+	if (!thread_start(&t, pool_thread, NULL)) {
 		pthread_detach(t);
 		pool.threads++;
 	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	assert(pool.threads);
 }
 

@@ -3,11 +3,10 @@
 
 #include "config.h"
 #include "core/error.h"
+#include "core/thread.h"
 
 #ifdef HAVE_LIBURING
 #include <liburing.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 
@@ -47,7 +46,6 @@ static void *reap(void *unused)
 
 bool uring_start(GError **err)
 {
-	sigset_t all, old;
 	pthread_t t;
 	int e;
 
@@ -59,10 +57,7 @@ bool uring_start(GError **err)
 			     "aio=io_uring: this host has no io_uring for us: %s; say aio=threads",
 			     strerror(-e));
 	io_uring_ring_dontfork(&uring.ring);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	e = pthread_create(&t, NULL, reap, NULL);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	e = thread_start(&t, reap, NULL);
 	if (e) {
 		io_uring_queue_exit(&uring.ring);
 		return error(err, "aio=io_uring: no thread for it: %s", strerror(e));

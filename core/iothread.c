@@ -2,7 +2,6 @@
 /* I/O threads: see iothread.h. */
 #include "core/iothread.h"
 
-#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -10,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/loop.h"
+#include "core/thread.h"
 
 struct iothread_work {
 	void (*fn)(void *opaque);
@@ -75,7 +75,6 @@ static void *run(void *opaque)
 bool iothread_new(const char *id, GError **err)
 {
 	struct iothread *t;
-	sigset_t all, old;
 	int e;
 
 	if (iothread_find(id))
@@ -88,10 +87,7 @@ bool iothread_new(const char *id, GError **err)
 	lock_init(&t->lock, RANK_DEVICE, "iothread");
 	pthread_mutex_init(&t->sync_mutex, NULL);
 	pthread_cond_init(&t->synced, NULL);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	e = pthread_create(&t->thread, NULL, run, t);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	e = thread_start(&t->thread, run, t);
 	t->started = !e;
 	g_ptr_array_add(iothreads, t);
 	return !e ||

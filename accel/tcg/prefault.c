@@ -6,8 +6,6 @@
 #include "accel/tcg/prefault.h"
 
 #include <glib.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
@@ -16,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/compiler.h"
+#include "core/thread.h"
 
 struct arena {
 	uint8_t *start;
@@ -72,15 +71,9 @@ static void wake(struct prefault *p)
 struct prefault *prefault_new(void)
 {
 	struct prefault *p = g_new0(struct prefault, 1);
-	sigset_t all, old;
-	bool started;
 
 	p->wake = eventfd(0, EFD_CLOEXEC);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	started = p->wake >= 0 && !pthread_create(&p->thread, NULL, run, p);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (started)
+	if (p->wake >= 0 && !thread_start(&p->thread, run, p))
 		return p;
 	if (p->wake >= 0)
 		close(p->wake);

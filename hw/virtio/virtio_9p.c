@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "core/thread.h"
 #include "fs/p9.h"
 #include "hw/virtio/virtio.h"
 
@@ -172,7 +173,6 @@ static bool p9_realize(void *dev, GError **err)
 {
 	struct virtio_9p *s = dev;
 	struct folder *f = s->fsdev ? folder_find(s->fsdev) : NULL;
-	sigset_t all, old;
 	int e;
 
 	if (!f)
@@ -188,10 +188,7 @@ static bool p9_realize(void *dev, GError **err)
 	pthread_cond_init(&s->more, NULL);
 	pthread_cond_init(&s->idle, NULL);
 	g_queue_init(&s->waiting);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	e = pthread_create(&s->thread, NULL, worker, s);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	e = thread_start(&s->thread, worker, s);
 	if (e)
 		return error(err, "%s: no thread: %s", device_name(dev), strerror(e));
 	s->listener = (struct machine_listener) { .run_changed = run_changed, .opaque = s };
