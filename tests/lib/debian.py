@@ -194,7 +194,7 @@ class Console:
     def expect(self, what, limit=120, last=""):
         """Waits until `what` has been shown, and `last` is what is shown last."""
         end = time.time() + limit
-        while not (what in self.shown() and self.shown().endswith(last)):
+        while not (what in (shown := self.shown()) and shown.endswith(last)):
             self.read()
             assert time.time() < end, f"no '{what}' in:\n" + self.text[-3000:]
 
